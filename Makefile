@@ -1,0 +1,157 @@
+# crux. `make help` lists the targets. GNU make; every setting below may come from the command line or the environment.
+
+LUA        ?= lua5.4
+LUA_PC     ?= $(LUA)
+PKG_CONFIG ?= pkg-config
+CFLAGS     ?= -O2 -g
+PREFIX     ?= /usr/local
+LUA_API    ?= $(shell $(LUA) -e 'print(_VERSION:match"%d.%d")')
+LUADIR     ?= $(PREFIX)/share/lua/$(LUA_API)
+LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_API)
+BUSTED     ?= /usr/bin/busted
+SPECS      ?= spec
+LUAS       ?= lua5.1 lua5.2 lua5.3 lua5.4 luajit
+
+# --- what is built: build/$(VARIANT)/crux/core.so, one directory for each Lua and each sanitizer ---
+VARIANT ?= $(LUA)
+OUT      = build/$(VARIANT)
+SRC     := $(wildcard csrc/*.c)
+OBJ      = $(SRC:csrc/%.c=$(OUT)/obj/%.o)
+MODULES := $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua)
+CORE     = $(OUT)/crux/core.so
+
+ifeq ($(shell uname -s),Darwin)
+  LIBFLAG ?= -bundle -undefined dynamic_lookup
+else
+  # nodelete: a thread of ours may still be running when a Lua state unloads its modules.
+  LIBFLAG ?= -shared
+  PROJECT_LDFLAGS = -Wl,-z,nodelete -Wl,-z,now
+endif
+
+WARNINGS = -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wwrite-strings -Wpointer-arith \
+           -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wimplicit-fallthrough $(if $(WERROR),-Werror)
+LUA_CFLAGS   = $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell $(PKG_CONFIG) --cflags $(LUA_PC)))
+CURL_CFLAGS ?= $(shell $(PKG_CONFIG) --cflags libcurl)
+CURL_LIBS   ?= $(shell $(PKG_CONFIG) --libs libcurl)
+PROJECT_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -pthread $(WARNINGS) $(LUA_CFLAGS) $(CURL_CFLAGS)
+COMPILE = $(CC) $(PROJECT_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE)
+LINK    = $(CC) $(LIBFLAG) -pthread $(CFLAGS) $(SANITIZE) $(PROJECT_LDFLAGS) $(WRAP) $(LDFLAGS)
+
+# One line for each thing done; V=1 shows the whole command.
+say = $(if $(V),set -x;,echo " $(1)";)
+
+# --- what is run: from the tree, unmoved by settings that were made for something else ---
+CLEAN_ENV = env $(foreach name,$(filter CRUX_% %_proxy %_PROXY LUA_INIT% LUA_PATH_% LUA_CPATH_%,$(.VARIABLES)),-u $(name)) \
+            LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(or $(LUA_PATH),;)' \
+            LUA_CPATH='$(CURDIR)/$(OUT)/?.so;$(or $(LUA_CPATH),;)'
+# Specs start children that load crux with TEST_LUA: under a sanitizer it is the host, otherwise the interpreter itself.
+RUN = $(CLEAN_ENV) TEST_LUA='$(1)' $(2) $(1)
+
+PKG_lua5.1 = lua5.1 liblua5.1-0-dev
+PKG_lua5.2 = lua5.2 liblua5.2-dev
+PKG_lua5.3 = lua5.3 liblua5.3-dev
+PKG_lua5.4 = lua5.4 liblua5.4-dev
+PKG_luajit = luajit2 libluajit2-5.1-dev
+PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues lua-luaossl \
+             $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
+PKG_valgrind = valgrind libc6-dbg
+PKG_lint     = lua-check
+PKG_rock     = luarocks
+
+.PHONY: all deps test demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind bench matrix FORCE
+.DELETE_ON_ERROR:
+
+all: $(CORE) ## build the C module for LUA (lua5.4; lua5.1, lua5.2, lua5.3 and luajit do as well)
+
+# Rewritten only when a command line or the list of files differs, so that a change of flags rebuilds.
+$(OUT)/flags: FORCE
+	@$(if $(LUA_INCDIR),:,$(PKG_CONFIG) --exists $(LUA_PC) libcurl) || { echo 'expected headers of $(LUA_PC) and libcurl, found none: make deps'; exit 1; }
+	@mkdir -p $(OUT)/obj $(OUT)/crux
+	@echo '$(COMPILE) $(LINK) $(SRC)' | cmp -s - $@ || echo '$(COMPILE) $(LINK) $(SRC)' > $@
+
+$(OUT)/obj/%.o: csrc/%.c $(OUT)/flags Makefile
+	@$(call say,$@) $(COMPILE) -MMD -MP -c -o $@ $<
+
+$(CORE): $(OBJ) $(OUT)/flags
+	@$(call say,$@) $(LINK) -o $@ $(OBJ) $(CURL_LIBS)
+
+-include $(wildcard $(OUT)/obj/*.d)
+
+deps: ## install what building and testing need and is missing (Debian)
+	@sh spec/support/deps.sh $(PACKAGES)
+deps-%:
+	@sh spec/support/deps.sh $(PACKAGES) $(PKG_$*)
+
+test: deps ## build, then run the specs; SPECS=spec/one_spec.lua runs one
+	@$(MAKE) --no-print-directory all
+	@$(call say,$(SPECS) under $(LUA)) $(call RUN,$(LUA)) $(BUSTED) $(SPECS)
+
+demo: deps ## build, then cancel an order at a sandbox of its own, and see it fail four ways
+	@$(MAKE) --no-print-directory all
+	@$(call RUN,$(LUA)) examples/demo.lua
+
+sandbox: deps ## run the local stand-in for the service until Ctrl-C
+	@$(call RUN,$(LUA)) examples/sandbox.lua
+
+install: all ## copy to PREFIX (/usr/local), or to LUADIR and LIBDIR; DESTDIR goes in front
+	@# A process may have the old files mapped: a new one is made, never the old one overwritten.
+	@copy() { echo " $$3"; rm -f "$$3" && install -d "$$(dirname "$$3")" && install -m "$$1" "$$2" "$$3" || exit 1; }; \
+	copy 755 '$(CORE)' '$(DESTDIR)$(LIBDIR)/crux/core.so'; \
+	for module in $(MODULES:lua/%=%); do copy 644 "lua/$$module" "$(DESTDIR)$(LUADIR)/$$module"; done
+
+uninstall: ## remove what install copied
+	rm -f '$(DESTDIR)$(LIBDIR)/crux/core.so' $(MODULES:lua/%='$(DESTDIR)$(LUADIR)/%')
+	-find '$(DESTDIR)$(LIBDIR)/crux' '$(DESTDIR)$(LUADIR)/crux' -depth -type d -empty -delete
+
+clean: ## remove everything built
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1:\t/p' Makefile | expand -t 12
+
+# --- guards; SPECS narrows these too ---
+check: deps ## hold the tree to its own rules: storeys, symbols, the rockspec's list, ...
+	@$(MAKE) --no-print-directory all
+	@$(call say,the tree's own rules) $(call RUN,$(LUA)) $(BUSTED) spec/build_spec.lua
+
+lint: deps-lint ## luacheck, and the C code without a warning from gcc (and clang, where it is)
+	luacheck -q $(wildcard lua spec examples rockspec/*.rockspec)
+	@$(MAKE) --no-print-directory all VARIANT=lint-gcc CC=gcc WERROR=1
+	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory all VARIANT=lint-clang CC=clang WERROR=1; fi
+
+# A sanitizer needs a program of its own: build/<name>/host is lua5.4 with a starving allocator, see spec/support/host.c.
+asan: deps ## the specs under AddressSanitizer and UBSan, leaks included
+	@$(MAKE) --no-print-directory hosted VARIANT=asan HOSTED='$(BUSTED) --exclude-tags=tree $(SPECS)'
+oom: deps ## every allocation fails once, in Lua and in C, under AddressSanitizer
+	@$(MAKE) --no-print-directory hosted VARIANT=asan HOSTED=spec/oom.lua
+tsan: deps ## the specs under ThreadSanitizer
+	@$(MAKE) --no-print-directory hosted VARIANT=tsan HOSTED='$(BUSTED) --exclude-tags=tree $(SPECS)'
+
+ifdef HOSTED
+  SANITIZE_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+  SANITIZE_tsan = -fsanitize=thread
+  SANITIZE = $(SANITIZE_$(VARIANT)) -O1 -fno-omit-frame-pointer
+  WRAP     = $(addprefix -Wl$(,)--wrap=,$(shell sed -nE 's/^FAILS.([a-z0-9_]*),.*/\1/p' spec/support/failing.c))
+  HOST_ENV = ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+             TSAN_OPTIONS=second_deadlock_stack=1
+endif
+, := ,
+$(OUT)/host: spec/support/host.c spec/support/failing.c $(OUT)/flags Makefile
+	@$(call say,$@) $(COMPILE) -fvisibility=default -rdynamic -o $@ $(filter %.c,$^) \
+	  -Wl,--whole-archive -l:lib$(LUA_PC).a -Wl,--no-whole-archive $(CURL_LIBS) -lm -ldl
+hosted: $(CORE) $(OUT)/host
+	@$(call say,$(HOSTED) under $(OUT)/host) $(call RUN,$(CURDIR)/$(OUT)/host,$(HOST_ENV)) $(HOSTED)
+
+valgrind: deps-valgrind ## the specs under valgrind, definite leaks included
+	@$(MAKE) --no-print-directory all
+	@$(call say,$(SPECS) under valgrind) $(call RUN,$(LUA),valgrind -q --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+	  --error-exitcode=99 --trace-children=no) $(BUSTED) --exclude-tags=tree $(SPECS)
+
+bench: deps-valgrind ## instructions per call, beside bare libcurl
+	@$(MAKE) --no-print-directory all $(OUT)/bare
+	@$(call RUN,$(LUA)) spec/bench/run.lua $(OUT)/bare
+$(OUT)/bare: spec/bench/bare.c $(OUT)/flags
+	@$(call say,$@) $(COMPILE) -o $@ $< $(CURL_LIBS)
+
+matrix: ## the specs under each of LUAS
+	@for lua in $(LUAS); do echo "--- $$lua"; $(MAKE) --no-print-directory test LUA=$$lua || exit 1; done

@@ -1,0 +1,133 @@
+#include "engine.h"
+#include "poller.h"
+#include "process.h"
+#include "upper.h"
+
+#include <errno.h>
+#include <poll.h>
+
+/* How long a signal that came just before a wait may go unnoticed. */
+#define TICK 0.25
+
+/* --- the engine of this Lua state ----------------------------------------------------------------------------------- */
+
+typedef struct {
+  crux_engine *engine;
+} engine_box;
+
+static int engine_gc(lua_State *L) {
+  engine_box *box = luaL_checkudata(L, 1, CRUX_ENGINE);
+  crux_engine_free(box->engine);
+  box->engine = NULL;
+  return 0;
+}
+
+static void on_done(crux_transfer *t, void *context) {
+  (void)context;
+  atomic_store(&t->done, true);
+  crux_transfer_release(t);
+}
+
+static crux_engine *engine_of(lua_State *L) {
+  engine_box *box;
+  crux_pushslot(L, CRUX_SLOT_ENGINE);
+  box = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (box->engine && !crux_engine_is_ours(box->engine)) {
+    crux_engine_free(box->engine);
+    box->engine = NULL;
+  }
+  if (!box->engine) box->engine = crux_engine_new(on_done, NULL, -1);
+  return box->engine;
+}
+
+/* --- one attempt ---------------------------------------------------------------------------------------------------- */
+
+/* While a call waits, whatever ends its scope ends it. */
+typedef struct {
+  crux_transfer *t;
+  crux_engine *engine;
+} attempt_box;
+
+static void drop_attempt(attempt_box *box) {
+  crux_transfer *t = box->t;
+  box->t = NULL;
+  if (!t) return;
+  if (!atomic_load(&t->done) && crux_engine_is_ours(box->engine)) crux_engine_drop(box->engine, t);
+  crux_transfer_release(t);
+}
+
+static int attempt_gc(lua_State *L) {
+  drop_attempt(luaL_checkudata(L, 1, CRUX_ATTEMPT));
+  return 0;
+}
+
+/* Lets what was set from a signal handler run, an interpreter's Ctrl-C above all: hooks run in Lua functions only. */
+static int run_hooks(lua_State *L) {
+  crux_pushslot(L, CRUX_SLOT_NOTHING);
+  return lua_pcall(L, 0, 0, 0);
+}
+
+static int nobody(lua_State *L, crux_kind kind, const char *message) {
+  lua_pushnil(L);
+  lua_pushstring(L, message);
+  crux_push_failure(L, kind, NULL);
+  return 2;
+}
+
+int crux_perform(lua_State *L, crux_request *request, const char *token, double deadline) {
+  const crux_settings *s = &request->config->settings;
+  attempt_box *box;
+  int count;
+  if (!token) token = s->token;
+  if (!token) return nobody(L, CRUX_KIND_AUTH, "expected a token, found none");
+  box = lua_newuserdata(L, sizeof *box);
+  box->t = NULL;
+  crux_setmetatable(L, CRUX_ATTEMPT);
+  box->engine = engine_of(L);
+  if (box->engine) box->t = crux_transfer_new(request, token, deadline, s->connect_timeout);
+  if (!box->t) return nobody(L, CRUX_KIND_MEMORY, "out of memory or descriptors");
+  crux_engine_submit(box->engine, crux_transfer_retain(box->t));
+  while (!atomic_load(&box->t->done)) {
+    double before = crux_now();
+    bool whole = crux_engine_step(box->engine, TICK);
+    if ((!whole || crux_now() - before >= TICK / 2) && run_hooks(L) != 0) {
+      drop_attempt(box);
+      return lua_error(L);
+    }
+  }
+  count = crux_push_reply(L, box->t);
+  drop_attempt(box);
+  return count;
+}
+
+/* core.sleep(seconds): as interruptible as a call. */
+int crux_sleep(lua_State *L) {
+  double until = crux_now() + luaL_checknumber(L, 1), left;
+  while ((left = until - crux_now()) > 0) {
+    poll(NULL, 0, crux_milliseconds(left < TICK ? left : TICK));
+    if (run_hooks(L) != 0) return lua_error(L);
+  }
+  return 0;
+}
+
+void crux_blocking_open(lua_State *L) {
+  engine_box *box;
+  int state = lua_gettop(L);
+  if (luaL_newmetatable(L, CRUX_ENGINE)) {
+    lua_pushcfunction(L, engine_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_pop(L, 1);
+  if (luaL_newmetatable(L, CRUX_ATTEMPT)) {
+    lua_pushcfunction(L, attempt_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_pop(L, 1);
+  box = lua_newuserdata(L, sizeof *box);
+  box->engine = NULL;
+  crux_setmetatable(L, CRUX_ENGINE);
+  lua_rawseti(L, state, CRUX_SLOT_ENGINE);
+  if (luaL_loadstring(L, "return") != 0) lua_error(L);
+  lua_rawseti(L, state, CRUX_SLOT_NOTHING);
+}

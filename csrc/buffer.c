@@ -1,0 +1,36 @@
+#include "buffer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+crux_buffer_status crux_buffer_add(crux_buffer *b, const char *data, size_t len, size_t max) {
+  crux_buffer_status status = CRUX_BUFFER_OK;
+  if (len > max - b->len) {
+    len = max - b->len;
+    status = CRUX_BUFFER_FULL;
+  }
+  if (b->len + len + 1 > b->cap) {
+    size_t cap = b->cap > 256 ? b->cap : 256;
+    char *grown;
+    while (cap < b->len + len + 1) cap *= 2;
+    grown = realloc(b->data, cap);
+    if (!grown) return CRUX_BUFFER_NOMEM;
+    b->data = grown;
+    b->cap = cap;
+  }
+  memcpy(b->data + b->len, data, len);
+  b->len += len;
+  b->data[b->len] = '\0';
+  return status;
+}
+
+void crux_buffer_clear(crux_buffer *b) {
+  b->len = 0;
+  if (b->data) b->data[0] = '\0';
+}
+
+void crux_buffer_free(crux_buffer *b) {
+  free(b->data);
+  b->data = NULL;
+  b->len = b->cap = 0;
+}

@@ -1,0 +1,22 @@
+/* buffer: bytes that grow up to a ceiling and fail clean. Knows nothing of Lua or curl. */
+#ifndef CRUX_BUFFER_H
+#define CRUX_BUFFER_H
+
+#include <stddef.h>
+
+typedef enum { CRUX_BUFFER_OK, CRUX_BUFFER_FULL, CRUX_BUFFER_NOMEM } crux_buffer_status;
+
+typedef struct {
+  char *data; /* NULL while empty, else NUL-terminated behind len */
+  size_t len, cap;
+} crux_buffer;
+
+/* Appends as much as `max` bytes in all allow: FULL when not everything fitted (the part that did is kept), NOMEM when
+   nothing was added. */
+crux_buffer_status crux_buffer_add(crux_buffer *b, const char *data, size_t len, size_t max);
+
+/* Keeps the memory for the next content. */
+void crux_buffer_clear(crux_buffer *b);
+void crux_buffer_free(crux_buffer *b);
+
+#endif

@@ -1,0 +1,326 @@
+#include "upper.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BODY_MAX (64 * 1024 * 1024) /* lua-cjson does not survive strings of hundreds of megabytes */
+
+typedef enum { OPTION_TOKEN, OPTION_BASE_URL, OPTION_API, OPTION_SECONDS, OPTION_WHOLE, OPTION_TEXT, OPTION_PROXY,
+  OPTION_PRODUCT, OPTION_FUNCTION } option_type;
+
+typedef struct {
+  const char *name;
+  option_type type;
+  bool policy;      /* known to the Lua layer alone */
+  size_t offset;    /* where crux_settings keeps it; 0 (`origin`'s place) if it does not */
+  double low, high; /* of a whole number */
+} option;
+
+#define AT(field) offsetof(crux_settings, field)
+
+/* In the order in which faults are reported. */
+static const option options[] = {
+  { "token", OPTION_TOKEN, false, AT(token), 0, 0 },
+  { "base_url", OPTION_BASE_URL, false, 0, 0, 0 },
+  { "api", OPTION_API, false, AT(api_prefix), 0, 0 },
+  { "timeout", OPTION_SECONDS, false, AT(timeout), 0, 0 },
+  { "connect_timeout", OPTION_SECONDS, false, AT(connect_timeout), 0, 0 },
+  { "retries", OPTION_WHOLE, true, 0, 0, 10 },
+  { "max_connections", OPTION_WHOLE, false, AT(max_connections), 1, 65535 },
+  { "ca_file", OPTION_TEXT, false, AT(ca_file), 0, 0 },
+  { "ca_path", OPTION_TEXT, false, AT(ca_path), 0, 0 },
+  { "proxy", OPTION_PROXY, false, AT(proxy), 0, 0 },
+  { "user_agent", OPTION_PRODUCT, false, AT(user_agent), 0, 0 },
+  { "max_body", OPTION_WHOLE, false, AT(max_body), 1, BODY_MAX },
+  { "on_event", OPTION_FUNCTION, true, 0, 0, 0 },
+};
+
+enum { OPTIONS = sizeof options / sizeof *options };
+
+/* --- names --- */
+
+bool crux_is_option(const char *name, bool policy) {
+  size_t i;
+  for (i = 0; i < OPTIONS; i++) {
+    if (strcmp(options[i].name, name) == 0) return policy || !options[i].policy;
+  }
+  return false;
+}
+
+int crux_edit_distance(const char *a, const char *b) {
+  int row[33], i, j, la = (int)strlen(a), lb = (int)strlen(b);
+  if (la > 32 || lb > 32) return 99;
+  for (j = 0; j <= lb; j++) row[j] = j;
+  for (i = 1; i <= la; i++) {
+    int corner = row[0];
+    row[0] = i;
+    for (j = 1; j <= lb; j++) {
+      int change = corner + (a[i - 1] != b[j - 1]), least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+      corner = row[j];
+      row[j] = change < least ? change : least;
+    }
+  }
+  return row[lb];
+}
+
+const char *crux_nearest_option(const char *name, bool policy, int *distance, const char *so_far) {
+  size_t i;
+  for (i = 0; i < OPTIONS; i++) {
+    int d = crux_edit_distance(name, options[i].name);
+    if (d < *distance && crux_is_option(options[i].name, policy)) {
+      *distance = d;
+      so_far = options[i].name;
+    }
+  }
+  return so_far;
+}
+
+/* --- values --- */
+
+void crux_push_expected(lua_State *L, const char *what, int index, bool echo) {
+  int type = lua_type(L, index);
+  size_t len, i;
+  const char *s;
+  char number[40];
+  switch (type) {
+    case LUA_TNONE:
+    case LUA_TNIL: lua_pushfstring(L, "expected %s, found nothing", what); return;
+    case LUA_TNUMBER:
+      snprintf(number, sizeof number, "%.17g", lua_tonumber(L, index));
+      if (strtod(number, NULL) == lua_tonumber(L, index)) {
+        char brief[40];
+        snprintf(brief, sizeof brief, "%.14g", lua_tonumber(L, index));
+        if (strtod(brief, NULL) == lua_tonumber(L, index)) memcpy(number, brief, sizeof number);
+      }
+      lua_pushfstring(L, "expected %s, found %s", what, number);
+      return;
+    case LUA_TSTRING:
+      s = lua_tolstring(L, index, &len);
+      /* a long one may be a secret in the wrong place */
+      for (i = 0; i < len && s[i] >= ' ' && s[i] < 127; i++) continue;
+      if (echo && len <= 16 && i == len) lua_pushfstring(L, "expected %s, found '%s'", what, s);
+      else lua_pushfstring(L, "expected %s, found a string of %d bytes", what, (int)len);
+      return;
+    case LUA_TBOOLEAN: lua_pushfstring(L, "expected %s, found %s", what, lua_toboolean(L, index) ? "true" : "false"); return;
+    default: lua_pushfstring(L, "expected %s, found a %s", what, lua_typename(L, type)); return;
+  }
+}
+
+/* A C string, or NULL for anything else. */
+static const char *text_at(lua_State *L, int index) {
+  size_t len;
+  const char *s = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &len) : NULL;
+  return s && strlen(s) == len ? s : NULL;
+}
+
+bool crux_is_token(const char *s) {
+  size_t len = strlen(s);
+  while (*s > ' ' && *s < 127) s++;
+  return len > 0 && len <= 8192 && *s == '\0';
+}
+
+static bool is_tchar(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+/* RFC 9110: product = token ["/" product-version] */
+static bool is_product(const char *s) {
+  size_t name = 0, version = 0;
+  if (strlen(s) > 256) return false;
+  while (is_tchar(s[name])) name++;
+  if (name == 0) return false;
+  if (s[name] == '\0') return true;
+  if (s[name] != '/') return false;
+  for (s += name + 1; is_tchar(s[version]); version++) continue;
+  return version > 0 && s[version] == '\0';
+}
+
+/* What is wrong with the value on top, pushed as a message; or nothing, and the value is in `s`. Its strings live as long
+   as the table they came from. */
+static bool read_value(lua_State *L, const option *o, bool policy, crux_settings *s, crux_base_url *url) {
+  char *place = (char *)s + o->offset;
+  const char *text = text_at(L, -1);
+  double number = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+  char what[96];
+  switch (o->type) {
+    case OPTION_TOKEN:
+      if (policy && lua_isfunction(L, -1)) {
+        s->token = NULL;
+        return true;
+      }
+      if (text && crux_is_token(text)) break;
+      crux_push_expected(L, policy ? "a string of printable ASCII without spaces, or a function"
+                                   : "a string of printable ASCII without spaces", -1, false);
+      return false;
+    case OPTION_BASE_URL:
+      switch (text ? crux_base_url_parse(text, url) : CRUX_URL_BAD) {
+        case CRUX_URL_OK:
+          s->origin = url->origin;
+          s->prefix = url->prefix;
+          s->tls = url->tls;
+          return true;
+        case CRUX_URL_NOT_LOOPBACK:
+          lua_pushliteral(L, "expected https, found http to another machine, where a token would be readable");
+          return false;
+        case CRUX_URL_NOMEM: lua_pushliteral(L, "out of memory"); return false;
+        default:
+          crux_push_expected(L, "an https:// URL with no user, query or fragment", -1, false);
+          return false;
+      }
+    case OPTION_API:
+      if (text && strcmp(text, "v1") == 0) s->api_prefix = "";
+      else if (text && strcmp(text, "timp") == 0) s->api_prefix = "/timp";
+      else {
+        crux_push_expected(L, "'v1' or 'timp'", -1, true);
+        return false;
+      }
+      return true;
+    case OPTION_SECONDS:
+      if (number > 0 && number <= HUGE_VAL && !isinf(number)) {
+        *(double *)(void *)place = number;
+        return true;
+      }
+      crux_push_expected(L, "a positive, finite number of seconds", -1, true);
+      return false;
+    case OPTION_WHOLE:
+      if (number >= o->low && number <= o->high && number == floor(number)) {
+        if (o->offset == AT(max_body)) s->max_body = (size_t)number;
+        else if (o->offset == AT(max_connections)) s->max_connections = (unsigned)number;
+        return true;
+      }
+      snprintf(what, sizeof what, "a whole number from %.0f to %.0f", o->low, o->high);
+      crux_push_expected(L, what, -1, true);
+      return false;
+    case OPTION_PROXY:
+      switch (text ? (text[0] ? crux_proxy_parse(text) : CRUX_URL_OK) : CRUX_URL_BAD) {
+        case CRUX_URL_OK: break;
+        case CRUX_URL_NOMEM: lua_pushliteral(L, "out of memory"); return false;
+        default: crux_push_expected(L, "a proxy URL, or an empty string for none", -1, false); return false;
+      }
+      break;
+    case OPTION_PRODUCT:
+      if (text && is_product(text)) break;
+      crux_push_expected(L, "a product token such as 'shop/1.2'", -1, false);
+      return false;
+    case OPTION_TEXT:
+      if (text && text[0]) break;
+      crux_push_expected(L, "a non-empty string", -1, false);
+      return false;
+    case OPTION_FUNCTION:
+      if (lua_isfunction(L, -1)) return true;
+      crux_push_expected(L, "a function", -1, true);
+      return false;
+  }
+  memcpy(place, &text, sizeof text);
+  return true;
+}
+
+static const char *agent(void) { return "crux/" CRUX_VERSION; }
+
+void crux_default_settings(crux_settings *s) {
+  memset(s, 0, sizeof *s);
+  s->origin = CRUX_SANDBOX;
+  s->prefix = s->api_prefix = "";
+  s->tls = true;
+  s->timeout = 30;
+  s->connect_timeout = 10;
+  s->max_connections = 32;
+  s->max_body = 1024 * 1024;
+}
+
+int crux_read_options(lua_State *L, int index, const crux_settings *base, bool policy, unsigned long client,
+                      crux_config **into) {
+  crux_settings s;
+  crux_base_url url;
+  size_t i;
+  s = *base;
+  for (i = 0; i < OPTIONS; i++) {
+    const option *o = &options[i];
+    if (o->policy && !policy) continue;
+    lua_pushstring(L, o->name);
+    lua_rawget(L, index);
+    if (!lua_isnil(L, -1) && !read_value(L, o, policy, &s, &url)) {
+      lua_pushfstring(L, "%s: %s", o->name, lua_tostring(L, -1));
+      lua_pushnil(L);
+      lua_insert(L, -2);
+      crux_push_failure(L, CRUX_KIND_INVALID, o->name);
+      return 2;
+    }
+    lua_pop(L, 1);
+  }
+  *into = crux_config_new(&s, agent(), client);
+  if (*into) return 0;
+  lua_pushnil(L);
+  lua_pushliteral(L, "out of memory");
+  crux_push_failure(L, CRUX_KIND_MEMORY, NULL);
+  return 2;
+}
+
+/* --- the userdata --- */
+
+static crux_client *check_client(lua_State *L) {
+  crux_client *c = luaL_checkudata(L, 1, CRUX_CLIENT);
+  if (!c->config) luaL_error(L, "the client is closed");
+  return c;
+}
+
+static int client_gc(lua_State *L) {
+  crux_client *c = luaL_checkudata(L, 1, CRUX_CLIENT);
+  crux_config_release(c->config);
+  c->config = NULL;
+  return 0;
+}
+
+/* core.client(options, no_proxy) → client | nil, err: for the Lua layer, which adds what the environment says. */
+int crux_client_new(lua_State *L) {
+  crux_client *c;
+  crux_settings base;
+  int count;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  crux_default_settings(&base);
+  base.no_proxy = luaL_optstring(L, 2, NULL);
+  c = lua_newuserdata(L, sizeof *c);
+  c->config = NULL;
+  crux_setmetatable(L, CRUX_CLIENT);
+  if (crux_push_unknown(L, 1, "", NULL, true, true)) return 2;
+  count = crux_read_options(L, 1, &base, true, 0, &c->config);
+  if (count > 0) return count;
+  lua_settop(L, 3);
+  return 1;
+}
+
+/* client:prepare(name, arguments) → request | nil, err */
+static int client_prepare(lua_State *L) {
+  crux_client *c = check_client(L);
+  const char *name = luaL_checkstring(L, 2);
+  const crux_endpoint *endpoint = crux_endpoint_find(name);
+  if (!endpoint) return luaL_error(L, "expected the name of a call, found '%s'", name);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  return crux_prepare(L, endpoint, 3, c->config, true);
+}
+
+/* client:describe() → what it is, without the token */
+static int client_describe(lua_State *L) {
+  const crux_client *c = luaL_checkudata(L, 1, CRUX_CLIENT);
+  if (!c->config) lua_pushliteral(L, "crux.client (closed)");
+  else {
+    const crux_settings *s = &c->config->settings;
+    lua_pushfstring(L, "crux.client (%s%s%s)", s->origin, s->prefix, s->api_prefix);
+  }
+  return 1;
+}
+
+void crux_client_open(lua_State *L) {
+  static const luaL_Reg methods[] = {
+    { "prepare", client_prepare }, { "describe", client_describe }, { "close", client_gc }, { NULL, NULL },
+  };
+  if (luaL_newmetatable(L, CRUX_CLIENT)) {
+    lua_pushcfunction(L, client_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  crux_set_methods(L, methods);
+}

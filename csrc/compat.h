@@ -1,0 +1,76 @@
+/* compat: Lua 5.1, LuaJIT, 5.2, 5.3 and 5.4 as one. No other file asks for the version; no shim takes a name that starts
+   with lua, since LuaJIT exports some of those. */
+#ifndef CRUX_COMPAT_H
+#define CRUX_COMPAT_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <math.h>
+
+#if LUA_VERSION_NUM >= 503
+#define crux_isinteger(L, i) lua_isinteger(L, i)
+#else
+#define crux_isinteger(L, i) ((void)(L), (void)(i), 0)
+#endif
+
+/* An integral number as an integer, where there are integers. */
+static inline void crux_pushwhole(lua_State *L, double value) {
+#if LUA_VERSION_NUM >= 503
+  if (value == floor(value) && value >= -9223372036854775808.0 && value < 9223372036854775808.0) {
+    lua_pushinteger(L, (lua_Integer)value);
+    return;
+  }
+#endif
+  lua_pushnumber(L, value);
+}
+
+#if LUA_VERSION_NUM >= 502
+#define crux_rawlen(L, i) lua_rawlen(L, i)
+#define crux_setfuncs(L, functions, upvalues) luaL_setfuncs(L, functions, upvalues)
+#define crux_setmetatable(L, name) luaL_setmetatable(L, name)
+#define crux_testudata(L, i, name) luaL_testudata(L, i, name)
+#else
+#define crux_rawlen(L, i) lua_objlen(L, i)
+
+static inline void crux_setfuncs(lua_State *L, const luaL_Reg *f, int upvalues) {
+  int i;
+  for (; f->name; f++) {
+    for (i = 0; i < upvalues; i++) lua_pushvalue(L, -upvalues);
+    lua_pushcclosure(L, f->func, upvalues);
+    lua_setfield(L, -(upvalues + 2), f->name);
+  }
+  lua_pop(L, upvalues);
+}
+
+static inline void crux_setmetatable(lua_State *L, const char *name) {
+  luaL_getmetatable(L, name);
+  lua_setmetatable(L, -2);
+}
+
+static inline void *crux_testudata(lua_State *L, int i, const char *name) {
+  void *p = lua_touserdata(L, i);
+  int same;
+  if (!p || !lua_getmetatable(L, i)) return NULL;
+  luaL_getmetatable(L, name);
+  same = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return same ? p : NULL;
+}
+#endif
+
+/* Raises, unless the module was built for the Lua that loads it. */
+static inline void crux_checkversion(lua_State *L) {
+#if LUA_VERSION_NUM >= 502
+  luaL_checkversion(L);
+#endif
+  lua_getglobal(L, "_VERSION");
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    lua_pushliteral(L, LUA_VERSION);
+    if (!lua_rawequal(L, -1, -2))
+      luaL_error(L, "crux.core was built for %s, and this is %s", LUA_VERSION, lua_tostring(L, -2));
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+#endif

@@ -1,0 +1,157 @@
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+bool crux_is_loopback(const char *host) {
+  struct in_addr v4;
+  struct in6_addr v6;
+  char bare[64];
+  size_t len = strlen(host);
+  if (strcasecmp(host, "localhost") == 0) return true;
+  if (len > 2 && len < sizeof bare && host[0] == '[' && host[len - 1] == ']') {
+    memcpy(bare, host + 1, len - 2);
+    bare[len - 2] = '\0';
+    return inet_pton(AF_INET6, bare, &v6) == 1 && memcmp(&v6, &in6addr_loopback, sizeof v6) == 0;
+  }
+  return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
+}
+
+static bool printable(const char *s) {
+  for (; *s; s++) {
+    if ((unsigned char)*s <= ' ' || (unsigned char)*s >= 127) return false;
+  }
+  return true;
+}
+
+/* One part of a parsed URL, copied; "" if it has none. False without memory or room. */
+static bool part(CURLU *u, CURLUPart what, unsigned flags, char *into, size_t room) {
+  char *value = NULL;
+  CURLUcode code = curl_url_get(u, what, &value, flags);
+  bool ok = code != CURLUE_OUT_OF_MEMORY;
+  into[0] = '\0';
+  if (code == CURLUE_OK) {
+    ok = strlen(value) < room;
+    if (ok) strcpy(into, value);
+  }
+  curl_free(value);
+  return ok;
+}
+
+static bool absent(CURLU *u, CURLUPart what) {
+  char *value = NULL;
+  CURLUcode code = curl_url_get(u, what, &value, 0);
+  curl_free(value);
+  return code != CURLUE_OK;
+}
+
+static crux_url_status read_base_url(CURLU *u, crux_base_url *parsed) {
+  char scheme[8], host[CRUX_URL_MAX - 32], port[8];
+  size_t len;
+  if (!absent(u, CURLUPART_USER) || !absent(u, CURLUPART_PASSWORD) || !absent(u, CURLUPART_QUERY) ||
+      !absent(u, CURLUPART_FRAGMENT) || !absent(u, CURLUPART_ZONEID))
+    return CRUX_URL_BAD;
+  if (!part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme) || !part(u, CURLUPART_HOST, 0, host, sizeof host) ||
+      !part(u, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT, port, sizeof port) ||
+      !part(u, CURLUPART_PATH, 0, parsed->prefix, sizeof parsed->prefix))
+    return CRUX_URL_NOMEM;
+  parsed->tls = strcmp(scheme, "https") == 0;
+  if (!parsed->tls && strcmp(scheme, "http") != 0) return CRUX_URL_BAD;
+  if (!host[0] || strcmp(port, "0") == 0) return CRUX_URL_BAD;
+  if (!parsed->tls && !crux_is_loopback(host)) return CRUX_URL_NOT_LOOPBACK;
+  len = strlen(parsed->prefix);
+  while (len > 0 && parsed->prefix[len - 1] == '/') parsed->prefix[--len] = '\0';
+  snprintf(parsed->origin, sizeof parsed->origin, "%s://%s%s%s", scheme, host, port[0] ? ":" : "", port);
+  return CRUX_URL_OK;
+}
+
+crux_url_status crux_base_url_parse(const char *url, crux_base_url *parsed) {
+  crux_url_status status = CRUX_URL_BAD;
+  CURLU *u;
+  /* a query or fragment that is there but empty parses as none */
+  if (strlen(url) >= CRUX_URL_MAX - 8 || !printable(url) || strpbrk(url, "?#\\@")) return CRUX_URL_BAD;
+  if (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0) return CRUX_URL_BAD;
+  if (url[strcspn(url, ":") + 3] == '/') return CRUX_URL_BAD; /* curl would forgive a third slash */
+  u = curl_url();
+  if (!u) return CRUX_URL_NOMEM;
+  switch (curl_url_set(u, CURLUPART_URL, url, CURLU_PATH_AS_IS)) {
+    case CURLUE_OK: status = read_base_url(u, parsed); break;
+    case CURLUE_OUT_OF_MEMORY: status = CRUX_URL_NOMEM; break;
+    default: break;
+  }
+  curl_url_cleanup(u);
+  return status;
+}
+
+crux_url_status crux_proxy_parse(const char *url) {
+  static const char *const schemes[] = { "http", "https", "socks4", "socks4a", "socks5", "socks5h" };
+  crux_url_status status = CRUX_URL_BAD;
+  char scheme[16];
+  CURLU *u;
+  CURLUcode code;
+  size_t i;
+  if (strlen(url) >= CRUX_URL_MAX || !printable(url)) return CRUX_URL_BAD;
+  u = curl_url();
+  if (!u) return CRUX_URL_NOMEM;
+  code = curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME);
+  if (code == CURLUE_OUT_OF_MEMORY) status = CRUX_URL_NOMEM;
+  else if (code == CURLUE_OK && part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme)) {
+    /* without a scheme curl guesses one from the host's name for a URL, but takes a proxy for an http one */
+    if (!strstr(url, "://")) status = CRUX_URL_OK;
+    for (i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+      if (strcmp(scheme, schemes[i]) == 0) status = CRUX_URL_OK;
+    }
+  }
+  curl_url_cleanup(u);
+  return status;
+}
+
+static size_t room_for(const char *s) { return s ? strlen(s) + 1 : 0; }
+
+static char *place(char **at, const char *s) {
+  char *here = *at;
+  if (!s) return NULL;
+  *at = stpcpy(here, s) + 1;
+  return here;
+}
+
+crux_config *crux_config_new(const crux_settings *s, const char *agent, unsigned long client) {
+  static atomic_ulong clients;
+  const char *host = strstr(s->origin, "://") + 3;
+  size_t size = room_for(s->origin) + room_for(s->prefix) + room_for(s->token) + room_for(s->ca_file) + room_for(s->ca_path) + room_for(s->proxy) +
+                room_for(s->no_proxy) + room_for(s->user_agent) + sizeof "Host: " + strlen(host) +
+                sizeof "User-Agent:  " + room_for(s->user_agent) + strlen(agent);
+  crux_config *c = malloc(sizeof *c + size);
+  char *at;
+  if (!c) return NULL;
+  at = c->text;
+  atomic_init(&c->refs, 1);
+  c->client = client ? client : atomic_fetch_add(&clients, 1) + 1;
+  c->settings = *s;
+  c->settings.origin = place(&at, s->origin);
+  c->settings.prefix = place(&at, s->prefix);
+  c->settings.token = place(&at, s->token);
+  c->settings.ca_file = place(&at, s->ca_file);
+  c->settings.ca_path = place(&at, s->ca_path);
+  c->settings.proxy = place(&at, s->proxy);
+  c->settings.no_proxy = place(&at, s->no_proxy);
+  c->settings.user_agent = place(&at, s->user_agent);
+  c->host_header = at;
+  at += sprintf(at, "Host: %s", host) + 1;
+  c->agent_header = at;
+  sprintf(at, "User-Agent: %s%s%s", s->user_agent ? s->user_agent : "", s->user_agent ? " " : "", agent);
+  return c;
+}
+
+crux_config *crux_config_retain(crux_config *c) {
+  atomic_fetch_add(&c->refs, 1);
+  return c;
+}
+
+void crux_config_release(crux_config *c) {
+  if (c && atomic_fetch_sub(&c->refs, 1) == 1) free(c);
+}

@@ -1,0 +1,151 @@
+/* crux.core: one attempt, one truth. The Lua layer above decides when to try again. */
+#include "process.h"
+#include "upper.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined(__GNUC__)
+#define EXPORT __attribute__((visibility("default")))
+#else
+#define EXPORT
+#endif
+
+/* --- the calls ------------------------------------------------------------------------------------------------------ */
+
+/***
+Makes exactly one attempt at a call, blocking until there is an answer or the deadline has passed. `cancel_order` and
+`get_order` are both this, for their endpoint.
+@function cancel_order
+@tparam table arguments the endpoint's fields and any options of `crux.new` but `retries` and `on_event`; `token` is a
+  string; the environment is not read
+@treturn[1] table result
+@treturn[2] nil
+@treturn[2] table err
+@raise if the argument is not a table
+*/
+static int call(lua_State *L) {
+  const crux_endpoint *endpoint = lua_touserdata(L, lua_upvalueindex(2));
+  crux_request *request;
+  int count;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  count = crux_prepare(L, endpoint, 1, NULL, false);
+  if (count != 1) return count;
+  request = crux_check_request(L, -1);
+  return crux_perform(L, request, NULL, crux_now() + request->config->settings.timeout);
+}
+
+/* core.perform(request, token or nil, deadline) → result | nil, err */
+static int perform(lua_State *L) {
+  return crux_perform(L, crux_check_request(L, 1), luaL_optstring(L, 2, NULL), luaL_checknumber(L, 3));
+}
+
+/* core.failure(kind, message) → an error for something that was not sent */
+static int failure(lua_State *L) {
+  static const struct { const char *name; crux_kind kind; } kinds[] = {
+    { "invalid", CRUX_KIND_INVALID }, { "auth", CRUX_KIND_AUTH }, { "timeout", CRUX_KIND_TIMEOUT },
+    { "aborted", CRUX_KIND_ABORTED },
+  };
+  const char *name = luaL_checkstring(L, 1);
+  size_t i;
+  lua_settop(L, 2);
+  for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    if (strcmp(kinds[i].name, name) == 0) {
+      crux_push_failure(L, kinds[i].kind, NULL);
+      return 1;
+    }
+  }
+  return luaL_argerror(L, 1, "not a kind");
+}
+
+/* --- what the Lua layer needs of the machine ------------------------------------------------------------------------ */
+
+/* core.now() → monotonic seconds */
+static int now(lua_State *L) {
+  lua_pushnumber(L, crux_now());
+  return 1;
+}
+
+/* core.random() → a number from 0 up to 1: for jitter, without moving the host's math.random */
+static int jitter(lua_State *L) {
+  static atomic_ullong count;
+  uint64_t x = (uint64_t)(crux_now() * 1e9) ^ (uint64_t)getpid() << 40 ^ (uint64_t)(uintptr_t)L;
+  x += (atomic_fetch_add(&count, 1) + 1) * UINT64_C(0x9E3779B97F4A7C15);
+  x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+  x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
+  x ^= x >> 31;
+  lua_pushnumber(L, (double)(x >> 11) / 9007199254740992.0);
+  return 1;
+}
+
+/***
+The versions of libcurl and what it was built with, as it tells them at run time.
+@function curl_version
+@treturn string
+*/
+static int version(lua_State *L) {
+  lua_pushstring(L, curl_version());
+  return 1;
+}
+
+/* core.assume_curl(number): takes libcurl for no newer than this, for specs of what older ones need; 0 ends it. It makes
+   calls more careful, never less. */
+static int assume_curl(lua_State *L) {
+  unsigned wanted = (unsigned)luaL_checknumber(L, 1);
+  crux_process_assume_curl(0);
+  if (wanted < crux_process_curl_version()) crux_process_assume_curl(wanted);
+  return 0;
+}
+
+/* core.is_token(value) → whether it can stand in a header */
+static int is_token(lua_State *L) {
+  size_t len;
+  const char *s = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
+  lua_pushboolean(L, s && strlen(s) == len && crux_is_token(s));
+  return 1;
+}
+
+EXPORT int luaopen_crux_core(lua_State *L);
+
+EXPORT int luaopen_crux_core(lua_State *L) {
+  static const luaL_Reg functions[] = {
+    { "client", crux_client_new }, { "perform", perform }, { "sleep", crux_sleep }, { "failure", failure },
+    { "now", now }, { "random", jitter }, { "curl_version", version }, { "assume_curl", assume_curl },
+    { "is_token", is_token }, { NULL, NULL },
+  };
+  const crux_endpoint *endpoint;
+  int state, i;
+  crux_checkversion(L);
+  if (!crux_process_init()) return luaL_error(L, "libcurl could not be initialized");
+  lua_createtable(L, CRUX_SLOT_NOTHING, 0);
+  state = lua_gettop(L);
+  crux_json_open(L);
+  crux_failure_open(L);
+  crux_blocking_open(L);
+  lua_pushvalue(L, state);
+  crux_client_open(L);
+  crux_request_open(L);
+  lua_newtable(L);
+  lua_pushvalue(L, state);
+  crux_setfuncs(L, functions, 1);
+  for (endpoint = crux_endpoints; endpoint->name; endpoint++) {
+    lua_pushvalue(L, state);
+    lua_pushlightuserdata(L, (void *)endpoint);
+    lua_pushcclosure(L, call, 2);
+    lua_setfield(L, -2, endpoint->name);
+  }
+  lua_newtable(L);
+  for (i = 0; crux_endpoints[i].name; i++) {
+    lua_pushstring(L, crux_endpoints[i].name);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "endpoints");
+  crux_set_text(L, "_VERSION", CRUX_VERSION);
+  crux_set_text(L, "SANDBOX", CRUX_SANDBOX);
+  crux_set_text(L, "PRODUCTION", CRUX_PRODUCTION);
+  lua_rawgeti(L, state, CRUX_SLOT_NULL);
+  lua_setfield(L, -2, "null");
+  return 1;
+}

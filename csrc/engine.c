@@ -1,0 +1,309 @@
+#include "engine.h"
+
+#include "line.h"
+#include "poller.h"
+#include "process.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct crux_engine {
+  CURLM *multi;
+  crux_poller poller;
+  crux_sockets sockets;
+  double timer; /* when curl wants to be called though nothing happened; negative: never */
+  crux_easy *idle;
+  crux_transfer *carried; /* all that are with curl */
+  unsigned active, connections;
+  crux_line *lines;
+  int wake_fd;
+  bool guest; /* on a thread of the host's, whose SIGPIPE is not ours to raise */
+  unsigned generation;
+  crux_engine_done done;
+  void *context;
+};
+
+/* --- what curl calls ----------------------------------------------------------------------------------------------- */
+
+static int on_socket(CURL *curl, curl_socket_t fd, int what, void *p, void *known) {
+  crux_engine *e = p;
+  bool in = what == CURL_POLL_IN || what == CURL_POLL_INOUT, out = what == CURL_POLL_OUT || what == CURL_POLL_INOUT;
+  (void)curl;
+  if (!crux_poller_watch(&e->poller, fd, in, out, known != NULL)) return -1;
+  curl_multi_assign(e->multi, fd, in || out ? e : NULL);
+  return 0;
+}
+
+static int on_timer(CURLM *multi, long ms, void *p) {
+  crux_engine *e = p;
+  (void)multi;
+  e->timer = ms < 0 ? -1 : crux_now() + (double)ms / 1e3;
+  return 0;
+}
+
+/* --- going inside --------------------------------------------------------------------------------------------------- */
+
+static bool enter(crux_engine *e, crux_sigpipe *before) {
+  if (!crux_process_enter()) return false;
+  if (e->guest) crux_sigpipe_block(before);
+  return true;
+}
+
+static void leave(crux_engine *e, crux_sigpipe *before) {
+  if (e->guest) crux_sigpipe_restore(before);
+  crux_process_leave();
+}
+
+/* --- its life ------------------------------------------------------------------------------------------------------ */
+
+static bool set_up(crux_engine *e) {
+  bool ok = false;
+  crux_sigpipe sigpipe;
+  if (!enter(e, &sigpipe)) return false;
+  e->multi = curl_multi_init();
+  if (e->multi) {
+    ok = !curl_multi_setopt(e->multi, CURLMOPT_SOCKETFUNCTION, on_socket) &&
+         !curl_multi_setopt(e->multi, CURLMOPT_SOCKETDATA, e) &&
+         !curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, on_timer) &&
+         !curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e) &&
+         !curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, (long)e->connections);
+#if LIBCURL_VERSION_NUM >= 0x081400
+    curl_multi_setopt(e->multi, CURLMOPT_QUICK_EXIT, 1L);
+#endif
+  }
+  leave(e, &sigpipe);
+  return ok && (e->wake_fd < 0 || crux_poller_watch(&e->poller, e->wake_fd, true, false, false));
+}
+
+crux_engine *crux_engine_new(crux_engine_done done, void *context, int wake_fd) {
+  crux_engine *e = calloc(1, sizeof *e);
+  if (!e) return NULL;
+  e->done = done;
+  e->context = context;
+  e->wake_fd = wake_fd;
+  e->guest = wake_fd < 0;
+  e->timer = -1;
+  e->connections = 64;
+  e->generation = crux_process_generation();
+  if (!crux_poller_init(&e->poller)) {
+    free(e);
+    return NULL;
+  }
+  if (!set_up(e)) {
+    crux_engine_free(e);
+    return NULL;
+  }
+  return e;
+}
+
+bool crux_engine_is_ours(const crux_engine *e) { return e->generation == crux_process_generation(); }
+
+static void lend(crux_engine *e, crux_transfer *t, crux_easy *easy) {
+  e->idle = easy->next;
+  easy->next = NULL;
+  t->previous = NULL;
+  t->next = e->carried;
+  if (t->next) t->next->previous = t;
+  e->carried = t;
+}
+
+static void take_back(crux_engine *e, crux_transfer *t) {
+  if (t->previous) t->previous->next = t->next;
+  else e->carried = t->next;
+  if (t->next) t->next->previous = t->previous;
+  t->easy->next = e->idle;
+  e->idle = t->easy;
+  t->easy = NULL;
+}
+
+static void drop_all(crux_engine *e) {
+  while (e->carried) {
+    crux_transfer *t = e->carried;
+    curl_multi_remove_handle(e->multi, t->easy->curl);
+    take_back(e, t);
+    crux_transfer_release(t);
+  }
+  while (e->idle) {
+    crux_easy *easy = e->idle;
+    e->idle = easy->next;
+    crux_easy_free(easy);
+  }
+  curl_multi_cleanup(e->multi);
+  crux_sockets_free(&e->sockets);
+}
+
+void crux_engine_free(crux_engine *e) {
+  crux_sigpipe sigpipe;
+  if (!e) return;
+  while (e->lines) {
+    crux_line *line = e->lines;
+    while (line->count > 0) {
+      crux_transfer *t = line->heap[0];
+      crux_line_leave(line, t);
+      crux_transfer_release(t);
+    }
+    line->active = 0;
+    crux_line_trim(&e->lines, line);
+  }
+  if (!crux_engine_is_ours(e)) crux_sockets_abandon(&e->sockets);
+  else if (enter(e, &sigpipe)) {
+    if (e->multi) drop_all(e);
+    leave(e, &sigpipe);
+  }
+  crux_poller_free(&e->poller);
+  free(e);
+}
+
+/* --- attempts ------------------------------------------------------------------------------------------------------ */
+
+static bool start(crux_engine *e, crux_transfer *t) {
+  crux_easy *easy = e->idle;
+  if (!easy) {
+    easy = crux_easy_new();
+    if (!easy) return false;
+    easy->next = e->idle;
+    e->idle = easy;
+  }
+  if (!crux_transfer_prepare(t, easy, &e->sockets)) return false;
+  if (e->active + 1 > e->connections) {
+    /* below the number of calls on their way, curl would close connections that are about to be used again */
+    e->connections *= 2;
+    curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, (long)e->connections);
+  }
+  lend(e, t, easy);
+  if (curl_multi_add_handle(e->multi, easy->curl) == CURLM_OK) return true;
+  take_back(e, t);
+  return false;
+}
+
+static void finish(crux_engine *e, crux_transfer *t) { e->done(t, e->context); }
+
+static void let_through(crux_engine *e, crux_line *line) {
+  crux_transfer *t;
+  while ((t = crux_line_next(line))) {
+    e->active++;
+    if (start(e, t)) continue;
+    line->active--;
+    e->active--;
+    crux_transfer_fail(t, atomic_load(&t->stage) == CRUX_ABORTED ? CRUX_CAUSE_ABORTED : CRUX_CAUSE_NOMEM);
+    finish(e, t);
+  }
+}
+
+/* An attempt has left curl: its line's next may go. */
+static void depart(crux_engine *e, crux_transfer *t) {
+  crux_line *line = t->line;
+  take_back(e, t);
+  t->line = NULL;
+  e->active--;
+  line->active--;
+  line->open = true;
+  let_through(e, line);
+  crux_line_trim(&e->lines, line);
+}
+
+void crux_engine_submit(crux_engine *e, crux_transfer *t) {
+  crux_sigpipe sigpipe;
+  crux_line *line = crux_line_of(&e->lines, t);
+  if (!line || !crux_line_join(line, t)) {
+    crux_transfer_fail(t, CRUX_CAUSE_NOMEM);
+    finish(e, t);
+  } else if (enter(e, &sigpipe)) {
+    let_through(e, line);
+    leave(e, &sigpipe);
+  }
+  if (line) crux_line_trim(&e->lines, line);
+}
+
+void crux_engine_drop(crux_engine *e, crux_transfer *t) {
+  crux_sigpipe sigpipe;
+  if (!enter(e, &sigpipe)) return;
+  if (t->easy) {
+    curl_multi_remove_handle(e->multi, t->easy->curl);
+    depart(e, t);
+  } else {
+    crux_line *line = t->line;
+    crux_line_leave(line, t);
+    crux_line_trim(&e->lines, line);
+  }
+  leave(e, &sigpipe);
+  crux_transfer_release(t);
+}
+
+/* --- stepping ------------------------------------------------------------------------------------------------------ */
+
+static void conclude(crux_engine *e, CURL *curl, CURLcode code) {
+  crux_transfer *t;
+  curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&t);
+  curl_multi_remove_handle(e->multi, curl);
+  if (crux_transfer_conclude(t, code)) {
+    if (crux_transfer_prepare(t, t->easy, &e->sockets) && curl_multi_add_handle(e->multi, curl) == CURLM_OK) return;
+    crux_transfer_fail(t, CRUX_CAUSE_NOMEM);
+  }
+  depart(e, t);
+  finish(e, t);
+}
+
+static void act(crux_engine *e, const crux_ready *ready, int count) {
+  int i, running, left;
+  CURLMsg *message;
+  for (i = 0; i < count; i++) {
+    if (ready[i].fd == e->wake_fd) continue;
+    curl_multi_socket_action(e->multi, ready[i].fd,
+                             (ready[i].in ? CURL_CSELECT_IN : 0) | (ready[i].out ? CURL_CSELECT_OUT : 0) |
+                               (ready[i].err ? CURL_CSELECT_ERR : 0),
+                             &running);
+  }
+  if (e->timer >= 0 && e->timer <= crux_now()) {
+    e->timer = -1;
+    curl_multi_socket_action(e->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+  }
+  while ((message = curl_multi_info_read(e->multi, &left))) {
+    if (message->msg == CURLMSG_DONE) conclude(e, message->easy_handle, message->data.result);
+  }
+}
+
+/* Lets go on who may, and ends the waits that have lasted too long. */
+static void tend_lines(crux_engine *e) {
+  crux_line *line, *next;
+  crux_transfer *t;
+  double now;
+  if (!e->lines) return;
+  now = crux_now();
+  for (line = e->lines; line; line = next) {
+    next = line->next;
+    while ((t = crux_line_expired(line, now))) {
+      crux_transfer_fail(t, CRUX_CAUSE_EXPIRED);
+      finish(e, t);
+    }
+    let_through(e, line);
+    crux_line_trim(&e->lines, line);
+  }
+}
+
+static double sooner(double a, double b) { return a < 0 || b < a ? b : a; }
+
+static double time_to_wait(crux_engine *e, double seconds) {
+  double now = crux_now();
+  crux_line *line;
+  if (e->timer >= 0) seconds = sooner(seconds, e->timer > now ? e->timer - now : 0);
+  for (line = e->lines; line; line = line->next) {
+    if (line->count > 0) {
+      double left = line->heap[0]->deadline - now;
+      seconds = sooner(seconds, left > 0 ? left : 0);
+    }
+  }
+  return seconds;
+}
+
+bool crux_engine_step(crux_engine *e, double seconds) {
+  crux_ready ready[64];
+  crux_sigpipe sigpipe;
+  int count = crux_poller_wait(&e->poller, time_to_wait(e, seconds), ready, 64);
+  if (count < 0) return errno != EINTR;
+  if (!enter(e, &sigpipe)) return true;
+  act(e, ready, count);
+  tend_lines(e);
+  leave(e, &sigpipe);
+  return true;
+}

@@ -1,0 +1,112 @@
+#include "outcome.h"
+
+#include <string.h>
+
+static crux_outcome outcome_of(const crux_evidence *e) {
+  /* A whole head is the server's own word, whatever became of the connection afterwards; but one that was there before
+     the request, or without it, is no word on the request. */
+  if (e->cause == CRUX_CAUSE_UNASKED) return e->sent ? CRUX_UNKNOWN : CRUX_NOT_SENT;
+  if (!e->sent) return CRUX_NOT_SENT;
+  if (e->head) {
+    if (e->status >= 200 && e->status <= 299) return CRUX_ACCEPTED;
+    if (e->status >= 400 && e->status <= 499) return CRUX_REJECTED;
+    if (e->status == 301 || e->status == 307 || e->status == 308) return CRUX_REJECTED;
+  }
+  return CRUX_UNKNOWN;
+}
+
+static crux_kind kind_of_cause(crux_cause cause) {
+  switch (cause) {
+    case CRUX_CAUSE_ABORTED: return CRUX_KIND_ABORTED;
+    case CRUX_CAUSE_RESEND: return CRUX_KIND_NETWORK;
+    case CRUX_CAUSE_UNASKED: return CRUX_KIND_PROTOCOL;
+    case CRUX_CAUSE_HEAD_LIMIT: return CRUX_KIND_PROTOCOL;
+    case CRUX_CAUSE_EXPIRED: return CRUX_KIND_TIMEOUT;
+    default: return CRUX_KIND_MEMORY;
+  }
+}
+
+static crux_kind kind_of_code(const crux_evidence *e) {
+  switch (e->code) {
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_PROXY: return CRUX_KIND_PROXY;
+    case CURLE_COULDNT_RESOLVE_HOST: return CRUX_KIND_DNS;
+    case CURLE_COULDNT_CONNECT: return e->proxied ? CRUX_KIND_PROXY : CRUX_KIND_CONNECT;
+    case CURLE_OPERATION_TIMEDOUT: return CRUX_KIND_TIMEOUT;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_ENGINE_NOTFOUND:
+    case CURLE_SSL_ENGINE_SETFAILED:
+    case CURLE_SSL_ENGINE_INITFAILED:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_USE_SSL_FAILED:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_SHUTDOWN_FAILED:
+    case CURLE_SSL_CRL_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+    case CURLE_SSL_INVALIDCERTSTATUS: return CRUX_KIND_TLS;
+    case CURLE_OUT_OF_MEMORY:
+      /* curl says so of a header line over its limit too; once the request is out, that is what it is */
+      return e->sent ? CRUX_KIND_PROTOCOL : CRUX_KIND_MEMORY;
+    case CURLE_FAILED_INIT: return CRUX_KIND_MEMORY;
+    case CURLE_OK: /* the connection ended in the middle of the head */
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_BAD_CONTENT_ENCODING:
+    case CURLE_FUNCTION_NOT_FOUND:
+    case CURLE_BAD_FUNCTION_ARGUMENT:
+    case CURLE_HTTP2:
+    case CURLE_HTTP3: return CRUX_KIND_PROTOCOL;
+    default:
+      /* the connection broke; where it did says whose it was */
+      if (e->sent) return CRUX_KIND_NETWORK;
+      if (e->ready) return CRUX_KIND_NETWORK;
+      if (e->proxied) return CRUX_KIND_PROXY;
+      return e->tls ? CRUX_KIND_TLS : CRUX_KIND_NETWORK;
+  }
+}
+
+crux_verdict crux_judge(const crux_evidence *e) {
+  crux_verdict v;
+  v.outcome = outcome_of(e);
+  if (v.outcome == CRUX_ACCEPTED) v.kind = CRUX_KIND_NONE;
+  else if (e->sent && e->head && e->cause != CRUX_CAUSE_UNASKED)
+    v.kind = e->status == 401 ? CRUX_KIND_AUTH : CRUX_KIND_HTTP;
+  else v.kind = e->cause != CRUX_CAUSE_NONE ? kind_of_cause(e->cause) : kind_of_code(e);
+  return v;
+}
+
+bool crux_retryable(crux_verdict v, int status, bool retry_after, bool safe) {
+  switch (v.outcome) {
+    case CRUX_NOT_SENT:
+      return v.kind == CRUX_KIND_DNS || v.kind == CRUX_KIND_CONNECT || v.kind == CRUX_KIND_PROXY ||
+             v.kind == CRUX_KIND_TIMEOUT || v.kind == CRUX_KIND_NETWORK;
+    case CRUX_REJECTED: return status == 429 && retry_after;
+    case CRUX_UNKNOWN: return safe;
+    default: return false;
+  }
+}
+
+const char *crux_outcome_name(crux_outcome outcome) {
+  static const char *const names[] = { "accepted", "rejected", "not_sent", "unknown" };
+  return names[outcome];
+}
+
+const char *crux_kind_name(crux_kind kind) {
+  static const char *const names[] = { "none", "invalid", "auth", "dns", "connect", "proxy", "tls", "timeout",
+    "network", "protocol", "http", "aborted", "memory" };
+  return names[kind];
+}
+
+double crux_retry_after(const char *value, time_t now) {
+  double seconds = 0;
+  const char *p = value;
+  time_t date;
+  while (*p >= '0' && *p <= '9') seconds = seconds * 10 + (*p++ - '0');
+  if (p != value && *p == '\0') return seconds > 1e9 ? 1e9 : seconds;
+  date = curl_getdate(value, NULL);
+  if (date == (time_t)-1) return -1;
+  return date > now ? (double)(date - now) : 0;
+}

@@ -1,0 +1,399 @@
+#include "upper.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* lua-cjson doubles its buffer until it holds all, and ends the process if it cannot. */
+#define TEXT_MAX (16 * 1024 * 1024)
+
+#define CENTS_MAX 9999999999.0 /* 99999999.99 */
+
+/* --- faults --------------------------------------------------------------------------------------------------------- */
+
+/* The message on top is what is wrong with `where` .. `name`: nil and err instead. */
+static int fault(lua_State *L, const char *where, const char *name) {
+  const char *field = lua_pushfstring(L, "%s%s", where, name);
+  lua_pushfstring(L, "%s: %s", field, lua_tostring(L, -2));
+  lua_pushnil(L);
+  lua_insert(L, -2);
+  crux_push_failure(L, CRUX_KIND_INVALID, field);
+  return 2;
+}
+
+static const crux_field *find_field(const crux_field *fields, const char *name) {
+  for (; fields && fields->name; fields++) {
+    if (strcmp(fields->name, name) == 0) return fields;
+  }
+  return NULL;
+}
+
+static const char *nearest_name(const char *name, const crux_field *fields, bool options, bool policy) {
+  const char *nearest = NULL;
+  int distance = (int)strlen(name) / 3 + 1;
+  for (; fields && fields->name; fields++) {
+    int d = crux_edit_distance(name, fields->name);
+    if (d < distance || (d == distance && !nearest)) {
+      distance = d;
+      nearest = fields->name;
+    }
+  }
+  return options ? crux_nearest_option(name, policy, &distance, nearest) : nearest;
+}
+
+/* Keys as messages may show them; two of one table are told apart by it. */
+static const char *push_key(lua_State *L, int index) {
+  size_t len, i;
+  const char *s;
+  if (lua_type(L, index) == LUA_TNUMBER) {
+    char number[40];
+    snprintf(number, sizeof number, "[%.14g]", lua_tonumber(L, index));
+    return lua_pushfstring(L, "%s", number);
+  }
+  if (lua_type(L, index) != LUA_TSTRING) return lua_pushfstring(L, "[%s]", luaL_typename(L, index));
+  s = lua_tolstring(L, index, &len);
+  for (i = 0; i < len && s[i] > ' ' && s[i] < 127; i++) continue;
+  /* what is long or odd is no misspelt name, and may be a value in the wrong place */
+  if (len == 0 || len > 32 || i < len) return lua_pushfstring(L, "[a string of %d bytes]", (int)len);
+  lua_pushvalue(L, index);
+  return s;
+}
+
+bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy) {
+  const char *least, *nearest;
+  lua_pushnil(L);
+  lua_pushnil(L);
+  /* of several, the first by name, since a table has no order */
+  while (lua_next(L, index)) {
+    const char *key;
+    lua_pop(L, 1);
+    key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    if (key && (find_field(fields, key) || (options && crux_is_option(key, policy)))) continue;
+    push_key(L, lua_gettop(L));
+    if (lua_isnil(L, -3) || strcmp(lua_tostring(L, -1), lua_tostring(L, -3)) < 0) lua_replace(L, -3);
+    else lua_pop(L, 1);
+  }
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    return false;
+  }
+  least = lua_tostring(L, -1);
+  nearest = nearest_name(least, fields, options, policy);
+  if (nearest) lua_pushfstring(L, "unknown field, did you mean '%s'?", nearest);
+  else lua_pushliteral(L, "unknown field");
+  fault(L, where, least);
+  return true;
+}
+
+/* --- values --------------------------------------------------------------------------------------------------------- */
+
+static bool is_uuid(const char *s, size_t len) {
+  size_t i;
+  if (len != 36) return false;
+  for (i = 0; i < len; i++) {
+    bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    bool hex = (s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f') || (s[i] >= 'A' && s[i] <= 'F');
+    if (dash ? s[i] != '-' : !hex) return false;
+  }
+  return true;
+}
+
+/* "12", "12.5" or "12.50" in cents; -1 for anything else. */
+static double cents_of_text(const char *s, size_t len) {
+  const char *end = s + len;
+  double cents = 0;
+  int decimals = -1;
+  if (len == 0 || len > 64 || *s == '.' || end[-1] == '.') return -1;
+  for (; s < end; s++) {
+    if (*s == '.' && decimals < 0) decimals = 0;
+    else if (*s >= '0' && *s <= '9' && decimals < 2) {
+      cents = cents * 10 + (*s - '0');
+      if (decimals >= 0) decimals++;
+    } else return -1;
+  }
+  for (decimals = decimals < 0 ? 0 : decimals; decimals < 2; decimals++) cents *= 10;
+  return cents;
+}
+
+/* The float nearest to a number of two decimals is taken for that number, and no other float is. */
+static double cents_of_number(double value) {
+  double cents = floor(value * 100 + 0.5);
+  return value >= 0 && cents <= CENTS_MAX && cents / 100 == value ? cents : -1;
+}
+
+/* What the field is, for messages. */
+static const char *expectation(crux_field_type type) {
+  switch (type) {
+    case CRUX_FIELD_UUID: return "a UUID (8-4-4-4-12 hex digits)";
+    case CRUX_FIELD_TEXT: return "a non-empty string of UTF-8";
+    case CRUX_FIELD_WHOLE: return "a whole number from 1 to 2147483647";
+    case CRUX_FIELD_DECIMAL: return "a number or string from 0 to 99999999.99 with at most two decimals";
+    default: return "a list of at least one table";
+  }
+}
+
+/* Replaces the value on top by what JSON is made of. False: it is none of its type. */
+static bool convert(lua_State *L, crux_field_type type, size_t *size) {
+  size_t len = 0;
+  const char *s = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
+  bool number = lua_type(L, -1) == LUA_TNUMBER;
+  double value = number ? lua_tonumber(L, -1) : 0;
+  char text[32];
+  switch (type) {
+    case CRUX_FIELD_UUID: return s && is_uuid(s, len);
+    case CRUX_FIELD_TEXT:
+      *size += len;
+      return s && len > 0 && crux_is_utf8(s, len);
+    case CRUX_FIELD_WHOLE:
+      if (!number || !(value >= 1 && value <= 2147483647) || value != floor(value)) return false;
+      lua_pop(L, 1);
+      lua_pushinteger(L, (lua_Integer)value);
+      return true;
+    case CRUX_FIELD_DECIMAL:
+      value = s ? cents_of_text(s, len) : number ? cents_of_number(value) : -1;
+      if (!(value >= 0 && value <= CENTS_MAX)) return false;
+      snprintf(text, sizeof text, "%.0f.%02d", floor(value / 100), (int)fmod(value, 100));
+      lua_pop(L, 1);
+      lua_pushstring(L, text);
+      return true;
+    default: return false;
+  }
+}
+
+/* --- tables --------------------------------------------------------------------------------------------------------- */
+
+/* The length of a list without holes or other keys: 0 if it is none, and -i if it has a hole at i. */
+static int list_length(lua_State *L, int index) {
+  int count = 0, i;
+  lua_pushnil(L);
+  while (lua_next(L, index)) {
+    double key = lua_type(L, -2) == LUA_TNUMBER ? lua_tonumber(L, -2) : 0;
+    lua_pop(L, 1);
+    if (key < 1 || key != floor(key)) {
+      lua_pop(L, 1);
+      return 0;
+    }
+    count++;
+  }
+  for (i = 1; i <= count; i++) {
+    bool hole;
+    lua_rawgeti(L, index, i);
+    hole = lua_isnil(L, -1);
+    lua_pop(L, 1);
+    if (hole) return -i;
+  }
+  return count;
+}
+
+/* Unknown fields anywhere come before any other fault. */
+static bool push_unknown_within(lua_State *L, int index, const crux_field *fields) {
+  char where[64];
+  for (; fields->name; fields++) {
+    int i, count, list = lua_gettop(L) + 1;
+    if (fields->type != CRUX_FIELD_LIST) continue;
+    lua_pushstring(L, fields->name);
+    lua_rawget(L, index);
+    count = lua_type(L, list) == LUA_TTABLE ? list_length(L, list) : 0;
+    for (i = 1; i <= count; i++) {
+      lua_rawgeti(L, list, i);
+      snprintf(where, sizeof where, "%s[%d].", fields->name, i);
+      if (lua_type(L, -1) == LUA_TTABLE && crux_push_unknown(L, list + 1, where, fields->fields, false, false)) return true;
+      lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+  return false;
+}
+
+static int build(lua_State *L, int index, const char *where, const crux_field *fields, size_t *size);
+
+/* The list at `list` as a new one, on top. */
+static int build_list(lua_State *L, int list, const crux_field *field, size_t *size) {
+  int i, count = lua_type(L, list) == LUA_TTABLE ? list_length(L, list) : 0;
+  char where[64];
+  if (count < 0) {
+    snprintf(where, sizeof where, "[%d]", -count);
+    lua_pushliteral(L, "expected a list without holes, found nothing");
+    return fault(L, field->name, where);
+  }
+  if (count == 0) {
+    lua_pushnil(L);
+    if (lua_type(L, list) != LUA_TTABLE) crux_push_expected(L, expectation(field->type), list, true);
+    else if (lua_next(L, list)) lua_pushfstring(L, "expected a list, found a table with other keys than 1, 2, 3");
+    else lua_pushfstring(L, "expected %s, found an empty one", expectation(field->type));
+    return fault(L, "", field->name);
+  }
+  lua_createtable(L, count, 0);
+  for (i = 1; i <= count; i++) {
+    int item = lua_gettop(L) + 1, faults;
+    lua_rawgeti(L, list, i);
+    if (lua_type(L, item) != LUA_TTABLE) {
+      snprintf(where, sizeof where, "[%d]", i);
+      crux_push_expected(L, "a table", item, true);
+      return fault(L, field->name, where);
+    }
+    snprintf(where, sizeof where, "%s[%d].", field->name, i);
+    faults = build(L, item, where, field->fields, size);
+    if (faults) return faults;
+    lua_rawseti(L, item - 1, i);
+    lua_settop(L, item - 1);
+  }
+  return 0;
+}
+
+/* Pushes a new table of the fields, checked and converted; or nil and err, whose number it returns. */
+static int build(lua_State *L, int index, const char *where, const crux_field *fields, size_t *size) {
+  int into = lua_gettop(L) + 1, faults;
+  luaL_checkstack(L, 16, "arguments");
+  lua_createtable(L, 0, 5);
+  for (; fields->name; fields++) {
+    lua_pushstring(L, fields->name);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, index);
+    if (lua_isnil(L, -1) && !fields->required) {
+      lua_settop(L, into);
+      continue;
+    }
+    if (fields->type == CRUX_FIELD_LIST) {
+      faults = build_list(L, lua_gettop(L), fields, size);
+      if (faults) return faults;
+      lua_remove(L, -2);
+    } else if (!convert(L, fields->type, size)) {
+      crux_push_expected(L, expectation(fields->type), lua_gettop(L), fields->type != CRUX_FIELD_UUID);
+      return fault(L, where, fields->name);
+    } else if (*size > TEXT_MAX) {
+      lua_pushfstring(L, "expected a request of at most %d bytes of text, found more", TEXT_MAX);
+      return fault(L, where, fields->name);
+    }
+    lua_rawset(L, into);
+  }
+  return 0;
+}
+
+/* --- the request ---------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  crux_config *config;
+  crux_request *request;
+} request_box;
+
+static request_box *check_box(lua_State *L, int index) { return luaL_checkudata(L, index, CRUX_REQUEST); }
+
+crux_request *crux_check_request(lua_State *L, int index) { return check_box(L, index)->request; }
+
+static bool has_options(lua_State *L, int index, bool policy) {
+  lua_pushnil(L);
+  while (lua_next(L, index)) {
+    lua_pop(L, 1);
+    if (lua_type(L, -1) == LUA_TSTRING && crux_is_option(lua_tostring(L, -1), policy)) {
+      lua_pop(L, 1);
+      return true;
+    }
+  }
+  return false;
+}
+
+int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy) {
+  request_box *box;
+  crux_settings base;
+  const char *path_value = "", *body = "";
+  size_t size = 0, len = 0;
+  int top, faults;
+  if (crux_push_unknown(L, index, "", endpoint->fields, true, policy) || push_unknown_within(L, index, endpoint->fields))
+    return 2;
+  box = lua_newuserdata(L, sizeof *box);
+  top = lua_gettop(L);
+  box->config = NULL;
+  box->request = NULL;
+  crux_setmetatable(L, CRUX_REQUEST);
+  if (client && !has_options(L, index, policy)) box->config = crux_config_retain(client);
+  else {
+    if (client) base = client->settings;
+    else crux_default_settings(&base);
+    faults = crux_read_options(L, index, &base, policy, client ? client->client : 0, &box->config);
+    if (faults) return faults;
+  }
+  faults = build(L, index, "", endpoint->fields, &size);
+  if (faults) return faults;
+  if (strchr(endpoint->path, '*')) {
+    lua_getfield(L, -1, endpoint->fields->name);
+    path_value = lua_tostring(L, -1);
+  }
+  if (endpoint->has_body) {
+    lua_pushvalue(L, top + 1);
+    crux_json_encode(L);
+    body = lua_tolstring(L, -1, &len);
+  }
+  box->request = crux_request_new(box->config, endpoint, path_value, body, len);
+  if (!box->request) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "out of memory");
+    crux_push_failure(L, CRUX_KIND_MEMORY, NULL);
+    return 2;
+  }
+  lua_settop(L, top);
+  return 1;
+}
+
+static int request_gc(lua_State *L) {
+  request_box *box = check_box(L, 1);
+  crux_request_release(box->request);
+  crux_config_release(box->config);
+  box->request = NULL;
+  box->config = NULL;
+  return 0;
+}
+
+/* request:describe() → method, url, safe */
+static int request_describe(lua_State *L) {
+  const crux_request *r = crux_check_request(L, 1);
+  lua_pushstring(L, r->endpoint->method);
+  lua_pushstring(L, r->url);
+  return 2;
+}
+
+/* request:settings() → timeout, whether there is a token */
+static int request_settings(lua_State *L) {
+  const crux_settings *s = &crux_check_request(L, 1)->config->settings;
+  lua_pushnumber(L, s->timeout);
+  lua_pushboolean(L, s->token != NULL);
+  return 2;
+}
+
+/* request:dry_run() → { method, url, headers, body } */
+static int request_dry_run(lua_State *L) {
+  const crux_request *r = crux_check_request(L, 1);
+  const char *lines[CRUX_HEADERS];
+  char length[24];
+  int i;
+  crux_request_headers(r, "Authorization: Token [redacted]", lines);
+  lua_createtable(L, 0, 4);
+  crux_set_text(L, "method", r->endpoint->method);
+  crux_set_text(L, "url", r->url);
+  lua_createtable(L, 0, CRUX_HEADERS + 1);
+  for (i = 0; i < CRUX_HEADERS; i++) {
+    const char *colon = strchr(lines[i], ':');
+    lua_pushlstring(L, lines[i], (size_t)(colon - lines[i]));
+    lua_pushstring(L, colon + 2);
+    lua_rawset(L, -3);
+  }
+  if (r->endpoint->has_body) {
+    snprintf(length, sizeof length, "%zu", r->body_len);
+    crux_set_text(L, "Content-Length", length);
+    lua_pushlstring(L, r->body, r->body_len);
+    lua_setfield(L, -3, "body");
+  }
+  lua_setfield(L, -2, "headers");
+  return 1;
+}
+
+void crux_request_open(lua_State *L) {
+  static const luaL_Reg methods[] = {
+    { "describe", request_describe }, { "settings", request_settings }, { "dry_run", request_dry_run }, { NULL, NULL },
+  };
+  if (luaL_newmetatable(L, CRUX_REQUEST)) {
+    lua_pushcfunction(L, request_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  crux_set_methods(L, methods);
+}

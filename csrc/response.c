@@ -1,0 +1,428 @@
+#include "upper.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What the service documents of its statuses, and what to do about each. */
+static const struct {
+  int status;
+  const char *name, *hint;
+} statuses[] = {
+  { 301, "Moved Permanently", "redirects are not followed: is base_url the service's own?" },
+  { 307, "Temporary Redirect", "redirects are not followed: is base_url the service's own?" },
+  { 308, "Permanent Redirect", "redirects are not followed: is base_url the service's own?" },
+  { 400, "Bad Request", "something required is missing or malformed: see err.fields" },
+  { 401, "Unauthorized", "the token is wrong or has expired: tokens expire two hours after they were issued, log in again" },
+  { 403, "Permission Denied", "the token's user lacks the permission (cancel_order, for cancelling)" },
+  { 404, "Not Found", "no such URL, or no such order: check base_url, api and order_uuid" },
+  { 405, "Method Not Allowed", "the URL does not take this method: is base_url the service's own, with no path too many?" },
+  { 409, "Critical", "the token belongs to an organization of the wrong kind: cancelling is for retailers" },
+  { 415, "Unsupported Media Type", "the Content-Type did not arrive as application/json: does a proxy change it?" },
+  { 422, "Unprocessable Entity",
+    "the order is unknown, or cannot be cancelled any more: look at it with get_order" },
+  { 429, "Too Many Requests", "wait before the next call, as long as err.retry_after says if it is there" },
+  { 500, "Internal Server Error", NULL },
+  { 502, "Bad Gateway", NULL },
+  { 503, "Service Unavailable", NULL },
+  { 504, "Gateway Timeout", NULL },
+};
+
+static const char *name_of(int status) {
+  size_t i;
+  for (i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+    if (statuses[i].status == status) return statuses[i].name;
+  }
+  return "";
+}
+
+static const char *hint_of(const crux_reply *r, bool safe) {
+  size_t i;
+  for (i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+    if (statuses[i].status == r->status && statuses[i].hint) return statuses[i].hint;
+  }
+  if (r->verdict.outcome == CRUX_UNKNOWN)
+    return safe ? "nothing was changed: it may be tried again"
+                : "it may have been carried out: look with get_order before sending it again";
+  switch (r->verdict.kind) {
+    case CRUX_KIND_DNS: return "check base_url and this machine's name resolution; nothing was sent";
+    case CRUX_KIND_CONNECT: return "check base_url, and whether a firewall or proxy is in the way; nothing was sent";
+    case CRUX_KIND_PROXY: return "check the proxy: the option `proxy`, or https_proxy in the environment; nothing was sent";
+    case CRUX_KIND_TLS:
+      return "the server could not prove who it is, or the handshake failed: check base_url, the clock, and ca_file";
+    case CRUX_KIND_TIMEOUT: return "nothing was sent: it may be tried again";
+    default: return NULL;
+  }
+}
+
+/* --- pieces of both --- */
+
+void crux_push_meta(lua_State *L, const crux_transfer *t) {
+  const crux_reply *r = t ? &t->reply : NULL;
+  lua_createtable(L, 0, 8);
+  crux_set_integer(L, "attempts", r ? 1 : 0);
+  crux_set_integer(L, "sends", r ? (lua_Integer)r->sends : 0);
+  crux_set_integer(L, "bytes_sent", r ? (lua_Integer)r->bytes_sent : 0);
+  crux_set_boolean(L, "reused", r && r->reused);
+  /* the request's own, where no response says otherwise */
+  crux_set_text(L, "http_version", r && r->http_version[0] ? r->http_version : "1.1");
+  lua_createtable(L, 0, 5);
+  crux_set_number(L, "dns", r ? r->time.dns : 0);
+  crux_set_number(L, "connect", r ? r->time.connect : 0);
+  crux_set_number(L, "tls", r ? r->time.tls : 0);
+  crux_set_number(L, "first_byte", r ? r->time.first_byte : 0);
+  crux_set_number(L, "total", r ? r->time.total : 0);
+  lua_setfield(L, -2, "time");
+}
+
+void crux_push_lower(lua_State *L, const char *s, size_t len) {
+  char small[64];
+  luaL_Buffer b;
+  size_t i;
+  if (len <= sizeof small) {
+    for (i = 0; i < len; i++) small[i] = (char)(s[i] >= 'A' && s[i] <= 'Z' ? s[i] + 32 : s[i]);
+    lua_pushlstring(L, small, len);
+    return;
+  }
+  luaL_buffinit(L, &b);
+  for (i = 0; i < len; i++) luaL_addchar(&b, (char)(s[i] >= 'A' && s[i] <= 'Z' ? s[i] + 32 : s[i]));
+  luaL_pushresult(&b);
+}
+
+static bool blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+static const char *trim(const char *s, size_t *len) {
+  while (*len > 0 && blank(*s)) s++, --*len;
+  while (*len > 0 && blank(s[*len - 1])) --*len;
+  return s;
+}
+
+/* Joins the value on top to what the table already has under the name below it; pops both. */
+static void add_header(lua_State *L, int table) {
+  lua_pushvalue(L, -2);
+  lua_rawget(L, table);
+  if (lua_isnil(L, -1)) lua_pop(L, 1);
+  else {
+    lua_insert(L, -2);
+    lua_pushliteral(L, ", ");
+    lua_insert(L, -2);
+    lua_concat(L, 3);
+  }
+  lua_rawset(L, table);
+}
+
+static void push_headers(lua_State *L, const crux_buffer *head) {
+  const char *at = head->data, *end = at + head->len;
+  int table;
+  lua_createtable(L, 0, 4);
+  table = lua_gettop(L);
+  at = memchr(at, '\n', head->len);
+  while (at && ++at < end) {
+    const char *next = memchr(at, '\n', (size_t)(end - at)), *colon, *value;
+    size_t len;
+    if (!next) next = end;
+    /* a line that starts with a blank continues the one before it */
+    while (next + 1 < end && (next[1] == ' ' || next[1] == '\t')) {
+      const char *more = memchr(next + 1, '\n', (size_t)(end - next - 1));
+      next = more ? more : end;
+    }
+    colon = memchr(at, ':', (size_t)(next - at));
+    if (colon) {
+      len = (size_t)(colon - at);
+      value = trim(at, &len);
+      crux_push_lower(L, value, len);
+      len = (size_t)(next - colon - 1);
+      value = trim(colon + 1, &len);
+      lua_pushlstring(L, value, len);
+      add_header(L, table);
+    }
+    at = next;
+  }
+}
+
+/* With the table on top: `raw`, `headers`, `body`, and in `meta`, which is set too, what is wrong with the body. */
+static void set_response(lua_State *L, crux_transfer *t) {
+  const crux_reply *r = &t->reply;
+  int table = lua_gettop(L);
+  size_t len = r->body.len;
+  crux_push_meta(L, t);
+  if (r->status) {
+    push_headers(L, &r->head);
+    lua_setfield(L, table, "headers");
+    lua_pushlstring(L, len ? r->body.data : "", len);
+    lua_setfield(L, table, "raw");
+    switch (r->body_end) {
+      case CRUX_BODY_CUT:
+        lua_pushfstring(L, "cut off after %d bytes: %s", (int)len, curl_easy_strerror(r->code));
+        lua_setfield(L, -2, "body_error");
+        break;
+      case CRUX_BODY_LIMIT:
+        lua_pushfstring(L, "longer than max_body, %d bytes", (int)t->request->config->settings.max_body);
+        lua_setfield(L, -2, "body_error");
+        break;
+      case CRUX_BODY_NOMEM:
+        lua_pushfstring(L, "out of memory after %d bytes", (int)len);
+        lua_setfield(L, -2, "body_error");
+        break;
+      case CRUX_BODY_WHOLE:
+        if (len == 0) break;
+        crux_json_decode(L, r->body.data, len);
+        if (lua_isnil(L, -2)) {
+          lua_pushliteral(L, "not JSON: ");
+          lua_insert(L, -2);
+          lua_concat(L, 2);
+          lua_setfield(L, -3, "body_error");
+          lua_pop(L, 1);
+        } else {
+          lua_pop(L, 1);
+          lua_setfield(L, table, "body");
+        }
+        break;
+    }
+  }
+  lua_setfield(L, table, "meta");
+}
+
+/* --- the server's complaints, as Django REST Framework words them --- */
+
+/* Appends the text on top to fields[path], path being the string at `path`; pops it. */
+static void add_complaint(lua_State *L, int fields, int path) {
+  lua_pushvalue(L, path);
+  lua_rawget(L, fields);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, path);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, fields);
+  }
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, (int)crux_rawlen(L, -2) + 1);
+  lua_pop(L, 1);
+}
+
+/* Flattens the value on top into `fields` under the path below it; pops both. */
+static void flatten(lua_State *L, int fields) {
+  int value = lua_gettop(L), path = value - 1, type = lua_type(L, value);
+  luaL_checkstack(L, 8, "complaints nested too deeply");
+  if (type == LUA_TSTRING || type == LUA_TNUMBER) {
+    lua_tostring(L, value);
+    add_complaint(L, fields, path);
+  } else if (type == LUA_TTABLE) {
+    lua_pushnil(L);
+    while (lua_next(L, value)) {
+      const char *above = lua_tostring(L, path);
+      int key = value + 1;
+      bool deep = lua_type(L, -1) == LUA_TTABLE;
+      if (lua_type(L, key) == LUA_TNUMBER) {
+        if (deep) lua_pushfstring(L, "%s[%d]", above, (int)lua_tointeger(L, key));
+        else lua_pushvalue(L, path);
+      } else if (lua_type(L, key) == LUA_TSTRING && strcmp(lua_tostring(L, key), "non_field_errors") == 0)
+        lua_pushvalue(L, path);
+      else {
+        lua_pushvalue(L, key);
+        lua_pushfstring(L, "%s%s%s", above, above[0] ? "." : "", lua_tostring(L, -1));
+        lua_remove(L, -2);
+      }
+      lua_insert(L, -2);
+      flatten(L, fields);
+    }
+  }
+  lua_settop(L, path - 1);
+}
+
+/* With the error on top: `detail` and `fields` out of its body. */
+static void set_complaints(lua_State *L) {
+  int err = lua_gettop(L), fields;
+  lua_getfield(L, err, "body");
+  if (lua_type(L, -1) != LUA_TTABLE) {
+    if (lua_type(L, -1) == LUA_TSTRING) {
+      lua_pushvalue(L, -1);
+      lua_setfield(L, err, "detail");
+    }
+    lua_settop(L, err);
+    return;
+  }
+  lua_newtable(L);
+  fields = lua_gettop(L);
+  lua_pushnil(L);
+  while (lua_next(L, fields - 1)) {
+    /* a lone message, not a field's */
+    if (lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), "detail") == 0 &&
+        lua_type(L, -1) == LUA_TSTRING) {
+      lua_setfield(L, err, "detail");
+      continue;
+    }
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, -3);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_remove(L, -2);
+    lua_pushliteral(L, "");
+    lua_insert(L, -2);
+    flatten(L, fields);
+  }
+  lua_pushnil(L);
+  if (lua_next(L, fields)) {
+    lua_pushvalue(L, fields);
+    lua_setfield(L, err, "fields");
+  }
+  lua_settop(L, err);
+}
+
+/* --- messages --- */
+
+/* Replaces the string on top by one that may stand in a log: without the token, short, on one line. */
+static void tame(lua_State *L, const char *token) {
+  char line[240];
+  const char *s;
+  size_t i, len;
+  if (token[0]) {
+    luaL_gsub(L, lua_tostring(L, -1), token, "[redacted]");
+    lua_remove(L, -2);
+  }
+  s = lua_tolstring(L, -1, &len);
+  if (len >= sizeof line) {
+    len = sizeof line - 4;
+    while (len > 0 && ((unsigned char)s[len] & 0xC0) == 0x80) len--;
+  }
+  for (i = 0; i < len; i++) line[i] = (char)((unsigned char)s[i] < ' ' || s[i] == 127 ? ' ' : s[i]);
+  if (s[len]) {
+    memcpy(line + len, "...", 3);
+    len += 3;
+  }
+  lua_pushlstring(L, crux_is_utf8(line, len) ? line : "(not UTF-8)", crux_is_utf8(line, len) ? len : 11);
+  lua_remove(L, -2);
+}
+
+/* Of several fields the message names the first in alphabetical order, so that it is the same each time. */
+static bool push_first_complaint(lua_State *L, int err) {
+  const char *first = NULL;
+  lua_getfield(L, err, "fields");
+  if (!lua_istable(L, -1)) {
+    lua_pop(L, 1);
+    return false;
+  }
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    const char *path = lua_tostring(L, -2);
+    if (!first || strcmp(path, first) < 0) first = path;
+    lua_pop(L, 1);
+  }
+  lua_getfield(L, -1, first);
+  lua_rawgeti(L, -1, 1);
+  lua_pushfstring(L, "%s%s%s", first, first[0] ? ": " : "", lua_tostring(L, -1));
+  lua_replace(L, -4);
+  lua_pop(L, 2);
+  return true;
+}
+
+static void push_http_message(lua_State *L, crux_transfer *t, int err) {
+  const char *name = name_of(t->reply.status);
+  lua_pushfstring(L, "HTTP %d%s%s", t->reply.status, name[0] ? " " : "", name);
+  lua_getfield(L, err, "detail");
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    if (!push_first_complaint(L, err)) return;
+  }
+  lua_pushliteral(L, ": ");
+  lua_insert(L, -2);
+  lua_concat(L, 3);
+}
+
+static void push_transport_message(lua_State *L, crux_transfer *t) {
+  const crux_reply *r = &t->reply;
+  const crux_settings *s = &t->request->config->settings;
+  const char *host = strstr(s->origin, "://") + 3;
+  char seconds[32];
+  switch (r->verdict.kind) {
+    case CRUX_KIND_ABORTED: lua_pushliteral(L, "given up by the caller"); return;
+    case CRUX_KIND_MEMORY:
+      lua_pushstring(L, r->cause == CRUX_CAUSE_NOFILE ? "no file descriptor left for a connection" : "out of memory");
+      return;
+    case CRUX_KIND_DNS: lua_pushfstring(L, "could not resolve the host of %s", host); return;
+    case CRUX_KIND_CONNECT:
+      lua_pushfstring(L, "could not connect to %s%s%s", host, r->os_error ? ": " : "",
+                      r->os_error ? strerror(r->os_error) : "");
+      return;
+    case CRUX_KIND_PROXY:
+      /* curl's own words may quote the proxy's URL, and with it a password */
+      lua_pushfstring(L, "the proxy does not let us through to %s: %s", host, curl_easy_strerror(r->code));
+      return;
+    case CRUX_KIND_TLS:
+      lua_pushfstring(L, "no TLS connection to %s: %s", host, r->error[0] ? r->error : curl_easy_strerror(r->code));
+      if (r->code == CURLE_SSL_CACERT_BADFILE && s->ca_file)
+        lua_pushfstring(L, " (ca_file %s)", s->ca_file), lua_concat(L, 2);
+      return;
+    case CRUX_KIND_TIMEOUT:
+      snprintf(seconds, sizeof seconds, "%ld ms", (long)(r->time.total * 1e3));
+      if (r->cause == CRUX_CAUSE_EXPIRED) lua_pushfstring(L, "no connection free within %s", seconds);
+      else if (!t->ready) lua_pushfstring(L, "no connection to %s within %s", host, seconds);
+      else lua_pushfstring(L, "no whole answer from %s within %s", host, seconds);
+      return;
+    case CRUX_KIND_PROTOCOL:
+      if (r->cause == CRUX_CAUSE_UNASKED) lua_pushfstring(L, "%s spoke before it was asked", host);
+      else if (r->cause == CRUX_CAUSE_HEAD_LIMIT || r->code == CURLE_OUT_OF_MEMORY)
+        lua_pushfstring(L, "expected a response head of at most %d bytes from %s, found a longer one", CRUX_HEAD_MAX, host);
+      else if (r->code == CURLE_OK) lua_pushfstring(L, "expected a whole response head from %s, found one cut off", host);
+      else lua_pushfstring(L, "expected an HTTP response from %s, found something else", host);
+      return;
+    default:
+      if (r->cause == CRUX_CAUSE_RESEND) lua_pushfstring(L, "%s closed the connection without an answer", host);
+      else if (r->sends == 0) lua_pushfstring(L, "%s closed the connection before the request was sent", host);
+      else lua_pushfstring(L, "the connection to %s broke before a whole answer: %s", host, curl_easy_strerror(r->code));
+      return;
+  }
+}
+
+static void set_message(lua_State *L, crux_transfer *t) {
+  int err = lua_gettop(L);
+  if (t->reply.verdict.kind == CRUX_KIND_HTTP || t->reply.verdict.kind == CRUX_KIND_AUTH) push_http_message(L, t, err);
+  else push_transport_message(L, t);
+  tame(L, crux_transfer_token(t));
+  lua_setfield(L, err, "message");
+}
+
+/* The seconds that the server asks for; -1 if it does not. A date is measured by the server's own clock, if it tells. */
+static double retry_after(lua_State *L) {
+  double seconds = -1;
+  time_t now = time(NULL), told;
+  lua_getfield(L, -1, "headers");
+  if (lua_istable(L, -1)) {
+    lua_getfield(L, -1, "date");
+    if (lua_isstring(L, -1) && (told = curl_getdate(lua_tostring(L, -1), NULL)) != (time_t)-1) now = told;
+    lua_getfield(L, -2, "retry-after");
+    if (lua_isstring(L, -1)) seconds = crux_retry_after(lua_tostring(L, -1), now);
+    lua_pop(L, 2);
+  }
+  lua_pop(L, 1);
+  return seconds;
+}
+
+int crux_push_reply(lua_State *L, crux_transfer *t) {
+  const crux_reply *r = &t->reply;
+  bool safe = t->request->endpoint->safe;
+  const char *hint;
+  double after;
+  if (r->verdict.outcome == CRUX_ACCEPTED) {
+    lua_createtable(L, 0, 6);
+    crux_set_text(L, "outcome", crux_outcome_name(CRUX_ACCEPTED));
+    crux_set_integer(L, "status", r->status);
+    set_response(L, t);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_createtable(L, 0, 12);
+  crux_set_text(L, "outcome", crux_outcome_name(r->verdict.outcome));
+  crux_set_text(L, "kind", crux_kind_name(r->verdict.kind));
+  if (r->status) crux_set_integer(L, "status", r->status);
+  set_response(L, t);
+  set_complaints(L);
+  after = retry_after(L);
+  if (after >= 0) crux_set_number(L, "retry_after", after);
+  crux_set_boolean(L, "retryable", crux_retryable(r->verdict, r->status, after >= 0, safe));
+  set_message(L, t);
+  hint = hint_of(r, safe);
+  if (hint) crux_set_text(L, "hint", hint);
+  crux_setmetatable(L, CRUX_ERROR);
+  return 2;
+}

@@ -1,0 +1,113 @@
+#include "sockets.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <linux/tcp.h> /* netinet/tcp.h does not have tcpi_bytes_received */
+#endif
+
+curl_socket_t crux_sockets_open(crux_sockets *s, const struct curl_sockaddr *address, const void *owner) {
+  int fd, type = address->socktype;
+  if (s->count == s->room) {
+    size_t room = s->room ? s->room * 2 : 4;
+    crux_socket *grown = realloc(s->list, room * sizeof *grown);
+    if (!grown) {
+      errno = ENOMEM;
+      return CURL_SOCKET_BAD;
+    }
+    s->list = grown;
+    s->room = room;
+  }
+#ifdef SOCK_CLOEXEC
+  fd = socket(address->family, type | SOCK_CLOEXEC, address->protocol);
+#else
+  fd = socket(address->family, type, address->protocol);
+  if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
+#endif
+  if (fd < 0) return CURL_SOCKET_BAD;
+  s->list[s->count++] = (crux_socket){ .fd = fd, .port = 0, .owner = owner };
+  return fd;
+}
+
+void crux_sockets_close(crux_sockets *s, curl_socket_t fd) {
+  size_t i;
+  for (i = 0; i < s->count; i++) {
+    if (s->list[i].fd == fd) {
+      s->list[i] = s->list[--s->count];
+      break;
+    }
+  }
+  close(fd);
+}
+
+static int local_port_of(curl_socket_t fd) {
+  struct sockaddr_storage address;
+  socklen_t len = sizeof address;
+  if (getsockname(fd, (struct sockaddr *)&address, &len) != 0) return 0;
+  if (address.ss_family == AF_INET) return ntohs(((struct sockaddr_in *)&address)->sin_port);
+  if (address.ss_family == AF_INET6) return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+  return 0;
+}
+
+curl_socket_t crux_sockets_find(crux_sockets *s, int local_port, const void *owner) {
+  size_t i;
+  for (i = 0; i < s->count; i++) {
+    crux_socket *one = &s->list[i];
+    if (owner && one->owner == owner && one->port == 0) one->port = local_port_of(one->fd);
+    if (one->port == local_port && local_port != 0 && (!owner || one->owner == owner)) return one->fd;
+  }
+  return CURL_SOCKET_BAD;
+}
+
+crux_socket_state crux_socket_look(curl_socket_t fd) {
+  struct pollfd p = { .fd = fd, .events = POLLIN };
+  char byte;
+  if (fd == CURL_SOCKET_BAD) return CRUX_SOCKET_UNTOLD;
+  if (poll(&p, 1, 0) == 0) return CRUX_SOCKET_CLEAN;
+  return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0 ? CRUX_SOCKET_UNREAD : CRUX_SOCKET_ENDED;
+}
+
+void crux_socket_spoil(curl_socket_t fd) {
+  char waste[4096];
+  shutdown(fd, SHUT_RDWR);
+  while (recv(fd, waste, sizeof waste, MSG_DONTWAIT) > 0) continue;
+}
+
+long long crux_socket_received(curl_socket_t fd) {
+#ifdef __linux__
+  struct tcp_info info;
+  socklen_t len = sizeof info;
+  memset(&info, 0, sizeof info);
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+      len >= offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received)
+    return (long long)info.tcpi_bytes_received;
+#endif
+  (void)fd;
+  return -1;
+}
+
+long long crux_socket_read(curl_socket_t fd) {
+  int unread = 0;
+  long long received = crux_socket_received(fd);
+  if (received < 0 || ioctl(fd, FIONREAD, &unread) != 0) return -1;
+  /* what arrived between the two looks only makes this smaller by mistake, so ask again */
+  return crux_socket_received(fd) == received ? received - unread : -1;
+}
+
+void crux_sockets_abandon(crux_sockets *s) {
+  while (s->count > 0) close(s->list[--s->count].fd);
+  crux_sockets_free(s);
+}
+
+void crux_sockets_free(crux_sockets *s) {
+  free(s->list);
+  s->list = NULL;
+  s->count = s->room = 0;
+}

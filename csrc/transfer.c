@@ -1,0 +1,435 @@
+#include "transfer.h"
+
+#include "poller.h"
+#include "process.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Idle connections older than this are not used: load balancers drop theirs after a minute, some servers much earlier. */
+#define IDLE_SECONDS 15L
+
+#define AUTHORIZATION "Authorization: Token "
+
+#define PREREQ_VERSION 0x075000 /* 7.80.0 */
+
+/* --- the request --------------------------------------------------------------------------------------------------- */
+
+crux_request *crux_request_new(crux_config *config, const crux_endpoint *endpoint, const char *path_value,
+                               const char *body, size_t body_len) {
+  const char *star = strchr(endpoint->path, '*');
+  size_t before = star ? (size_t)(star - endpoint->path) : strlen(endpoint->path);
+  const char *after = star ? star + 1 : "";
+  const crux_settings *s = &config->settings;
+  size_t url_room = strlen(s->origin) + strlen(s->prefix) + strlen(s->api_prefix) + strlen(endpoint->path) + strlen(path_value) + 1;
+  crux_request *r = malloc(sizeof *r + url_room + body_len + 1);
+  if (!r) return NULL;
+  atomic_init(&r->refs, 1);
+  r->config = crux_config_retain(config);
+  r->endpoint = endpoint;
+  r->url = r->text;
+  snprintf(r->text, url_room, "%s%s%s%.*s%s%s", s->origin, s->prefix, s->api_prefix, (int)before, endpoint->path,
+           star ? path_value : "", after);
+  r->body = memcpy(r->text + url_room, body, body_len);
+  r->text[url_room + body_len] = '\0';
+  r->body_len = body_len;
+  return r;
+}
+
+crux_request *crux_request_retain(crux_request *r) {
+  atomic_fetch_add(&r->refs, 1);
+  return r;
+}
+
+void crux_request_release(crux_request *r) {
+  if (!r || atomic_fetch_sub(&r->refs, 1) != 1) return;
+  crux_config_release(r->config);
+  free(r);
+}
+
+void crux_request_headers(const crux_request *r, const char *authorization, const char *lines[CRUX_HEADERS]) {
+  lines[0] = r->config->host_header;
+  lines[1] = r->config->agent_header;
+  lines[2] = "Accept: application/json";
+  lines[3] = authorization;
+  lines[4] = "Content-Type: application/json; charset=utf-8";
+}
+
+/* The length of the head as curl writes it. */
+static size_t head_size(const crux_request *r, const char *authorization) {
+  const char *lines[CRUX_HEADERS];
+  size_t i, size = strlen(r->endpoint->method) + strlen(r->url + strlen(r->config->settings.origin)) +
+                   sizeof "  HTTP/1.1\r\n\r\n" - 1;
+  crux_request_headers(r, authorization, lines);
+  for (i = 0; i < CRUX_HEADERS; i++) size += strlen(lines[i]) + 2;
+  if (r->endpoint->has_body) size += (size_t)snprintf(NULL, 0, "Content-Length: %zu\r\n", r->body_len);
+  return size;
+}
+
+/* --- the attempt --------------------------------------------------------------------------------------------------- */
+
+crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline, double connect_timeout) {
+  size_t len = strlen(token);
+  crux_transfer *t = calloc(1, sizeof *t + sizeof AUTHORIZATION + len);
+  if (!t) return NULL;
+  atomic_init(&t->refs, 1);
+  t->request = crux_request_retain(request);
+  t->deadline = deadline;
+  t->connect_timeout = connect_timeout;
+  t->started = crux_now();
+  memcpy(t->authorization, AUTHORIZATION, sizeof AUTHORIZATION - 1);
+  memcpy(t->authorization + sizeof AUTHORIZATION - 1, token, len + 1);
+  return t;
+}
+
+const char *crux_transfer_token(const crux_transfer *t) { return t->authorization + sizeof AUTHORIZATION - 1; }
+
+crux_transfer *crux_transfer_retain(crux_transfer *t) {
+  atomic_fetch_add(&t->refs, 1);
+  return t;
+}
+
+void crux_transfer_release(crux_transfer *t) {
+  volatile char *secret;
+  if (!t || atomic_fetch_sub(&t->refs, 1) != 1) return;
+  for (secret = t->authorization; *secret; secret++) *secret = '\0';
+  crux_request_release(t->request);
+  crux_buffer_free(&t->reply.head);
+  crux_buffer_free(&t->reply.body);
+  free(t);
+}
+
+bool crux_transfer_abort(crux_transfer *t) {
+  int waiting = CRUX_WAITING;
+  return atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_ABORTED);
+}
+
+/* --- what curl calls ----------------------------------------------------------------------------------------------- */
+
+static long request_size(crux_transfer *t) {
+  long size = 0;
+  curl_easy_getinfo(t->easy->curl, CURLINFO_REQUEST_SIZE, &size);
+  return size;
+}
+
+static int refuse(crux_transfer *t, crux_cause cause) {
+  t->reply.cause = cause;
+  return 1;
+}
+
+/* Nothing of the request has been handed over yet: is the connection that curl has chosen one that nobody has spoken on
+   since the last answer? */
+static bool connection_is_fit(crux_transfer *t, int local_port) {
+  bool fresh = t->opened > 0;
+  bool tls = t->request->config->settings.tls;
+  curl_socket_t fd = crux_sockets_find(t->sockets, local_port, fresh ? t : NULL);
+  t->opened = 0;
+  t->early_fd = CURL_SOCKET_BAD;
+  switch (crux_socket_look(fd)) {
+    case CRUX_SOCKET_CLEAN: return true;
+    case CRUX_SOCKET_ENDED:
+      t->reply.cause = CRUX_CAUSE_NONE;
+      break;
+    case CRUX_SOCKET_UNREAD:
+      if (fresh && tls) {
+        /* session tickets, most likely; the head's first line will tell */
+        t->early_fd = fd;
+        t->early = crux_socket_received(fd);
+        return true;
+      }
+      t->reply.cause = CRUX_CAUSE_UNASKED;
+      break;
+    case CRUX_SOCKET_UNTOLD:
+      if (fresh) return true;
+      break;
+  }
+  t->spoiled = !t->fresh && !fresh;
+  if (fd != CURL_SOCKET_BAD) crux_socket_spoil(fd);
+  return false;
+}
+
+static int on_prereq(void *p, char *ip, char *local_ip, int port, int local_port) {
+  crux_transfer *t = p;
+  long size = request_size(t);
+  int waiting = CRUX_WAITING;
+  (void)ip, (void)local_ip, (void)port;
+  t->ready = *t->opens = true;
+  if (t->prereqs++ > 0 && size > t->size_before) return refuse(t, CRUX_CAUSE_RESEND);
+  t->size_before = size;
+  if (!connection_is_fit(t, local_port)) return 1;
+  if (!atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_SENT) && waiting == CRUX_ABORTED)
+    return refuse(t, CRUX_CAUSE_ABORTED);
+  return CURL_PREREQFUNC_OK;
+}
+
+static curl_socket_t on_open(void *p, curlsocktype purpose, struct curl_sockaddr *address) {
+  crux_transfer *t = p;
+  curl_socket_t fd = crux_sockets_open(t->sockets, address, t);
+  (void)purpose;
+  if (fd != CURL_SOCKET_BAD) t->opened++;
+  else if (errno == ENOMEM || errno == ENOBUFS) t->reply.cause = CRUX_CAUSE_NOMEM;
+  else if (errno == EMFILE || errno == ENFILE) t->reply.cause = CRUX_CAUSE_NOFILE;
+  return fd;
+}
+
+/* Belongs to the connection, which outlives the transfer: hence not the transfer's but the engine's. */
+static int on_close(void *p, curl_socket_t fd) {
+  crux_sockets_close(p, fd);
+  return 0;
+}
+
+/* "HTTP/1.1 200 …" */
+static int status_of(const char *line, size_t len, char version[4]) {
+  size_t i = 5;
+  int status = 0, digits;
+  if (len < 12) return 0;
+  memcpy(version, line + 5, 3);
+  version[3] = '\0';
+  while (i < len && line[i] != ' ') i++;
+  while (i < len && line[i] == ' ') i++;
+  for (digits = 0; digits < 3 && i < len && line[i] >= '0' && line[i] <= '9'; digits++, i++)
+    status = status * 10 + (line[i] - '0');
+  return digits == 3 ? status : 0;
+}
+
+static size_t on_header(char *data, size_t size, size_t count, void *p) {
+  crux_transfer *t = p;
+  size_t len = size * count;
+  if (t->head_done) return len; /* a trailer */
+  if (t->reply.time.first_byte == 0) t->reply.time.first_byte = crux_now() - t->started;
+  if (!t->head_begun) {
+    t->head_begun = true;
+    crux_buffer_clear(&t->reply.head);
+    t->head_status = status_of(data, len, t->reply.http_version);
+    if (t->early_fd != CURL_SOCKET_BAD) {
+      long long read = crux_socket_read(t->early_fd);
+      if (read >= 0 && t->early >= 0 && read <= t->early) return (size_t)refuse(t, CRUX_CAUSE_UNASKED) - 1;
+    }
+  }
+  switch (crux_buffer_add(&t->reply.head, data, len, CRUX_HEAD_MAX)) {
+    case CRUX_BUFFER_FULL: return (size_t)refuse(t, CRUX_CAUSE_HEAD_LIMIT) - 1;
+    case CRUX_BUFFER_NOMEM: return (size_t)refuse(t, CRUX_CAUSE_NOMEM) - 1;
+    default: break;
+  }
+  if (len <= 2 && (data[0] == '\r' || data[0] == '\n')) {
+    if (t->head_status >= 200) t->head_done = true;
+    else t->head_begun = false; /* an interim response */
+  }
+  return len;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *p) {
+  crux_transfer *t = p;
+  size_t len = size * count;
+  switch (crux_buffer_add(&t->reply.body, data, len, t->request->config->settings.max_body)) {
+    case CRUX_BUFFER_FULL: t->reply.body_end = CRUX_BODY_LIMIT; return 0;
+    case CRUX_BUFFER_NOMEM: t->reply.body_end = CRUX_BODY_NOMEM; return 0;
+    default: return len;
+  }
+}
+
+/* --- setting up ---------------------------------------------------------------------------------------------------- */
+
+crux_easy *crux_easy_new(void) {
+  crux_easy *easy = calloc(1, sizeof *easy);
+  if (!easy) return NULL;
+  easy->curl = curl_easy_init();
+  if (easy->curl) return easy;
+  free(easy);
+  return NULL;
+}
+
+void crux_easy_free(crux_easy *easy) {
+  curl_easy_cleanup(easy->curl);
+  crux_config_release(easy->config);
+  free(easy);
+}
+
+/* What every attempt under a config shares. Options that a run-time curl does not know are ones it does not need. */
+static bool set_config(CURL *curl, const crux_settings *s, crux_sockets *sockets) {
+  bool ok;
+  curl_easy_reset(curl);
+  ok = !curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) &&
+       !curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
+       !curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) && !curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L) &&
+       !curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
+       !curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L) && !curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L) &&
+       !curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body) &&
+       !curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header) &&
+       !curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
+       !curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close) &&
+       !curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, sockets) &&
+       /* an empty string, unlike none, keeps curl from asking the environment */
+       !curl_easy_setopt(curl, CURLOPT_PROXY, s->tls && s->proxy ? s->proxy : "") &&
+       !curl_easy_setopt(curl, CURLOPT_NOPROXY, s->tls && s->no_proxy ? s->no_proxy : "") &&
+       /* a CA path, Debian's built-in one included, makes curl parse the bundle for each connection */
+       !curl_easy_setopt(curl, CURLOPT_CAPATH, s->ca_path) && !curl_easy_setopt(curl, CURLOPT_PROXY_CAPATH, s->ca_path);
+  if (ok && (s->ca_file || s->ca_path)) {
+    ok = !curl_easy_setopt(curl, CURLOPT_CAINFO, s->ca_file) &&
+         !curl_easy_setopt(curl, CURLOPT_PROXY_CAINFO, s->ca_file);
+  }
+  if (!ok) return false;
+#if LIBCURL_VERSION_NUM >= 0x074000
+  curl_easy_setopt(curl, CURLOPT_HTTP09_ALLOWED, 0L);
+#endif
+#if LIBCURL_VERSION_NUM >= 0x074100
+  curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, IDLE_SECONDS);
+#endif
+#if LIBCURL_VERSION_NUM >= 0x075700
+  curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L); /* else a deadline during a slow look-up waits for the look-up */
+#endif
+  return true;
+}
+
+static bool has_prereq(void) {
+#if LIBCURL_VERSION_NUM >= PREREQ_VERSION
+  return crux_process_curl_version() >= PREREQ_VERSION;
+#else
+  return false;
+#endif
+}
+
+/* curl resends a request when a kept connection ends before the answer's first byte, and says nothing of it. */
+static bool set_guard(crux_transfer *t, CURL *curl) {
+#if LIBCURL_VERSION_NUM >= PREREQ_VERSION
+  if (has_prereq()) {
+    return !curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_prereq) &&
+           !curl_easy_setopt(curl, CURLOPT_PREREQDATA, t) &&
+           !curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, (long)t->fresh) &&
+           !curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 0L);
+  }
+#endif
+  /* nobody says when it is sent, so it is as of now; and only a new connection is never resent on */
+  {
+    int waiting = CRUX_WAITING;
+    if (!atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_SENT) && waiting == CRUX_ABORTED) return false;
+  }
+#if LIBCURL_VERSION_NUM >= PREREQ_VERSION
+  if (curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, NULL)) return false;
+#endif
+  return !curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L) && !curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
+}
+
+static struct curl_slist *set_headers(crux_transfer *t, crux_easy *easy) {
+  const char *lines[CRUX_HEADERS];
+  int i;
+  crux_request_headers(t->request, t->authorization, lines);
+  for (i = 0; i < CRUX_HEADERS; i++) {
+    easy->headers[i].data = (char *)lines[i];
+    easy->headers[i].next = &easy->headers[i + 1];
+  }
+  easy->headers[CRUX_HEADERS].data = (char *)"Expect:";
+  easy->headers[CRUX_HEADERS].next = NULL;
+  return easy->headers;
+}
+
+static bool set_request(crux_transfer *t, crux_easy *easy) {
+  const crux_request *r = t->request;
+  CURL *curl = easy->curl;
+  double left = t->deadline - crux_now();
+  int timeout = left > 0 ? crux_milliseconds(left) : 0, connect = crux_milliseconds(t->connect_timeout);
+  if (r->endpoint->has_body) {
+    if (curl_easy_setopt(curl, CURLOPT_POSTFIELDS, r->body) ||
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len))
+      return false;
+  } else if (curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L)) return false;
+  return !curl_easy_setopt(curl, CURLOPT_URL, r->url) &&
+         !curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, r->endpoint->method) &&
+         !curl_easy_setopt(curl, CURLOPT_HTTPHEADER, set_headers(t, easy)) &&
+         /* 0 would mean for ever */
+         !curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(timeout > 0 ? timeout : 1)) &&
+         !curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)(connect > 0 ? connect : 1)) &&
+         !curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->reply.error) &&
+         !curl_easy_setopt(curl, CURLOPT_HEADERDATA, t) && !curl_easy_setopt(curl, CURLOPT_WRITEDATA, t) &&
+         !curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, t) && !curl_easy_setopt(curl, CURLOPT_PRIVATE, t);
+}
+
+bool crux_transfer_prepare(crux_transfer *t, crux_easy *easy, crux_sockets *sockets) {
+  crux_config *config = t->request->config;
+  t->easy = easy;
+  t->sockets = sockets;
+  t->early_fd = CURL_SOCKET_BAD;
+  if (easy->config != config) {
+    if (!set_config(easy->curl, &config->settings, sockets)) return false;
+    crux_config_release(easy->config);
+    easy->config = crux_config_retain(config);
+  }
+  return set_guard(t, easy->curl) && set_request(t, easy);
+}
+
+/* --- the account --------------------------------------------------------------------------------------------------- */
+
+static double seconds_at(CURL *curl, CURLINFO info) {
+  curl_off_t us = 0;
+  curl_easy_getinfo(curl, info, &us);
+  return (double)us / 1e6;
+}
+
+static void read_times(crux_transfer *t, CURL *curl) {
+  crux_reply *r = &t->reply;
+  double dns = seconds_at(curl, CURLINFO_NAMELOOKUP_TIME_T), connect = seconds_at(curl, CURLINFO_CONNECT_TIME_T),
+         tls = seconds_at(curl, CURLINFO_APPCONNECT_TIME_T);
+  long opened = 0;
+  curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &opened);
+  r->reused = opened == 0 && t->ready;
+  if (r->reused) return;
+  r->time.dns = dns;
+  if (connect > dns) r->time.connect = connect - dns;
+  if (tls > connect) r->time.tls = tls - connect;
+}
+
+/* curl counts the head and what went with it in one number, and body bytes in another; which ones overlap depends on its
+   version. The head's length is known. */
+static void read_sizes(crux_transfer *t, CURL *curl) {
+  curl_off_t uploaded = 0;
+  size_t head = head_size(t->request, t->authorization), all = head + t->request->body_len;
+  long size = request_size(t) - t->size_before;
+  curl_easy_getinfo(curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+  if (size <= 0) return;
+  t->reply.sends = 1;
+  t->reply.bytes_sent = uploaded > 0 ? head + (size_t)uploaded : (size_t)size;
+  if (t->reply.bytes_sent > all) t->reply.bytes_sent = all;
+}
+
+static void judge(crux_transfer *t) {
+  const crux_settings *s = &t->request->config->settings;
+  crux_reply *r = &t->reply;
+  crux_evidence e = { .code = r->code, .cause = r->cause, .status = r->status, .head = r->status != 0,
+    .sent = r->sends > 0, .tls = s->tls, .proxied = s->tls && s->proxy && s->proxy[0], .ready = t->ready };
+  r->verdict = crux_judge(&e);
+  r->time.total = crux_now() - t->started;
+}
+
+bool crux_transfer_conclude(crux_transfer *t, CURLcode code) {
+  CURL *curl = t->easy->curl;
+  crux_reply *r = &t->reply;
+  long os_error = 0;
+  if (t->spoiled) {
+    t->spoiled = false;
+    t->fresh = true;
+    t->prereqs = t->opened = 0;
+    t->size_before = 0;
+    r->cause = CRUX_CAUSE_NONE;
+    return true;
+  }
+  /* a connection that could not be opened matters only if no other was */
+  if (t->ready && (r->cause == CRUX_CAUSE_NOFILE || (r->cause == CRUX_CAUSE_NOMEM && !t->head_begun)))
+    r->cause = CRUX_CAUSE_NONE;
+  r->code = code;
+  curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_error);
+  r->os_error = code == CURLE_OK ? 0 : (int)os_error;
+  if (t->head_done && r->cause != CRUX_CAUSE_UNASKED) r->status = t->head_status;
+  if (r->body_end == CRUX_BODY_WHOLE && code != CURLE_OK) r->body_end = CRUX_BODY_CUT;
+  read_times(t, curl);
+  read_sizes(t, curl);
+  judge(t);
+  return false;
+}
+
+void crux_transfer_fail(crux_transfer *t, crux_cause cause) {
+  t->reply.cause = cause;
+  judge(t);
+}

@@ -1,0 +1,128 @@
+/* transfer: one attempt at one request, as bytes in and bytes out, on an easy handle lent by an engine. Every guard that
+   keeps a request from being sent twice, or answered by another's answer, is here. */
+#ifndef CRUX_TRANSFER_H
+#define CRUX_TRANSFER_H
+
+#include "buffer.h"
+#include "config.h"
+#include "endpoint.h"
+#include "outcome.h"
+#include "sockets.h"
+
+#include <stdatomic.h>
+
+#define CRUX_HEAD_MAX 65536
+
+/* A request as it will be on the wire, but for the token. Unchanging; shared by the attempts at it. */
+typedef struct {
+  atomic_uint refs;
+  crux_config *config;
+  const crux_endpoint *endpoint;
+  const char *url;
+  const char *body;
+  size_t body_len;
+  char text[];
+} crux_request;
+
+/* `path_value` stands where the endpoint's path has its `*`. NULL without memory. */
+crux_request *crux_request_new(crux_config *config, const crux_endpoint *endpoint, const char *path_value,
+                               const char *body, size_t body_len);
+crux_request *crux_request_retain(crux_request *request);
+void crux_request_release(crux_request *request);
+
+/* The headers that are sent, "Name: value" each, in their order; Content-Length, which curl writes, is not among them. */
+enum { CRUX_HEADERS = 5 };
+void crux_request_headers(const crux_request *request, const char *authorization, const char *lines[CRUX_HEADERS]);
+
+typedef enum { CRUX_BODY_WHOLE, CRUX_BODY_CUT, CRUX_BODY_LIMIT, CRUX_BODY_NOMEM } crux_body_end;
+
+typedef struct {
+  crux_verdict verdict;
+  CURLcode code;
+  crux_cause cause;
+  int os_error;           /* errno of the connection that failed, 0 if unknown */
+  int status;             /* of the final head; 0 unless it arrived whole */
+  crux_buffer head, body; /* the final head with its status line; the body as far as it came */
+  crux_body_end body_end;
+  unsigned sends;         /* 0 or 1 */
+  size_t bytes_sent;
+  bool reused;
+  char http_version[4];
+  struct {
+    double dns, connect, tls, first_byte, total;
+  } time;
+  char error[CURL_ERROR_SIZE];
+} crux_reply;
+
+/* An attempt goes from WAITING either to SENT, just before the first byte is handed over, or to ABORTED, when the caller
+   gives up first: whoever is second sees that it is. */
+typedef enum { CRUX_WAITING, CRUX_SENT, CRUX_ABORTED } crux_stage;
+
+/* An easy handle and what it is set up for. */
+typedef struct crux_easy {
+  CURL *curl;
+  crux_config *config;
+  struct curl_slist headers[CRUX_HEADERS + 1];
+  struct crux_easy *next;
+} crux_easy;
+
+typedef struct crux_transfer {
+  atomic_uint refs;
+  atomic_int stage;
+  atomic_bool done;       /* `reply` is complete, and no longer the engine's */
+  crux_request *request;
+  double deadline;        /* of this attempt, on crux_now's clock */
+  double connect_timeout; /* seconds */
+  crux_reply reply;
+
+  /* the engine's, while it carries the attempt */
+  crux_easy *easy;
+  crux_sockets *sockets;
+  struct crux_line *line;
+  bool *opens;            /* set once the connection stands */
+  size_t place;           /* in the line */
+  unsigned long turn;     /* first come, first served */
+  struct crux_transfer *previous, *next;
+  /* the owner's, for its queues */
+  struct crux_transfer *queued;
+  void *owner;
+  unsigned long number;
+
+  /* what the callbacks saw */
+  double started;
+  unsigned prereqs, opened;
+  long size_before;       /* CURLINFO_REQUEST_SIZE when the request was first about to be sent: a proxy's CONNECT */
+  bool spoiled;           /* the connection was unfit, nothing was sent: once more on a fresh one */
+  bool fresh;
+  bool ready;
+  curl_socket_t early_fd; /* where bytes stood before the request, which may be TLS's own */
+  long long early;        /* and how many had come by then */
+  bool head_begun, head_done;
+  int head_status;
+
+  char authorization[];   /* "Authorization: Token …", wiped when released */
+} crux_transfer;
+
+/* With one reference. NULL without memory. */
+crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline, double connect_timeout);
+const char *crux_transfer_token(const crux_transfer *t);
+crux_transfer *crux_transfer_retain(crux_transfer *t);
+void crux_transfer_release(crux_transfer *t);
+
+/* Gives the attempt up. True: it had not been sent and never will be. */
+bool crux_transfer_abort(crux_transfer *t);
+
+crux_easy *crux_easy_new(void);
+void crux_easy_free(crux_easy *easy);
+
+/* Sets an idle handle up for the attempt. */
+bool crux_transfer_prepare(crux_transfer *t, crux_easy *easy, crux_sockets *sockets);
+
+/* Reads the handle's account of a finished attempt into `reply`. True: the attempt is to be started again, prepared
+   anew, since its connection turned out unfit before anything was sent. */
+bool crux_transfer_conclude(crux_transfer *t, CURLcode code);
+
+/* The verdict on an attempt that ends without curl. */
+void crux_transfer_fail(crux_transfer *t, crux_cause cause);
+
+#endif

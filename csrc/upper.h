@@ -1,0 +1,123 @@
+/* upper: what the files that see Lua share. Each C function has the module's state, a table, as its upvalue. */
+#ifndef CRUX_UPPER_H
+#define CRUX_UPPER_H
+
+#include "compat.h"
+#include "transfer.h"
+
+#include <stdbool.h>
+
+#define CRUX_VERSION "0.1.0"
+
+#define CRUX_CLIENT "crux.core.client"
+#define CRUX_REQUEST "crux.core.request"
+#define CRUX_ATTEMPT "crux.core.attempt"
+#define CRUX_ENGINE "crux.core.engine"
+#define CRUX_ERROR "crux.error"
+
+/* Slots of the state. */
+enum {
+  CRUX_SLOT_ENCODE = 1,
+  CRUX_SLOT_DECODE,
+  CRUX_SLOT_NULL,
+  CRUX_SLOT_NEW,    /* makes an instance of lua-cjson */
+  CRUX_SLOT_POINT,  /* the decimal point it was made under */
+  CRUX_SLOT_ENGINE, /* of the blocking calls */
+  CRUX_SLOT_NOTHING /* a Lua function that does nothing, but in which hooks can run */
+};
+
+static inline void crux_pushslot(lua_State *L, int slot) { lua_rawgeti(L, lua_upvalueindex(1), slot); }
+
+/* Sets a field of the table on top. */
+static inline void crux_set_text(lua_State *L, const char *name, const char *value) {
+  lua_pushstring(L, value);
+  lua_setfield(L, -2, name);
+}
+static inline void crux_set_number(lua_State *L, const char *name, double value) {
+  lua_pushnumber(L, value);
+  lua_setfield(L, -2, name);
+}
+static inline void crux_set_integer(lua_State *L, const char *name, lua_Integer value) {
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, name);
+}
+static inline void crux_set_boolean(lua_State *L, const char *name, bool value) {
+  lua_pushboolean(L, value);
+  lua_setfield(L, -2, name);
+}
+
+/* Gives the metatable on top, popped, its methods; the state, below it, becomes their upvalue. */
+static inline void crux_set_methods(lua_State *L, const luaL_Reg *methods) {
+  lua_newtable(L);
+  lua_pushvalue(L, -3);
+  crux_setfuncs(L, methods, 1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
+
+/* --- json: lua-cjson, an instance of our own --- */
+
+/* Fills the state, the table on top, with a private instance's functions. Raises without lua-cjson. */
+void crux_json_open(lua_State *L);
+/* Replaces the value on top by its JSON. */
+void crux_json_encode(lua_State *L);
+/* Pushes the value, or nil and why it is none. Integral numbers become integers. */
+void crux_json_decode(lua_State *L, const char *text, size_t len);
+bool crux_is_utf8(const char *s, size_t len);
+
+/* --- failure: errors as users see them --- */
+
+void crux_failure_open(lua_State *L);
+/* Pushes an error for something that was not sent, with the string on top as its message (popped) and the place of the
+   fault, or NULL. */
+void crux_push_failure(lua_State *L, crux_kind kind, const char *field);
+
+/* --- response: from a finished attempt to result | nil, err; returns the number of values --- */
+
+int crux_push_reply(lua_State *L, crux_transfer *t);
+/* Pushes the account of an attempt; NULL: of none. */
+void crux_push_meta(lua_State *L, const crux_transfer *t);
+void crux_push_lower(lua_State *L, const char *s, size_t len);
+
+/* --- client: options --- */
+
+typedef struct {
+  crux_config *config;
+} crux_client;
+
+void crux_default_settings(crux_settings *settings);
+/* Raw reading of a table of options over a base into a config of that client. Keys that are no option are passed over.
+   0; or nil and err pushed, and their number returned. `policy`: for the Lua layer, which knows more options. */
+int crux_read_options(lua_State *L, int index, const crux_settings *base, bool policy, unsigned long client,
+                      crux_config **into);
+bool crux_is_token(const char *s);
+bool crux_is_option(const char *name, bool policy);
+/* The nearest option's name within `*distance`, which is lowered; or `so_far`. */
+const char *crux_nearest_option(const char *name, bool policy, int *distance, const char *so_far);
+int crux_edit_distance(const char *a, const char *b);
+
+int crux_client_new(lua_State *L);
+void crux_client_open(lua_State *L);
+
+/* --- request: arguments --- */
+
+/* Pushes a request made of the arguments at `index`, or nil and err, and returns their number. Options among the arguments
+   win over the client's; without a client (NULL) they stand over the defaults. */
+int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy);
+/* Pushes nil and err and returns true if the table has a key that is neither one of `fields` nor, with `options`, an
+   option. `where` is the table's place, "" or as in "skus[3]." */
+bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy);
+crux_request *crux_check_request(lua_State *L, int index);
+void crux_request_open(lua_State *L);
+
+/* Pushes "expected <what>, found <the value at index>"; the value itself only if it can hold no secret. */
+void crux_push_expected(lua_State *L, const char *what, int index, bool echo);
+
+/* --- blocking: one attempt on the caller's thread --- */
+
+/* Pushes what came of it and returns the number of values. */
+int crux_perform(lua_State *L, crux_request *request, const char *token, double deadline);
+int crux_sleep(lua_State *L);
+void crux_blocking_open(lua_State *L);
+
+#endif
