@@ -1,0 +1,124 @@
+--- A client: options, and the calls that can be made under them. `crux.new` makes one.
+-- @classmod crux.client
+local core = require "crux.core"
+local environment = require "crux.environment"
+local policy = require "crux.policy"
+
+local RETRIES = 2
+
+local Client = {}
+Client.__index = Client
+Client.__name = "crux.client"
+
+local function check(options, what, level)
+  if type(options) ~= "table" then
+    error(("expected a table of %s, found %s"):format(what, options == nil and "nothing" or type(options)), level + 1)
+  end
+end
+
+--- Makes a client out of a table that is this function's to change, and of what the environment says.
+-- @local
+function Client.make(options, said, no_proxy)
+  local from = {}
+  for name, value in next, said do
+    if options[name] == nil then options[name], from[name] = value, environment.names[name] end
+  end
+  local handle, err = core.client(options, no_proxy)
+  if not handle then
+    if from[err.field] then err.message = err.message .. ", in " .. from[err.field] end
+    return nil, err
+  end
+  return setmetatable({
+    handle = handle,
+    defaults = {
+      -- a token that is a string stays in C, where nothing prints it
+      token = type(options.token) == "function" and options.token or nil,
+      retries = options.retries or RETRIES,
+      on_event = options.on_event,
+    },
+  }, Client)
+end
+
+--- Makes a client.
+-- @tparam[opt] table options see the README; of those left out, `token`, `base_url` and `proxy` come from the environment
+-- @treturn[1] crux.client
+-- @treturn[2] nil
+-- @treturn[2] table err of kind `invalid`
+-- @raise if options is given and not a table
+function Client.new(options)
+  local copy = {}
+  if options ~= nil then check(options, "options", 2) end
+  for name, value in next, options or copy do copy[name] = value end
+  return Client.make(copy, environment.options())
+end
+
+-- Of the options that this layer knows, a call's own win.
+local function options_of(client, arguments)
+  local defaults = client.defaults
+  local token, retries, on_event = rawget(arguments, "token"), rawget(arguments, "retries"), rawget(arguments, "on_event")
+  if token == nil and retries == nil and on_event == nil then return defaults end
+  if token == nil then token = defaults.token end
+  return {
+    token = type(token) == "function" and token or nil,
+    retries = retries or defaults.retries,
+    on_event = on_event or defaults.on_event,
+  }
+end
+
+--- A call of this client that has not begun.
+-- @tparam string name as in `client:cancel_order`
+-- @tparam table arguments
+-- @treturn[1] table call, for `crux.policy`
+-- @treturn[2] nil
+-- @treturn[2] table err of kind `invalid`
+-- @raise on an unknown name, a closed client, or arguments that are not a table
+function Client:prepare(name, arguments)
+  check(arguments, "arguments", 3)
+  local request, err = self.handle:prepare(name, arguments)
+  if not request then return nil, err end
+  return policy.new(request, options_of(self, arguments), core.now())
+end
+
+--- Makes a call and blocks until there is an answer or its deadline has passed. Every endpoint has such a method:
+-- `client:cancel_order(arguments)`, `client:get_order(arguments)`.
+-- @tparam string name
+-- @tparam table arguments the endpoint's fields and any options
+-- @treturn[1] table result
+-- @treturn[2] nil
+-- @treturn[2] table err
+-- @raise as `prepare`, and what `on_event` raises
+function Client:call(name, arguments)
+  local call, err = self:prepare(name, arguments)
+  if not call then return nil, err end
+  return policy.carry(call, core.perform, core.sleep)
+end
+
+for _, name in ipairs(core.endpoints) do
+  Client[name] = function(self, arguments) return self:call(name, arguments) end
+end
+
+--- What a call would send, without sending it. No token is needed and a token function is not called.
+-- @tparam string name
+-- @tparam table arguments
+-- @treturn[1] table `method`, `url`, `headers` (by their names on the wire) and `body`
+-- @treturn[2] nil
+-- @treturn[2] table err of kind `invalid`
+-- @raise as `prepare`
+function Client:dry_run(name, arguments)
+  local call, err = self:prepare(name, arguments)
+  if not call then return nil, err end
+  return call.request:dry_run()
+end
+
+--- Closes the client: its calls and other methods raise from now on. Closing again does nothing.
+function Client:close()
+  self.handle:close()
+end
+
+Client.__close = Client.close
+
+function Client:__tostring()
+  return self.handle:describe()
+end
+
+return Client

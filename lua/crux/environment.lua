@@ -1,0 +1,33 @@
+--- What the environment says, read on the caller's thread: libcurl would ask it on its own, in the middle of a call.
+-- @module crux.environment
+local environment = {}
+
+local function get(name)
+  local value = os.getenv(name)
+  if value ~= "" then return value end
+  return nil
+end
+
+local function first(...)
+  for i = 1, select("#", ...) do
+    local value = get((select(i, ...)))
+    if value then return value end
+  end
+  return nil
+end
+
+--- The options that the environment sets.
+-- @treturn table `token`, `base_url` and `proxy`, where set
+-- @treturn ?string hosts that the proxy is not for, as curl reads them
+function environment.options()
+  return {
+    token = get "CRUX_TOKEN",
+    base_url = get "CRUX_BASE_URL",
+    proxy = first("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
+  }, first("no_proxy", "NO_PROXY")
+end
+
+--- The variable that an option came from, for messages.
+environment.names = { token = "CRUX_TOKEN", base_url = "CRUX_BASE_URL", proxy = "https_proxy or all_proxy" }
+
+return environment

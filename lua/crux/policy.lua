@@ -1,0 +1,151 @@
+--- When to try again. A call is *waiting* for an attempt or *pausing* before the next; whoever drives it (a blocking
+-- call, a poll, an event loop, a light thread) calls `begin` before an attempt and `settle` after it.
+-- No coroutine is held for a call, so a token function may yield in its caller's own.
+-- @module crux.policy
+local core = require "crux.core"
+
+local policy = {}
+
+-- Exponential back-off with full jitter, in seconds.
+local FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5
+
+--- A call about to begin.
+-- @param request userdata from `prepare`
+-- @tparam table options `token` (only if it is a function), `retries` and `on_event`
+-- @tparam number now on the clock of `core.now`
+function policy.new(request, options, now)
+  return {
+    request = request,
+    deadline = now + request:settings(),
+    token = options.token,
+    on_event = options.on_event,
+    retries = options.retries,
+    attempts = 0, sends = 0, bytes_sent = 0,
+  }
+end
+
+--- Seconds to pause before another attempt, or nil for enough.
+-- @tparam table call
+-- @tparam table err what became of the last attempt
+-- @tparam number now
+-- @treturn ?number
+function policy.pause(call, err, now)
+  if not err.retryable or call.attempts > call.retries then return nil end
+  local seconds = err.retry_after
+  if not seconds then
+    seconds = core.random() * math.min(FIRST_PAUSE * 2 ^ (call.attempts - 1), LONGEST_PAUSE)
+  end
+  if now + seconds < call.deadline then return seconds end
+  return nil
+end
+
+local function emit(call, name, answer, pause)
+  if not call.on_event then return end
+  local method, url = call.request:describe()
+  answer = answer or {}
+  call.on_event{
+    name = name, attempt = call.attempts, method = method, url = url, pause = pause,
+    outcome = answer.outcome, kind = answer.kind, status = answer.status,
+  }
+end
+
+-- A token, or nil and an error; what the function raised or said may hold a token, so it is not repeated.
+local function ask(call, again)
+  local ok, token, reason = pcall(call.token, again)
+  if ok and core.is_token(token) then return token end
+  local why
+  if not ok then why = "the token function raised an error"
+  elseif token ~= nil then why = "the token function returned an unusable token, a " .. type(token)
+  elseif type(reason) == "string" then why = "the token function returned none: " .. policy.line(reason)
+  else why = "the token function returned none" end
+  return nil, core.failure("auth", why)
+end
+
+--- Text from elsewhere, fit for one line of a log.
+function policy.line(text)
+  text = text:gsub("%c", " ")
+  return #text > 200 and text:sub(1, 200) .. "..." or text
+end
+
+--- Before an attempt.
+-- @treturn[1] boolean true
+-- @treturn[1] ?string the attempt's token, if it is not the client's own
+-- @treturn[2] nil
+-- @treturn[2] table err: the call is over without this attempt; give it to `settle`
+function policy.begin(call)
+  local token = call.next_token
+  call.next_token = nil
+  if call.token and not token then
+    local err
+    token, err = ask(call)
+    if not token then return nil, err end
+    if core.now() >= call.deadline then
+      return nil, core.failure("timeout", "the deadline passed before the request was sent")
+    end
+  end
+  call.last_token = token
+  call.attempts = call.attempts + 1
+  emit(call, "request")
+  return true, token
+end
+
+-- After a 401 a token function is asked once more; a token that differs gets one attempt.
+local function refresh(call, err)
+  if err.status ~= 401 or not call.token or call.retries == 0 or call.refreshed then return false end
+  call.refreshed = true
+  local token = ask(call, true)
+  if not token or token == call.last_token then return false end
+  call.next_token = token
+  return core.now() < call.deadline
+end
+
+local function finish(call, result, err)
+  local meta = (result or err).meta
+  meta.attempts, meta.sends, meta.bytes_sent = call.attempts, call.sends, call.bytes_sent
+  call.done, call.result, call.err = true, result, err
+  return true
+end
+
+--- After an attempt: either the call is done, with `call.result` or `call.err`, or `call.due` says when the next one is.
+-- @tparam table call
+-- @tparam ?table result
+-- @tparam ?table err
+-- @treturn boolean done
+function policy.settle(call, result, err)
+  local meta = (result or err).meta
+  local pause
+  call.sends = call.sends + meta.sends
+  call.bytes_sent = call.bytes_sent + meta.bytes_sent
+  if meta.attempts > 0 then emit(call, "response", result or err) end
+  if result then return finish(call, result) end
+  if meta.sends > 0 then call.last_sent = err end
+  if refresh(call, err) then pause = 0
+  else pause = policy.pause(call, err, core.now()) end
+  if not pause then
+    -- a later attempt that was not sent says nothing of an earlier one that was
+    return finish(call, nil, err.outcome == "not_sent" and call.last_sent or err)
+  end
+  call.due = core.now() + pause
+  emit(call, "retry", err, pause)
+  return false
+end
+
+--- Carries a call to its end, for whoever can wait.
+-- @tparam table call
+-- @tparam function send (request, token, deadline) → result | nil, err
+-- @tparam function sleep (seconds)
+-- @treturn[1] table result
+-- @treturn[2] nil
+-- @treturn[2] table err
+function policy.carry(call, send, sleep)
+  while true do
+    local ready, token = policy.begin(call)
+    local done
+    if ready then done = policy.settle(call, send(call.request, token, call.deadline))
+    else done = policy.settle(call, nil, token) end
+    if done then return call.result, call.err end
+    sleep(call.due - core.now())
+  end
+end
+
+return policy
