@@ -26,8 +26,14 @@ void crux_poller_free(crux_poller *p) {
 
 bool crux_poller_watch(crux_poller *p, int fd, bool in, bool out, bool known) {
   struct epoll_event e = { .events = (in ? EPOLLIN : 0) | (out ? EPOLLOUT : 0), .data.fd = fd };
-  if (!in && !out) return !known || epoll_ctl(p->fd, EPOLL_CTL_DEL, fd, &e) == 0;
-  return epoll_ctl(p->fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e) == 0;
+  int call = known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+  if (!in && !out) {
+    epoll_ctl(p->fd, EPOLL_CTL_DEL, fd, &e); /* which a closed descriptor has done itself */
+    return true;
+  }
+  if (epoll_ctl(p->fd, call, fd, &e) == 0) return true;
+  if (errno != (known ? ENOENT : EEXIST)) return false;
+  return epoll_ctl(p->fd, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &e) == 0;
 }
 
 int crux_poller_wait(crux_poller *p, double seconds, crux_ready *ready, int max) {
@@ -57,10 +63,9 @@ void crux_poller_free(crux_poller *p) {
 }
 
 bool crux_poller_watch(crux_poller *p, int fd, bool in, bool out, bool known) {
-  size_t i = p->count;
-  if (known) {
-    for (i = 0; i < p->count && p->fds[i].fd != fd; i++) continue;
-  }
+  size_t i = 0;
+  (void)known;
+  while (i < p->count && p->fds[i].fd != fd) i++;
   if (!in && !out) {
     if (i < p->count) p->fds[i] = p->fds[--p->count];
     return true;

@@ -26,8 +26,8 @@ typedef struct {
 bool crux_poller_init(crux_poller *p);
 void crux_poller_free(crux_poller *p);
 
-/* Watches a descriptor that is not watched yet (`known` false), or changes what is watched; neither in nor out: forgets
-   it. */
+/* Changes what a descriptor is watched for; neither in nor out: nothing. `known` is a guess at whether it is watched yet:
+   curl may close one without a word and be given the same number again. */
 bool crux_poller_watch(crux_poller *p, int fd, bool in, bool out, bool known);
 
 /* Waits at most `seconds` (negative: for ever). The number of descriptors ready, at most `max`; -1 with errno. */

@@ -10,7 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #ifdef __linux__
-#include <linux/tcp.h> /* netinet/tcp.h does not have tcpi_bytes_received */
+#include <linux/sockios.h>
+#include <linux/tcp.h> /* netinet/tcp.h does not have tcpi_bytes_acked */
 #endif
 
 curl_socket_t crux_sockets_open(crux_sockets *s, const struct curl_sockaddr *address, const void *owner) {
@@ -80,25 +81,27 @@ void crux_socket_spoil(curl_socket_t fd) {
   while (recv(fd, waste, sizeof waste, MSG_DONTWAIT) > 0) continue;
 }
 
-long long crux_socket_received(curl_socket_t fd) {
+long long crux_socket_acknowledged(curl_socket_t fd) {
 #ifdef __linux__
   struct tcp_info info;
   socklen_t len = sizeof info;
   memset(&info, 0, sizeof info);
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-      len >= offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received)
-    return (long long)info.tcpi_bytes_received;
+      len >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked)
+    return (long long)info.tcpi_bytes_acked;
 #endif
   (void)fd;
   return -1;
 }
 
-long long crux_socket_read(curl_socket_t fd) {
-  int unread = 0;
-  long long received = crux_socket_received(fd);
-  if (received < 0 || ioctl(fd, FIONREAD, &unread) != 0) return -1;
-  /* what arrived between the two looks only makes this smaller by mistake, so ask again */
-  return crux_socket_received(fd) == received ? received - unread : -1;
+long long crux_socket_written(curl_socket_t fd) {
+#ifdef __linux__
+  int under_way = 0;
+  long long acknowledged = crux_socket_acknowledged(fd);
+  if (acknowledged >= 0 && ioctl(fd, SIOCOUTQ, &under_way) == 0) return acknowledged + under_way;
+#endif
+  (void)fd;
+  return -1;
 }
 
 void crux_sockets_abandon(crux_sockets *s) {

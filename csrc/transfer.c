@@ -124,31 +124,26 @@ static int refuse(crux_transfer *t, crux_cause cause) {
    since the last answer? */
 static bool connection_is_fit(crux_transfer *t, int local_port) {
   bool fresh = t->opened > 0;
-  bool tls = t->request->config->settings.tls;
   curl_socket_t fd = crux_sockets_find(t->sockets, local_port, fresh ? t : NULL);
+  crux_socket_state state = crux_socket_look(fd);
   t->opened = 0;
-  t->early_fd = CURL_SOCKET_BAD;
-  switch (crux_socket_look(fd)) {
-    case CRUX_SOCKET_CLEAN: return true;
-    case CRUX_SOCKET_ENDED:
-      t->reply.cause = CRUX_CAUSE_NONE;
-      break;
-    case CRUX_SOCKET_UNREAD:
-      if (fresh && tls) {
-        /* session tickets, most likely; the head's first line will tell */
-        t->early_fd = fd;
-        t->early = crux_socket_received(fd);
-        return true;
-      }
-      t->reply.cause = CRUX_CAUSE_UNASKED;
-      break;
-    case CRUX_SOCKET_UNTOLD:
-      if (fresh) return true;
-      break;
+  t->fd = fd;
+  /* what stands on a TLS connection just made is session tickets, most likely; the head's first line will tell */
+  if (state == CRUX_SOCKET_CLEAN || (fresh && (state == CRUX_SOCKET_UNTOLD ||
+      (state == CRUX_SOCKET_UNREAD && t->request->config->settings.tls)))) {
+    t->written = fd == CURL_SOCKET_BAD ? -1 : crux_socket_written(fd);
+    t->reply.reused = !fresh;
+    return true;
   }
+  if (state == CRUX_SOCKET_UNREAD) t->reply.cause = CRUX_CAUSE_UNASKED;
   t->spoiled = !t->fresh && !fresh;
   if (fd != CURL_SOCKET_BAD) crux_socket_spoil(fd);
   return false;
+}
+
+/* A head that comes before the peer has acknowledged a byte of the request was sent without knowing of it. */
+static bool is_unasked(const crux_transfer *t) {
+  return t->written >= 0 && crux_socket_acknowledged(t->fd) == t->written;
 }
 
 static int on_prereq(void *p, char *ip, char *local_ip, int port, int local_port) {
@@ -204,10 +199,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *p) {
     t->head_begun = true;
     crux_buffer_clear(&t->reply.head);
     t->head_status = status_of(data, len, t->reply.http_version);
-    if (t->early_fd != CURL_SOCKET_BAD) {
-      long long read = crux_socket_read(t->early_fd);
-      if (read >= 0 && t->early >= 0 && read <= t->early) return (size_t)refuse(t, CRUX_CAUSE_UNASKED) - 1;
-    }
+    if (is_unasked(t)) return (size_t)refuse(t, CRUX_CAUSE_UNASKED) - 1;
   }
   switch (crux_buffer_add(&t->reply.head, data, len, CRUX_HEAD_MAX)) {
     case CRUX_BUFFER_FULL: return (size_t)refuse(t, CRUX_CAUSE_HEAD_LIMIT) - 1;
@@ -351,7 +343,7 @@ bool crux_transfer_prepare(crux_transfer *t, crux_easy *easy, crux_sockets *sock
   crux_config *config = t->request->config;
   t->easy = easy;
   t->sockets = sockets;
-  t->early_fd = CURL_SOCKET_BAD;
+  t->written = -1;
   if (easy->config != config) {
     if (!set_config(easy->curl, &config->settings, sockets)) return false;
     crux_config_release(easy->config);
@@ -372,10 +364,7 @@ static void read_times(crux_transfer *t, CURL *curl) {
   crux_reply *r = &t->reply;
   double dns = seconds_at(curl, CURLINFO_NAMELOOKUP_TIME_T), connect = seconds_at(curl, CURLINFO_CONNECT_TIME_T),
          tls = seconds_at(curl, CURLINFO_APPCONNECT_TIME_T);
-  long opened = 0;
-  curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &opened);
-  r->reused = opened == 0 && t->ready;
-  if (r->reused) return;
+  if (r->reused) return; /* whatever curl did since on another */
   r->time.dns = dns;
   if (connect > dns) r->time.connect = connect - dns;
   if (tls > connect) r->time.tls = tls - connect;

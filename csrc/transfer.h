@@ -95,8 +95,8 @@ typedef struct crux_transfer {
   bool spoiled;           /* the connection was unfit, nothing was sent: once more on a fresh one */
   bool fresh;
   bool ready;
-  curl_socket_t early_fd; /* where bytes stood before the request, which may be TLS's own */
-  long long early;        /* and how many had come by then */
+  curl_socket_t fd;       /* the connection, and how much had been written to it before the request */
+  long long written;
   bool head_begun, head_done;
   int head_status;
 

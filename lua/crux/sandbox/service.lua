@@ -1,0 +1,154 @@
+--- The exchange itself: what each request is answered. No I/O.
+-- An endpoint is one row of `ENDPOINTS`; the checks run in the order of Django REST Framework: URL, token, kind of
+-- organization, permission, verb, content type, fields, and then the order's own state.
+-- @module crux.sandbox.service
+
+local check = require "crux.sandbox.check"
+local json = require "crux.sandbox.json"
+local orders = require "crux.sandbox.orders"
+
+local service = {}
+
+local function detail(text) return { detail = text } end
+
+local SKU = {
+  { "supplier_uuid", check.uuid, true },
+  { "sku_id", check.string },
+  { "quantity", check.positive },
+  { "price", check.price },
+  { "expected_sku_cost", check.price },
+}
+
+local ORDERED_SKU = {
+  { "sku_id", check.string, true },
+  { "supplier_uuid", check.uuid, true },
+  { "quantity", check.positive, true },
+  { "price", check.price, true },
+  { "expected_sku_cost", check.price },
+}
+
+local function anything() end
+
+local function notes(value) return value ~= "" and check.string(value, 250) or nil end
+
+local function login(state, call)
+  local user = state.accounts.users[call.body.username]
+  if not user or user.password ~= call.body.password then
+    return 401, detail "Unable to log in with provided credentials."
+  end
+  return 200, state.accounts:login(user)
+end
+
+local WHY_NOT = {
+  pending = function() return 422, detail "This order is no longer pending." end,
+  sku = function() return 422, detail "This order has no such line item." end,
+  quantity = function(index, count)
+    local rows = json.list()
+    for i = 1, count do rows[i] = {} end
+    rows[index] = { non_field_errors = json.list{ "Quantity is more than was ordered." } }
+    return 400, { skus = rows }
+  end,
+}
+
+local function cancel(state, call)
+  local order = state.orders:get(call.body.order_uuid)
+  if not order then return 422, detail "There is no such order." end
+  local ok, why, index = orders.cancel(order, call.body.skus)
+  if not ok then return WHY_NOT[why](index, #call.body.skus) end
+  state.record:executed(order.uuid)
+  return 204
+end
+
+local function read(state, call)
+  local order = state.orders:get(call.uuid)
+  if not order then return 422, detail "There is no such order." end
+  return 200, orders.show(order, call.api)
+end
+
+local function create(state, call)
+  return 201, orders.show(state.orders:get(state.orders:add(call.body).uuid), call.api)
+end
+
+local function list(state, call)
+  local body = call.body
+  local start, limit = tonumber(body.start) or 0, tonumber(body.limit) or 50
+  local descending = type(body.sort) == "table" and (body.sort.dir or body.sort.value) == "desc"
+  local sequence = state.orders.sequence
+  local shown = json.list()
+  for i = start + 1, math.min(start + limit, #sequence) do
+    local order = sequence[descending and #sequence + 1 - i or i]
+    shown[#shown + 1] = orders.show(state.orders:get(order.uuid), call.api)
+  end
+  return 200, { total_results = #sequence, orders = shown }
+end
+
+local ENDPOINTS = {
+  { path = "^/organizations/user%-login/$", method = "POST", open = true, call = login,
+    fields = { { "username", check.string, true }, { "password", check.string, true } } },
+  { path = "^/orders/cancel/$", method = "PATCH", call = cancel, kind = "RETAILER", permission = "cancel_order",
+    fields = { { "order_uuid", check.uuid, true }, { "skus", check.list_of(SKU) } } },
+  { path = "^/orders/create/$", method = "POST", call = create, kind = "RETAILER", permission = "create_order",
+    fields = { { "skus", check.list_of(ORDERED_SKU), true }, { "purchase_order_id", check.string }, { "notes", notes },
+               { "shipping_carrier", anything }, { "shipping_method", anything }, { "address", anything } } },
+  { path = "^/orders/$", method = "POST", call = list, fields = {} },
+  { path = "^/orders/([%x-]+)/$", method = "GET", call = read, uuid = true },
+}
+
+local function find(path)
+  for _, endpoint in ipairs(ENDPOINTS) do
+    local capture = path:match(endpoint.path)
+    if capture and (not endpoint.uuid or check.is_uuid(capture)) then return endpoint, capture end
+  end
+end
+
+-- nil if this user may, else the answer
+local function forbid(endpoint, user)
+  if endpoint.kind and user.kind ~= endpoint.kind then
+    return 409, detail(("This action is for a %s, and this user belongs to a %s."):format(
+      endpoint.kind:lower(), user.kind:lower()))
+  end
+  if endpoint.permission and not user.permissions[endpoint.permission] then
+    return 403, detail "You do not have permission to perform this action."
+  end
+end
+
+--- Answer a request.
+-- @tparam table state `{ accounts, orders, record }`
+-- @tparam table request `{ method, path, headers, body }`
+-- @tparam ?table decoded the body, if it was JSON
+-- @treturn int status
+-- @treturn ?table body
+-- @treturn ?table header lines
+function service.answer(state, request, decoded)
+  local path, api = request.path:match("^[^?]*"), "v1"
+  local below = path:match("^/timp(/.*)$")
+  if below then path, api = below, "timp" end
+  local endpoint, capture = find(path)
+  if not endpoint then return 404, detail "Not found." end
+  if not endpoint.open then
+    local user, why = state.accounts:identify(request.headers.authorization)
+    if not user then return 401, detail(why), { "WWW-Authenticate: Token" } end
+    local status, body = forbid(endpoint, user)
+    if status then return status, body end
+  end
+  if request.method ~= endpoint.method then
+    local message = ('Method "%s" not allowed.'):format(request.method)
+    return 405, detail(message), { "Allow: " .. endpoint.method .. ", OPTIONS" }
+  end
+  local call = { api = api, uuid = capture }
+  if endpoint.fields then
+    local media = request.headers["content-type"] or ""
+    if media:match("^[^;%s]*"):lower() ~= "application/json" then
+      return 415, detail(('Unsupported media type "%s" in request.'):format(media))
+    end
+    if decoded == nil then
+      return 400, detail "JSON parse error - Expecting value: line 1 column 1 (char 0)"
+    end
+    local errors = check.object(decoded, endpoint.fields)
+    if errors then return 400, errors end
+    call.body = decoded
+  end
+  return endpoint.call(state, call)
+end
+
+return service
