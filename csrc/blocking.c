@@ -37,7 +37,7 @@ static crux_engine *engine_of(lua_State *L) {
     crux_engine_free(box->engine);
     box->engine = NULL;
   }
-  if (!box->engine) box->engine = crux_engine_new(on_done, NULL, -1);
+  if (!box->engine) box->engine = crux_engine_new(on_done, NULL, NULL);
   return box->engine;
 }
 
@@ -63,7 +63,7 @@ static int attempt_gc(lua_State *L) {
 }
 
 /* Lets what was set from a signal handler run, an interpreter's Ctrl-C above all: hooks run in Lua functions only. */
-static int run_hooks(lua_State *L) {
+int crux_run_hooks(lua_State *L) {
   crux_pushslot(L, CRUX_SLOT_NOTHING);
   return lua_pcall(L, 0, 0, 0);
 }
@@ -91,7 +91,7 @@ int crux_perform(lua_State *L, crux_request *request, const char *token, double 
   while (!atomic_load(&box->t->done)) {
     double before = crux_now();
     bool whole = crux_engine_step(box->engine, TICK);
-    if ((!whole || crux_now() - before >= TICK / 2) && run_hooks(L) != 0) {
+    if ((!whole || crux_now() - before >= TICK / 2) && crux_run_hooks(L) != 0) {
       drop_attempt(box);
       return lua_error(L);
     }
@@ -106,24 +106,17 @@ int crux_sleep(lua_State *L) {
   double until = crux_now() + luaL_checknumber(L, 1), left;
   while ((left = until - crux_now()) > 0) {
     poll(NULL, 0, crux_milliseconds(left < TICK ? left : TICK));
-    if (run_hooks(L) != 0) return lua_error(L);
+    if (crux_run_hooks(L) != 0) return lua_error(L);
   }
   return 0;
 }
 
 void crux_blocking_open(lua_State *L) {
+  static const luaL_Reg none[] = { { NULL, NULL } };
   engine_box *box;
   int state = lua_gettop(L);
-  if (luaL_newmetatable(L, CRUX_ENGINE)) {
-    lua_pushcfunction(L, engine_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_pop(L, 1);
-  if (luaL_newmetatable(L, CRUX_ATTEMPT)) {
-    lua_pushcfunction(L, attempt_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_pop(L, 1);
+  crux_new_class(L, CRUX_ENGINE, engine_gc, none);
+  crux_new_class(L, CRUX_ATTEMPT, attempt_gc, none);
   box = lua_newuserdata(L, sizeof *box);
   box->engine = NULL;
   crux_setmetatable(L, CRUX_ENGINE);

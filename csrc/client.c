@@ -303,9 +303,9 @@ static int client_prepare(lua_State *L) {
   return crux_prepare(L, endpoint, 3, c->config, true);
 }
 
-/* client:describe() → what it is, without the token */
+/* client:describe(open) → what it is, without the token; `open`: raises if it is closed */
 static int client_describe(lua_State *L) {
-  const crux_client *c = luaL_checkudata(L, 1, CRUX_CLIENT);
+  const crux_client *c = lua_toboolean(L, 2) ? check_client(L) : luaL_checkudata(L, 1, CRUX_CLIENT);
   if (!c->config) lua_pushliteral(L, "crux.client (closed)");
   else {
     const crux_settings *s = &c->config->settings;
@@ -318,9 +318,5 @@ void crux_client_open(lua_State *L) {
   static const luaL_Reg methods[] = {
     { "prepare", client_prepare }, { "describe", client_describe }, { "close", client_gc }, { NULL, NULL },
   };
-  if (luaL_newmetatable(L, CRUX_CLIENT)) {
-    lua_pushcfunction(L, client_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  crux_set_methods(L, methods);
+  crux_new_class(L, CRUX_CLIENT, client_gc, methods);
 }

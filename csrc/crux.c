@@ -113,7 +113,8 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   static const luaL_Reg functions[] = {
     { "client", crux_client_new }, { "perform", perform }, { "sleep", crux_sleep }, { "failure", failure },
     { "now", now }, { "random", jitter }, { "curl_version", version }, { "assume_curl", assume_curl },
-    { "is_token", is_token }, { NULL, NULL },
+    { "is_token", is_token }, { "inbox", crux_inbox_open },
+    { NULL, NULL },
   };
   const crux_endpoint *endpoint;
   int state, i;
@@ -127,6 +128,7 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   lua_pushvalue(L, state);
   crux_client_open(L);
   crux_request_open(L);
+  crux_pending_open(L);
   lua_newtable(L);
   lua_pushvalue(L, state);
   crux_setfuncs(L, functions, 1);

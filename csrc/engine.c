@@ -16,8 +16,7 @@ struct crux_engine {
   crux_transfer *carried; /* all that are with curl */
   unsigned active, connections;
   crux_line *lines;
-  int wake_fd;
-  bool guest; /* on a thread of the host's, whose SIGPIPE is not ours to raise */
+  crux_wake *wake;
   unsigned generation;
   crux_engine_done done;
   void *context;
@@ -45,12 +44,12 @@ static int on_timer(CURLM *multi, long ms, void *p) {
 
 static bool enter(crux_engine *e, crux_sigpipe *before) {
   if (!crux_process_enter()) return false;
-  if (e->guest) crux_sigpipe_block(before);
+  if (!e->wake) crux_sigpipe_block(before);
   return true;
 }
 
 static void leave(crux_engine *e, crux_sigpipe *before) {
-  if (e->guest) crux_sigpipe_restore(before);
+  if (!e->wake) crux_sigpipe_restore(before);
   crux_process_leave();
 }
 
@@ -72,16 +71,15 @@ static bool set_up(crux_engine *e) {
 #endif
   }
   leave(e, &sigpipe);
-  return ok && (e->wake_fd < 0 || crux_poller_watch(&e->poller, e->wake_fd, true, false, false));
+  return ok && (!e->wake || crux_poller_watch(&e->poller, e->wake->in, true, false, false));
 }
 
-crux_engine *crux_engine_new(crux_engine_done done, void *context, int wake_fd) {
+crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wake *wake) {
   crux_engine *e = calloc(1, sizeof *e);
   if (!e) return NULL;
   e->done = done;
   e->context = context;
-  e->wake_fd = wake_fd;
-  e->guest = wake_fd < 0;
+  e->wake = wake;
   e->timer = -1;
   e->connections = 64;
   e->generation = crux_process_generation();
@@ -204,15 +202,16 @@ static void depart(crux_engine *e, crux_transfer *t) {
 
 void crux_engine_submit(crux_engine *e, crux_transfer *t) {
   crux_sigpipe sigpipe;
-  crux_line *line = crux_line_of(&e->lines, t);
-  if (!line || !crux_line_join(line, t)) {
+  crux_line *line;
+  if (!enter(e, &sigpipe)) return;
+  line = crux_line_of(&e->lines, t);
+  if (line && crux_line_join(line, t)) let_through(e, line);
+  else {
     crux_transfer_fail(t, CRUX_CAUSE_NOMEM);
     finish(e, t);
-  } else if (enter(e, &sigpipe)) {
-    let_through(e, line);
-    leave(e, &sigpipe);
   }
   if (line) crux_line_trim(&e->lines, line);
+  leave(e, &sigpipe);
 }
 
 void crux_engine_drop(crux_engine *e, crux_transfer *t) {
@@ -248,7 +247,10 @@ static void act(crux_engine *e, const crux_ready *ready, int count) {
   int i, running, left;
   CURLMsg *message;
   for (i = 0; i < count; i++) {
-    if (ready[i].fd == e->wake_fd) continue;
+    if (e->wake && ready[i].fd == e->wake->in) {
+      crux_wake_clear(e->wake);
+      continue;
+    }
     curl_multi_socket_action(e->multi, ready[i].fd,
                              (ready[i].in ? CURL_CSELECT_IN : 0) | (ready[i].out ? CURL_CSELECT_OUT : 0) |
                                (ready[i].err ? CURL_CSELECT_ERR : 0),

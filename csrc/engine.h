@@ -4,14 +4,16 @@
 #define CRUX_ENGINE_H
 
 #include "transfer.h"
+#include "wake.h"
 
 typedef struct crux_engine crux_engine;
 
 /* Called from crux_engine_step for each attempt that ended; the engine's reference goes to whoever it calls. */
 typedef void (*crux_engine_done)(crux_transfer *t, void *context);
 
-/* `wake_fd` (or -1): ends a wait when readable; reading it is the caller's. NULL without memory or descriptors. */
-crux_engine *crux_engine_new(crux_engine_done done, void *context, int wake_fd);
+/* `wake` (or NULL) ends a wait when rung, and is cleared. NULL without memory or descriptors. Without a wake, the engine
+   is on a thread of the host's, whose SIGPIPE is not ours to raise. */
+crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wake *wake);
 
 /* Gives everything up without a word to anybody. Under another generation, or while the process ends, what belongs to
    curl is left where it is. */

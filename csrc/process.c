@@ -69,6 +69,8 @@ bool crux_process_enter(void) {
   return false;
 }
 
+void crux_process_hold(void) { pthread_rwlock_rdlock(&inside); }
+
 void crux_process_leave(void) { pthread_rwlock_unlock(&inside); }
 
 unsigned crux_process_generation(void) { return atomic_load(&generation); }

@@ -13,6 +13,9 @@ bool crux_process_init(void);
 bool crux_process_enter(void);
 void crux_process_leave(void);
 
+/* The same for a stay outside libcurl: it goes on while the process ends. */
+void crux_process_hold(void);
+
 /* Counts forks: what was made under another number belongs to the parent and must be abandoned, not closed. */
 unsigned crux_process_generation(void);
 

@@ -344,12 +344,13 @@ static int request_gc(lua_State *L) {
   return 0;
 }
 
-/* request:describe() → method, url, safe */
+/* request:describe() → method, url, whether it changes nothing */
 static int request_describe(lua_State *L) {
   const crux_request *r = crux_check_request(L, 1);
   lua_pushstring(L, r->endpoint->method);
   lua_pushstring(L, r->url);
-  return 2;
+  lua_pushboolean(L, r->endpoint->safe);
+  return 3;
 }
 
 /* request:settings() → timeout, whether there is a token */
@@ -391,9 +392,5 @@ void crux_request_open(lua_State *L) {
   static const luaL_Reg methods[] = {
     { "describe", request_describe }, { "settings", request_settings }, { "dry_run", request_dry_run }, { NULL, NULL },
   };
-  if (luaL_newmetatable(L, CRUX_REQUEST)) {
-    lua_pushcfunction(L, request_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  crux_set_methods(L, methods);
+  crux_new_class(L, CRUX_REQUEST, request_gc, methods);
 }

@@ -96,6 +96,7 @@ void crux_transfer_release(crux_transfer *t) {
   volatile char *secret;
   if (!t || atomic_fetch_sub(&t->refs, 1) != 1) return;
   for (secret = t->authorization; *secret; secret++) *secret = '\0';
+  if (t->forget_owner) t->forget_owner(t->owner);
   crux_request_release(t->request);
   crux_buffer_free(&t->reply.head);
   crux_buffer_free(&t->reply.body);

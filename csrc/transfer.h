@@ -84,9 +84,10 @@ typedef struct crux_transfer {
   unsigned long turn;     /* first come, first served */
   struct crux_transfer *previous, *next;
   /* the owner's, for its queues */
-  struct crux_transfer *queued;
+  struct crux_transfer *queued, *aborted;
   void *owner;
-  unsigned long number;
+  void (*forget_owner)(void *owner);
+  double number;
 
   /* what the callbacks saw */
   double started;

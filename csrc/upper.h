@@ -23,6 +23,7 @@ enum {
   CRUX_SLOT_NEW,    /* makes an instance of lua-cjson */
   CRUX_SLOT_POINT,  /* the decimal point it was made under */
   CRUX_SLOT_ENGINE, /* of the blocking calls */
+  CRUX_SLOT_WORKER, /* this state's share in the worker, once it has one */
   CRUX_SLOT_NOTHING /* a Lua function that does nothing, but in which hooks can run */
 };
 
@@ -46,8 +47,11 @@ static inline void crux_set_boolean(lua_State *L, const char *name, bool value) 
   lua_setfield(L, -2, name);
 }
 
-/* Gives the metatable on top, popped, its methods; the state, below it, becomes their upvalue. */
-static inline void crux_set_methods(lua_State *L, const luaL_Reg *methods) {
+/* Makes a type of userdata. The state, on top, becomes its methods' upvalue. */
+static inline void crux_new_class(lua_State *L, const char *name, lua_CFunction gc, const luaL_Reg *methods) {
+  luaL_newmetatable(L, name);
+  lua_pushcfunction(L, gc);
+  lua_setfield(L, -2, "__gc");
   lua_newtable(L);
   lua_pushvalue(L, -3);
   crux_setfuncs(L, methods, 1);
@@ -118,6 +122,13 @@ void crux_push_expected(lua_State *L, const char *what, int index, bool echo);
 /* Pushes what came of it and returns the number of values. */
 int crux_perform(lua_State *L, crux_request *request, const char *token, double deadline);
 int crux_sleep(lua_State *L);
+/* Lets hooks run, and with them what a signal handler has set; not 0: one raised the error on top. */
+int crux_run_hooks(lua_State *L);
 void crux_blocking_open(lua_State *L);
+
+/* --- pending: attempts that do not block --- */
+
+int crux_inbox_open(lua_State *L);
+void crux_pending_open(lua_State *L);
 
 #endif

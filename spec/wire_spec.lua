@@ -343,11 +343,13 @@ describe("on the wire", function()
     local server = fault.serve{ script = OK }
     local client = assert(crux.new{ token = TOKEN, base_url = server.base_url .. "/a/prefix/", api = "timp", user_agent = "shop/1.2" })
     local order = { order_uuid = ORDER, skus = { { supplier_uuid = SUPPLIER, price = 5 } } }
+    local seen = 0
     for _, name in ipairs{ "cancel_order", "get_order" } do
       local asked = name == "get_order" and { order_uuid = ORDER } or order
       local dry = client:dry_run(name, asked)
       local answer = assert(client[name](client, asked))
-      local data = server:record(true).conns[1].data
+      local data = server:record().conns[1].data:sub(seen + 1)
+      seen = seen + #data
       assert.equal(#data, answer.meta.bytes_sent)
       local head, body = data:match("^(.-)\r\n\r\n(.*)$")
       local lines, found = 0, { }

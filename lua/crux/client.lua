@@ -2,6 +2,9 @@
 -- @classmod crux.client
 local core = require "crux.core"
 local environment = require "crux.environment"
+local Loop = require "crux.loop"
+local Pending = require "crux.pending"
+local batch = require "crux.batch"
 local policy = require "crux.policy"
 
 local RETRIES = 2
@@ -30,6 +33,7 @@ function Client.make(options, said, no_proxy)
   end
   return setmetatable({
     handle = handle,
+    loops = {}, -- its own and those of batches under way
     defaults = {
       -- a token that is a string stays in C, where nothing prints it
       token = type(options.token) == "function" and options.token or nil,
@@ -110,9 +114,66 @@ function Client:dry_run(name, arguments)
   return call.request:dry_run()
 end
 
---- Closes the client: its calls and other methods raise from now on. Closing again does nothing.
+-- --- without blocking ---
+
+-- Made by the first method that needs it; a client that only blocks has none.
+local function loop_of(self)
+  self.handle:describe(true)
+  if not self.loop then
+    self.loop = Loop.new()
+    self.loops[self.loop] = true
+  end
+  return self.loop
+end
+
+--- Starts a call and returns at once: no look-up, handshake or server is ever waited for.
+-- @tparam string name
+-- @tparam table arguments
+-- @treturn[1] crux.pending
+-- @treturn[2] nil
+-- @treturn[2] table err of kind `invalid`
+-- @raise as `prepare`, and what `on_event` raises
+function Client:submit(name, arguments)
+  local call, err = self:prepare(name, arguments)
+  if not call then return nil, err end
+  return Pending.new(loop_of(self), self, call)
+end
+
+--- Carries on what is due, without blocking.
+-- @treturn ?crux.pending a call that became done and was not returned yet
+-- @raise what `on_event` raises
+function Client:step() return loop_of(self):step() end
+
+--- How many calls are submitted and not done.
+-- @treturn number
+function Client:in_flight() return self.loop and self.loop.inbox:flights() or 0 end
+
+--- A descriptor that is readable while `step` has something to do; the same one until `close`, but another in a fork.
+-- @treturn number
+function Client:pollfd() return loop_of(self).inbox:fd() end
+
+--- What to watch `pollfd` for.
+-- @treturn string `"r"`
+function Client:events()
+  loop_of(self)
+  return "r"
+end
+
+--- Seconds until `step` is next due even if `pollfd` stays silent.
+-- @treturn ?number
+function Client:timeout() return loop_of(self):timeout() end
+
+--- Cancels many orders, a few at a time, and waits for all. See `crux.batch`.
+-- @function Client:cancel_orders
+Client.cancel_orders = batch.cancel_orders
+
+--- Closes the client: every call of it is done, and its methods but `in_flight` raise from now on. Closing again does
+-- nothing.
 function Client:close()
   self.handle:close()
+  local loops = self.loops
+  self.loop, self.loops = nil, {}
+  for loop in next, loops do loop:close() end
 end
 
 Client.__close = Client.close

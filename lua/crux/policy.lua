@@ -91,7 +91,7 @@ end
 
 -- After a 401 a token function is asked once more; a token that differs gets one attempt.
 local function refresh(call, err)
-  if err.status ~= 401 or not call.token or call.retries == 0 or call.refreshed then return false end
+  if err.status ~= 401 or not call.token or call.retries <= 0 or call.refreshed then return false end
   call.refreshed = true
   local token = ask(call, true)
   if not token or token == call.last_token then return false end
@@ -99,7 +99,8 @@ local function refresh(call, err)
   return core.now() < call.deadline
 end
 
-local function finish(call, result, err)
+--- Ends a call with this answer.
+function policy.finish(call, result, err)
   local meta = (result or err).meta
   meta.attempts, meta.sends, meta.bytes_sent = call.attempts, call.sends, call.bytes_sent
   call.done, call.result, call.err = true, result, err
@@ -116,14 +117,15 @@ function policy.settle(call, result, err)
   local pause
   call.sends = call.sends + meta.sends
   call.bytes_sent = call.bytes_sent + meta.bytes_sent
-  if meta.attempts > 0 then emit(call, "response", result or err) end
-  if result then return finish(call, result) end
+  call.heard = result or err -- the truth so far, should `on_event` raise
+  if meta.attempts > 0 then emit(call, "response", call.heard) end
+  if result then return policy.finish(call, result) end
   if meta.sends > 0 then call.last_sent = err end
   if refresh(call, err) then pause = 0
   else pause = policy.pause(call, err, core.now()) end
   if not pause then
     -- a later attempt that was not sent says nothing of an earlier one that was
-    return finish(call, nil, err.outcome == "not_sent" and call.last_sent or err)
+    return policy.finish(call, nil, err.outcome == "not_sent" and call.last_sent or err)
   end
   call.due = core.now() + pause
   emit(call, "retry", err, pause)

@@ -1,0 +1,239 @@
+/* pending: attempts that do not block. An inbox belongs to one loop of the Lua layer; a flight is one call's hold on its
+   attempt of the moment, and ends it when it is collected. */
+#include "process.h"
+#include "upper.h"
+#include "worker.h"
+
+#define INBOX "crux.core.inbox"
+#define FLIGHT "crux.core.flight"
+#define USER "crux.core.user"
+
+/* How long a signal may go unnoticed while a call waits. */
+#define TICK 0.25
+
+typedef struct {
+  crux_inbox *inbox;
+  unsigned flights; /* calls that are not done */
+} inbox_box;
+
+typedef struct {
+  inbox_box *inbox; /* whoever holds a flight holds its inbox too; and memory outlives a finalizer by a collection */
+  crux_transfer *t;
+  unsigned generation;
+  bool counted;
+} flight_box;
+
+static inbox_box *check_inbox(lua_State *L) {
+  inbox_box *box = luaL_checkudata(L, 1, INBOX);
+  if (!box->inbox) luaL_error(L, "the client is closed");
+  return box;
+}
+
+static int user_gc(lua_State *L) {
+  bool *joined = luaL_checkudata(L, 1, USER);
+  if (*joined) crux_worker_part();
+  *joined = false;
+  return 0;
+}
+
+/* The worker lasts as long as a Lua state that has ever had an inbox: connections are kept from client to client. */
+static void join(lua_State *L) {
+  bool *joined;
+  crux_pushslot(L, CRUX_SLOT_WORKER);
+  if (lua_isnil(L, -1)) {
+    joined = lua_newuserdata(L, sizeof *joined);
+    *joined = false;
+    crux_setmetatable(L, USER);
+    lua_rawseti(L, lua_upvalueindex(1), CRUX_SLOT_WORKER);
+    crux_worker_join();
+    *joined = true;
+  }
+  lua_pop(L, 1);
+}
+
+/* core.inbox() → inbox */
+int crux_inbox_open(lua_State *L) {
+  inbox_box *box;
+  join(L);
+  box = lua_newuserdata(L, sizeof *box);
+  box->inbox = NULL;
+  box->flights = 0;
+  crux_setmetatable(L, INBOX);
+  box->inbox = crux_inbox_new();
+  if (!box->inbox) return luaL_error(L, "not enough memory");
+  return 1;
+}
+
+static int inbox_close(lua_State *L) {
+  inbox_box *box = luaL_checkudata(L, 1, INBOX);
+  if (!box->inbox) return 0;
+  crux_inbox_close(box->inbox);
+  crux_inbox_release(box->inbox);
+  box->inbox = NULL;
+  return 0;
+}
+
+/* inbox:take() → the number of an attempt that has ended, or nil */
+static int inbox_take(lua_State *L) {
+  inbox_box *box = check_inbox(L);
+  crux_transfer *t = crux_inbox_take(box->inbox);
+  if (!t) return 0;
+  lua_pushnumber(L, t->number);
+  crux_transfer_release(t);
+  return 1;
+}
+
+static int inbox_fd(lua_State *L) {
+  int fd = crux_inbox_fd(check_inbox(L)->inbox);
+  if (fd < 0) return luaL_error(L, "no file descriptor left");
+  lua_pushinteger(L, fd);
+  return 1;
+}
+
+static int inbox_ring(lua_State *L) {
+  crux_inbox_ring(check_inbox(L)->inbox);
+  return 0;
+}
+
+static int inbox_quiet(lua_State *L) {
+  crux_inbox_quiet(check_inbox(L)->inbox);
+  return 0;
+}
+
+static int inbox_flights(lua_State *L) {
+  lua_pushinteger(L, ((inbox_box *)luaL_checkudata(L, 1, INBOX))->flights);
+  return 1;
+}
+
+/* In ticks, so that a Ctrl-C is heeded. */
+static int wait_for(lua_State *L, crux_inbox *inbox, const crux_transfer *t, double seconds) {
+  double until = crux_now() + seconds, left;
+  bool ended = crux_inbox_wait(inbox, t, 0);
+  while (!ended && (left = until - crux_now()) > 0) {
+    ended = crux_inbox_wait(inbox, t, left < TICK ? left : TICK);
+    if (crux_run_hooks(L) != 0) return lua_error(L);
+  }
+  lua_pushboolean(L, ended);
+  return 1;
+}
+
+/* inbox:wait(seconds) → whether there is something to take */
+static int inbox_wait(lua_State *L) { return wait_for(L, check_inbox(L)->inbox, NULL, luaL_checknumber(L, 2)); }
+
+/* --- flights -------------------------------------------------------------------------------------------------------- */
+
+static flight_box *check_flight(lua_State *L) { return luaL_checkudata(L, 1, FLIGHT); }
+
+/* inbox:flight() → flight */
+static int inbox_flight(lua_State *L) {
+  inbox_box *inbox = check_inbox(L);
+  flight_box *f = lua_newuserdata(L, sizeof *f);
+  f->inbox = inbox;
+  f->t = NULL;
+  f->counted = false;
+  crux_setmetatable(L, FLIGHT);
+  inbox->flights++;
+  f->counted = true;
+  return 1;
+}
+
+/* What a parent submitted is the parent's: its end will never be heard of here. */
+static bool is_lost(const flight_box *f) { return f->t && f->generation != crux_process_generation(); }
+
+/* flight:start(request, token or nil, deadline, number) → true, or false and an error */
+static int flight_start(lua_State *L) {
+  flight_box *f = check_flight(L);
+  crux_request *request = crux_check_request(L, 2);
+  const char *token = luaL_optstring(L, 3, request->config->settings.token);
+  double deadline = luaL_checknumber(L, 4), number = luaL_checknumber(L, 5);
+  crux_kind kind = CRUX_KIND_MEMORY;
+  if (!f->inbox->inbox) return luaL_error(L, "the client is closed");
+  if (!token) kind = CRUX_KIND_AUTH;
+  else {
+    f->generation = crux_process_generation();
+    f->t = crux_transfer_new(request, token, deadline, request->config->settings.connect_timeout);
+    if (f->t) {
+      f->t->number = number;
+      if (crux_worker_submit(f->t, f->inbox->inbox)) {
+        lua_pushboolean(L, 1);
+        return 1;
+      }
+      crux_transfer_release(f->t);
+      f->t = NULL;
+    }
+  }
+  lua_pushboolean(L, 0);
+  lua_pushstring(L, kind == CRUX_KIND_AUTH ? "expected a token, found none" : "out of memory, threads or descriptors");
+  crux_push_failure(L, kind, NULL);
+  return 2;
+}
+
+/* flight:done() → whether the attempt has ended */
+static int flight_done(lua_State *L) {
+  const flight_box *f = check_flight(L);
+  lua_pushboolean(L, f->t && (atomic_load_explicit(&f->t->done, memory_order_acquire) || is_lost(f)));
+  return 1;
+}
+
+static int flight_wait(lua_State *L) {
+  const flight_box *f = check_flight(L);
+  if (!f->t || is_lost(f) || !f->inbox->inbox) return flight_done(L);
+  return wait_for(L, f->inbox->inbox, f->t, luaL_checknumber(L, 2));
+}
+
+/* flight:answer() → what came of an attempt that has ended: result | nil, err; or nothing if it is lost */
+static int flight_answer(lua_State *L) {
+  flight_box *f = check_flight(L);
+  int count;
+  if (!f->t || !atomic_load(&f->t->done)) return 0;
+  count = crux_push_reply(L, f->t);
+  crux_transfer_release(f->t);
+  f->t = NULL;
+  return count;
+}
+
+static bool give_up(flight_box *f) {
+  crux_transfer *t = f->t;
+  bool unsent = true;
+  f->t = NULL;
+  if (!t) return true;
+  if (f->generation != crux_process_generation()) return false; /* left to the parent, memory and all */
+  unsent = crux_worker_abort(t);
+  crux_transfer_release(t);
+  return unsent;
+}
+
+/* flight:abort() → true if the attempt was not sent and never will be */
+static int flight_abort(lua_State *L) {
+  lua_pushboolean(L, give_up(check_flight(L)));
+  return 1;
+}
+
+/* flight:finish(): the call is done. */
+static int flight_finish(lua_State *L) {
+  flight_box *f = check_flight(L);
+  if (f->counted) f->inbox->flights--;
+  f->counted = false;
+  return 0;
+}
+
+static int flight_gc(lua_State *L) {
+  give_up(check_flight(L));
+  return flight_finish(L);
+}
+
+void crux_pending_open(lua_State *L) {
+  static const luaL_Reg none[] = { { NULL, NULL } };
+  static const luaL_Reg inbox_methods[] = {
+    { "take", inbox_take }, { "fd", inbox_fd }, { "ring", inbox_ring }, { "quiet", inbox_quiet },
+    { "flights", inbox_flights }, { "wait", inbox_wait }, { "flight", inbox_flight }, { "close", inbox_close },
+    { NULL, NULL },
+  };
+  static const luaL_Reg flight_methods[] = {
+    { "start", flight_start }, { "done", flight_done }, { "wait", flight_wait }, { "answer", flight_answer },
+    { "abort", flight_abort }, { "finish", flight_finish }, { NULL, NULL },
+  };
+  crux_new_class(L, USER, user_gc, none);
+  crux_new_class(L, INBOX, inbox_close, inbox_methods);
+  crux_new_class(L, FLIGHT, flight_gc, flight_methods);
+}

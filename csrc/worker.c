@@ -1,0 +1,198 @@
+#include "worker.h"
+
+#include "engine.h"
+#include "process.h"
+#include "wake.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+
+typedef struct {
+  crux_engine *engine;
+  crux_wake wake;
+  atomic_bool rung;
+  unsigned generation;
+  /* under the mutex below */
+  crux_transfer *submitted, **last;
+  crux_transfer *aborted;
+  bool ending;
+} worker;
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static worker *current;
+static unsigned users;
+
+static void on_done(crux_transfer *t, void *context) {
+  (void)context;
+  crux_inbox_deliver(t->owner, t);
+}
+
+static void forget_owner(void *owner) { crux_inbox_release(owner); }
+
+static void free_worker(worker *w) {
+  crux_engine_free(w->engine);
+  crux_wake_close(&w->wake);
+  free(w);
+}
+
+/* Carries out what was asked since the last time. False: the end was asked for. */
+static bool take_orders(worker *w) {
+  crux_transfer *submitted, *aborted;
+  bool ending;
+  if (!crux_process_enter()) return false;
+  atomic_store(&w->rung, false);
+  pthread_mutex_lock(&mutex);
+  submitted = w->submitted;
+  w->submitted = NULL;
+  w->last = &w->submitted;
+  aborted = w->aborted;
+  w->aborted = NULL;
+  ending = w->ending;
+  pthread_mutex_unlock(&mutex);
+  crux_process_leave();
+  while (submitted) {
+    crux_transfer *t = submitted;
+    submitted = t->queued;
+    if (ending) crux_transfer_release(t);
+    else crux_engine_submit(w->engine, t);
+  }
+  while (aborted) {
+    crux_transfer *t = aborted;
+    aborted = t->aborted;
+    if (!atomic_load(&t->done)) {
+      atomic_store(&t->done, true);
+      crux_engine_drop(w->engine, t);
+    }
+    crux_transfer_release(t);
+  }
+  return !ending;
+}
+
+static void *run(void *p) {
+  worker *w = p;
+  do crux_engine_step(w->engine, -1);
+  while (take_orders(w));
+  crux_process_hold();
+  pthread_mutex_lock(&mutex);
+  if (current == w) current = NULL;
+  pthread_mutex_unlock(&mutex);
+  crux_process_leave();
+  free_worker(w);
+  return NULL;
+}
+
+static bool start_thread(worker *w) {
+  pthread_t thread;
+  pthread_attr_t attr;
+  sigset_t all, before;
+  bool ok = false;
+  /* the host's signals are the host's */
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  if (pthread_attr_init(&attr) == 0) {
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    ok = pthread_create(&thread, &attr, run, w) == 0;
+    pthread_attr_destroy(&attr);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return ok;
+}
+
+static worker *new_worker(void) {
+  worker *w = calloc(1, sizeof *w);
+  if (!w) return NULL;
+  w->last = &w->submitted;
+  w->generation = crux_process_generation();
+  if (crux_wake_open(&w->wake)) {
+    w->engine = crux_engine_new(on_done, w, &w->wake);
+    if (w->engine && start_thread(w)) return w;
+  } else w->wake.in = w->wake.out = -1;
+  free_worker(w);
+  return NULL;
+}
+
+/* Under the mutex: the thread of this process, not of a parent's. */
+static worker *ours(void) {
+  if (current && current->generation != crux_process_generation()) current = NULL;
+  return current;
+}
+
+static void ring(worker *w) {
+  if (!atomic_exchange(&w->rung, true)) crux_wake_ring(&w->wake);
+}
+
+void crux_worker_join(void) {
+  crux_process_hold();
+  pthread_mutex_lock(&mutex);
+  users++;
+  pthread_mutex_unlock(&mutex);
+  crux_process_leave();
+}
+
+void crux_worker_part(void) {
+  crux_process_hold();
+  pthread_mutex_lock(&mutex);
+  if (--users == 0 && ours()) {
+    current->ending = true;
+    ring(current);
+    current = NULL;
+  }
+  pthread_mutex_unlock(&mutex);
+  crux_process_leave();
+}
+
+bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
+  worker *w;
+  bool ok = false;
+  /* the engine goes inside by itself, so it must be made outside */
+  crux_process_hold();
+  pthread_mutex_lock(&mutex);
+  w = ours();
+  pthread_mutex_unlock(&mutex);
+  crux_process_leave();
+  if (!w) {
+    worker *made = new_worker();
+    if (!made) return false;
+    crux_process_hold();
+    pthread_mutex_lock(&mutex);
+    if (!ours()) current = made;
+    else {
+      made->ending = true;
+      ring(made);
+    }
+    pthread_mutex_unlock(&mutex);
+    crux_process_leave();
+  }
+  crux_process_hold();
+  pthread_mutex_lock(&mutex);
+  w = ours();
+  if (w) {
+    t->owner = crux_inbox_retain(inbox);
+    t->forget_owner = forget_owner;
+    t->queued = NULL;
+    *w->last = crux_transfer_retain(t);
+    w->last = &t->queued;
+    ring(w);
+    ok = true;
+  }
+  pthread_mutex_unlock(&mutex);
+  crux_process_leave();
+  return ok;
+}
+
+bool crux_worker_abort(crux_transfer *t) {
+  bool unsent = crux_transfer_abort(t);
+  worker *w;
+  crux_process_hold();
+  pthread_mutex_lock(&mutex);
+  w = ours();
+  if (w && !atomic_load(&t->done)) {
+    t->aborted = w->aborted;
+    w->aborted = crux_transfer_retain(t);
+    ring(w);
+  }
+  pthread_mutex_unlock(&mutex);
+  crux_process_leave();
+  return unsent;
+}

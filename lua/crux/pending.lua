@@ -1,0 +1,126 @@
+--- A call that was submitted: what `client:submit` returns.
+-- @classmod crux.pending
+local core = require "crux.core"
+local policy = require "crux.policy"
+
+local Pending = {}
+Pending.__index = Pending
+Pending.__name = "crux.pending"
+
+local function finish(self)
+  self.flight:finish()
+  self.loop:finish(self)
+end
+
+-- Done without an answer: what was under way will not be heard of.
+local function give_up(self, unsent)
+  local call = self.call
+  local _, _, safe = call.request:describe()
+  local err = core.failure("aborted", "given up by the caller")
+  if not unsent then call.sends = call.sends + 1 end
+  if call.sends > 0 then
+    err.outcome, err.retryable = "unknown", safe
+    if not safe then err.hint = "it may have been carried out: look with get_order before sending it again" end
+  end
+  policy.finish(call, nil, err)
+  finish(self)
+end
+
+local function settle(self, result, err)
+  local call = self.call
+  if policy.settle(call, result, err) then finish(self)
+  else self.loop:pause(self, call.due) end
+end
+
+local function launch(self)
+  local call = self.call
+  call.due = nil
+  local ready, token = policy.begin(call)
+  if not ready then return settle(self, nil, token) end
+  local started, err = self.flight:start(call.request, token, call.deadline, self.loop:enrol(self))
+  if not started then settle(self, nil, err) end
+end
+
+local function answered(self)
+  local result, err = self.flight:answer()
+  if result or err then settle(self, result, err) else give_up(self, false) end
+end
+
+-- What `on_event` raises is raised by whoever moved the call on, and ends it with what was known by then.
+local function guarded(self, step)
+  local ok, why = pcall(step, self)
+  if ok then return end
+  local call, heard = self.call, self.call.heard
+  if not call.done then
+    local unsent = self.flight:abort()
+    if not heard or not unsent then give_up(self, unsent)
+    else
+      policy.finish(call, heard.outcome == "accepted" and heard or nil, heard.outcome ~= "accepted" and heard or nil)
+      finish(self)
+    end
+  end
+  error(why, 0)
+end
+
+function Pending.new(loop, client, call)
+  local self = setmetatable({ loop = loop, client = client, call = call, flight = loop.inbox:flight() }, Pending)
+  guarded(self, launch)
+  return self
+end
+
+--- Moves the call on, if there is anything to do for it.
+-- @local
+function Pending:advance()
+  local call = self.call
+  if call.done then return end
+  if call.due then
+    if call.due <= core.now() then guarded(self, launch) end
+  elseif self.flight:done() then guarded(self, answered) end
+end
+
+--- Asks, without blocking, what has become of the call. Once it is done it answers the same for ever.
+-- @treturn boolean done
+-- @treturn ?table result
+-- @treturn ?table err
+-- @raise what `on_event` raises
+function Pending:poll()
+  local call = self.call
+  if not call.done then
+    self:advance()
+    if not call.done then return false end
+  end
+  return true, call.result, call.err
+end
+
+--- The same, but gives the call time.
+-- @tparam[opt] number seconds at most so many, 0 or more; until it is done if left out
+-- @treturn boolean done
+-- @treturn ?table result
+-- @treturn ?table err
+-- @raise what `on_event` raises
+function Pending:wait(seconds)
+  local call = self.call
+  local until_then = core.now() + (seconds or math.huge)
+  while true do
+    self:advance()
+    local left = until_then - core.now()
+    if call.done or left <= 0 then return self:poll() end
+    if call.due then core.sleep(math.min(left, math.max(call.due - core.now(), 0)))
+    else self.flight:wait(left) end
+  end
+end
+
+--- Gives the call up: it is done from now on, of kind `aborted`, `not_sent` or `unknown`. A finished one keeps its result.
+function Pending:abort()
+  local call = self.call
+  if call.done then return end
+  call.retries = -1 -- an attempt that has ended by now is the last
+  if not call.due and self.flight:done() then guarded(self, answered)
+  else give_up(self, self.flight:abort()) end
+end
+
+function Pending:__tostring()
+  return ("crux.pending (%s)"):format(self.call.done and "done" or "in flight")
+end
+
+return Pending
