@@ -61,7 +61,7 @@ function fault.start()
   if os.execute("mkfifo " .. fifo) == nil then error("expected to make a fifo") end
   -- what is meant for this interpreter or its sanitizer must not reach the server's; and the shell itself opens the
   -- fifo, so that a server that cannot start is seen as an end of file
-  server = assert(io.popen(("env -u LUA_INIT -u LUA_PATH -u LUA_CPATH -u LD_PRELOAD lua5.4 %s %s > %s"):format(
+  server = assert(io.popen(("exec env -u LUA_INIT -u LUA_PATH -u LUA_CPATH -u LD_PRELOAD lua5.4 %s %s > %s"):format(
     quoted(here .. "faultd.lua"), quoted(dir), fifo), "w"))
   replies = assert(io.open(dir .. "/replies", "r"))
   os.remove(dir .. "/replies")
@@ -119,7 +119,8 @@ function Server:unset(...)
 end
 
 --- What the listener has seen: all that the clients have sent so far, whether a script has read it or not.
--- `{ connections, requests, bytes, raw, errors, conns = { { requests, bytes, raw, data, eof, closed, handshake }, … } }`.
+-- `{ connections, requests, bytes, raw, errors, conns = { … } }`, and for each connection `requests`, `bytes`, `raw`,
+-- `data`, `eof`, `closed` and `handshake`.
 -- `requests` are those that `conn:request` has returned; `bytes` and `data` are what arrived, above TLS; `raw` counts
 -- bytes taken below it by `conn:raw` or a close before the handshake; `eof` is how the client ended it (nil if it has
 -- not), `closed` how the script did; `errors` are those raised in scripts.

@@ -14,8 +14,9 @@ local signal = require "cqueues.signal"
 local socket = require "cqueues.socket"
 local certificate = require "crux.sandbox.certificate"
 
--- the specs' own Ctrl-C must not take the server from them; it ends with its stdin
+-- the specs' own Ctrl-C must not take the server from them; it ends with its stdin, or when told to
 signal.ignore(signal.SIGINT, signal.SIGPIPE)
+signal.block(signal.SIGTERM, signal.SIGHUP)
 
 local dir = assert(arg[1], "expected a directory")
 local files = {}
@@ -33,7 +34,8 @@ end
 local function helper()
   local object = file("faultd.so")
   local cc = os.getenv("CC") or "cc"
-  local command = ("%s -shared -fPIC -O1 $(pkg-config --cflags lua5.4) -o '%s' '%sfaultd.c' -ldl"):format(cc, object, here)
+  local command = "%s -shared -fPIC -O1 $(pkg-config --cflags lua5.4) -o '%s' '%sfaultd.c' -ldl"
+  command = command:format(cc, object, here)
   assert(os.execute(command), "expected to compile faultd.c, found no way: " .. command)
   local library = assert(package.loadlib(object, "luaopen_faultd"))()
   local maps = assert(io.open("/proc/self/maps")):read("a")
@@ -92,7 +94,8 @@ local function pump(self)
     elseif why == errno.EAGAIN then
       break
     else
-      self.record.eof = why and errno.strerror(why) or "fin"
+      -- EPIPE is how cqueues says end of file
+      self.record.eof = why and why ~= errno.EPIPE and errno.strerror(why) or "fin"
     end
   end
   return any
@@ -106,7 +109,7 @@ local function secure(self)
   local ok, why = self.socket:starttls(self.context)
   if not ok then
     self.state, self.record.eof = "broken", "handshake"
-    self.record.handshake = tostring(why)
+    self.record.handshake = why and errno.strerror(why) or "ended"
     return nil, "handshake"
   end
   self.state, self.record.handshake = "tls", "done"
@@ -330,6 +333,10 @@ function commands.close(id)
   return {}
 end
 
+local function idle(sock, held)
+  return { socket = sock, held = held, condition = condition.new(), live = {}, conns = {}, errors = {}, closing = true }
+end
+
 -- One connection fills a backlog of nothing; the next SYN is dropped, so that whoever connects waits.
 function commands.silent(id)
   local sock, port = listen()
@@ -340,7 +347,7 @@ function commands.silent(id)
     held[i]:onerror(silence)
     held[i]:connect(0.05)
   end
-  listeners[id] = { socket = sock, condition = condition.new(), live = {}, held = held, conns = {}, errors = {} }
+  listeners[id] = idle(sock, held)
   return { port = port }
 end
 
@@ -351,7 +358,7 @@ function commands.refused(id)
   assert(near:connect(1))
   local far = assert(sock:accept(1))
   local _, _, refused = near:localname()
-  listeners[id] = { socket = sock, condition = condition.new(), live = {}, held = { near, far }, conns = {}, errors = {} }
+  listeners[id] = idle(sock, { near, far })
   return { port = refused }
 end
 
@@ -393,6 +400,10 @@ local ok, why = xpcall(function()
   local finished = false
   loop:wrap(function()
     obey()
+    finished = true
+  end)
+  loop:wrap(function()
+    signal.listen(signal.SIGTERM, signal.SIGHUP):wait()
     finished = true
   end)
   repeat assert(loop:step()) until finished

@@ -61,8 +61,8 @@ function Accounts:login(owner)
     permissions[i] = {
       assigned = owner.permissions[name] == true,
       permission = {
-        uuid = orders.uuid(), name = name, display_name = (name:gsub("_", " ")), description = "", visibility = "PUBLIC",
-        grouping = "ORDERS",
+        uuid = orders.uuid(), name = name, display_name = (name:gsub("_", " ")), description = "",
+        visibility = "PUBLIC", grouping = "ORDERS",
       },
     }
   end

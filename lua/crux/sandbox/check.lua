@@ -47,7 +47,7 @@ function check.price(value)
   if type(text) ~= "string" or not text:find("^%-?%d+%.?%d*$") then return only "A valid number is required." end
   if text:find("^%-") then return only "Ensure this value is greater than or equal to 0." end
   if #(text:match("%.(%d*)$") or "") > 2 then return only "Ensure that there are no more than 2 decimal places." end
-  if #text:match("^%d+") > 8 then return only "Ensure that there are no more than 8 digits before the decimal point." end
+  if #text:match("^%d+") > 8 then return only "Ensure that there are no more than 10 digits in total." end
 end
 
 --- Check an object against rows of `{ name, check, required }`.

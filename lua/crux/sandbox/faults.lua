@@ -15,7 +15,7 @@
 -- | `close=yes` | answer, say `Connection: close` and do so |
 -- | `times=N` | only the first `N` requests with exactly this cue are treated so |
 -- | `id=WORD` | nothing; makes a cue differ from others, for `times` |
--- | `random=SEED` | draw one of: drop before, drop after, 500 after executing, 503, 429 with `Retry-After: 0`, a delay of up to 20 ms |
+-- | `random=SEED` | one of: both drops, 500 after executing, 503, 429 with `Retry-After: 0`, a delay of up to 20 ms |
 -- | `rate=R` | with `random`: how often, 0 to 1, the constructor's `random.rate` or 0.2 if left out |
 -- @module crux.sandbox.faults
 

@@ -32,7 +32,8 @@ end
 local function line(sku_id, supplier_uuid, quantity, cost)
   return {
     uuid = orders.uuid(), item_uuid = orders.uuid(), sku_uuid = orders.uuid(), sku_id = sku_id,
-    supplier_uuid = supplier_uuid, cost = cost, status = "Unallocated", ordered = quantity, allocated = 0, rejected = 0,
+    supplier_uuid = supplier_uuid, cost = cost, status = "Unallocated",
+    ordered = quantity, allocated = 0, rejected = 0,
   }
 end
 
@@ -43,8 +44,8 @@ Store.__index = Store
 function orders.new() return setmetatable({ by_uuid = {}, sequence = {} }, Store) end
 
 --- Add an order.
--- @tparam[opt] table given `{ uuid, shipped, skus, purchase_order_id, notes, address, shipping_carrier, shipping_method }`;
---   without `skus` it has two lines, 2 of `"000106"` from `SUPPLIER` and 1 of `"000107"` from `OTHER_SUPPLIER`
+-- @tparam[opt] table given `uuid`, `shipped`, and the fields of a request to create one; without `skus` it has two
+--   lines, 2 of `"000106"` from `SUPPLIER` and 1 of `"000107"` from `OTHER_SUPPLIER`
 -- @treturn table the order
 function Store:add(given)
   local order = { uuid = orders.uuid(), given = given, created = os.time(), number = #self.sequence + 1 }
@@ -62,7 +63,8 @@ function Store:get(uuid)
   order.lines = {}
   for i, sku in ipairs(given.skus or {}) do
     local price = type(sku.price) == "number" and ("%.2f"):format(sku.price) or sku.price
-    order.lines[i] = line(tostring(sku.sku_id), sku.supplier_uuid:lower(), math.tointeger(tonumber(sku.quantity)), price)
+    local quantity = math.tointeger(tonumber(sku.quantity))
+    order.lines[i] = line(tostring(sku.sku_id), sku.supplier_uuid:lower(), quantity, price)
   end
   if not given.skus then
     order.lines[1] = line("000106", orders.SUPPLIER.uuid, 2, "19.99")
@@ -90,7 +92,8 @@ local function named(order, skus)
   for i, sku in ipairs(skus) do
     local found = false
     for _, item in ipairs(order.lines) do
-      if item.supplier_uuid == sku.supplier_uuid:lower() and (not sku.sku_id or tostring(sku.sku_id) == item.sku_id) then
+      local wanted = not sku.sku_id or tostring(sku.sku_id) == item.sku_id
+      if wanted and item.supplier_uuid == sku.supplier_uuid:lower() then
         found = true
         if not PENDING[item.status] then return nil, "pending" end
         local amount = math.tointeger(tonumber(sku.quantity)) or item.ordered - item.rejected
@@ -107,7 +110,7 @@ end
 -- it is but for its `quantity_rejected`.
 -- @treturn[1] boolean true
 -- @treturn[2] nil
--- @treturn[2] string `"pending"` (nothing to cancel any more), `"sku"` (no such line) or `"quantity"` (more than ordered)
+-- @treturn[2] string `"pending"` (nothing to cancel any more), `"sku"` (no such line), `"quantity"` (more than ordered)
 -- @treturn[2] ?int which of the skus
 function orders.cancel(order, skus)
   local amounts, why, index = named(order, skus)
@@ -156,7 +159,8 @@ function orders.show(order, api)
     allocated = allocated and item.allocated == item.ordered
   end
   return {
-    uuid = order.uuid, is_allocated = allocated, purchase_order_id = given.purchase_order_id or ("PO-%06d"):format(order.number),
+    uuid = order.uuid, is_allocated = allocated,
+    purchase_order_id = given.purchase_order_id or ("PO-%06d"):format(order.number),
     created_date = os.date("!%Y-%m-%dT%H:%M:%S", order.created) .. ".000000Z", notes = given.notes or "",
     fees = { estimated_shipping_cost = "7.50", drop_ship_fee = "1.00", order_fee = "0.50" },
     retailer = {

@@ -42,9 +42,9 @@ end
 local WHY_NOT = {
   pending = function() return 422, detail "This order is no longer pending." end,
   sku = function() return 422, detail "This order has no such line item." end,
-  quantity = function(index, count)
+  quantity = function(index, skus)
     local rows = json.list()
-    for i = 1, count do rows[i] = {} end
+    for i = 1, #skus do rows[i] = {} end
     rows[index] = { non_field_errors = json.list{ "Quantity is more than was ordered." } }
     return 400, { skus = rows }
   end,
@@ -54,7 +54,7 @@ local function cancel(state, call)
   local order = state.orders:get(call.body.order_uuid)
   if not order then return 422, detail "There is no such order." end
   local ok, why, index = orders.cancel(order, call.body.skus)
-  if not ok then return WHY_NOT[why](index, #call.body.skus) end
+  if not ok then return WHY_NOT[why](index, call.body.skus) end
   state.record:executed(order.uuid)
   return 204
 end

@@ -1,0 +1,104 @@
+--- A sandbox in a process of its own, for specs under any Lua. It ends with this process, even if that is killed.
+--
+--     local sandbox = process.sandbox{ orders = 1000 }
+--     sandbox.base_url, sandbox.ca_file, sandbox.tokens.retailer, sandbox.orders[1], sandbox.shipped_order, sandbox.pid
+--     sandbox:record().cancels[uuid].executed
+--     sandbox:close()
+-- @module spec.support.process
+
+local cjson = require("cjson").new()
+
+local process = {}
+
+local here = debug.getinfo(1, "S").source:match("^@(.*/)[^/]*$") or "./"
+
+local function quoted(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
+
+local Sandbox = {}
+Sandbox.__index = Sandbox
+
+local VALUES = { "host", "port", "orders", "lifetime", "random", "rate", "journal" }
+
+local function arguments(options)
+  local parts = { "--machine", "--until-eof" }
+  for _, name in ipairs(VALUES) do
+    if options[name] then parts[#parts + 1] = "--" .. name .. " " .. quoted(options[name]) end
+  end
+  if options.plain then parts[#parts + 1] = "--plain" end
+  return table.concat(parts, " ")
+end
+
+local function parse(self)
+  for line in self.output:lines() do
+    if line == "" then return true end
+    local name, value = line:match("^([%l_]+)=(.*)$")
+    local token = name:match("^token_(%l+)$")
+    if token then
+      self.tokens[token] = value
+    elseif name == "orders" then
+      for uuid in value:gmatch("[^,]+") do self.orders[#self.orders + 1] = uuid end
+    else
+      self[name] = value
+    end
+  end
+  return false
+end
+
+--- Start a sandbox.
+-- @tparam[opt] table options `plain` (true for http) and the values of examples/sandbox.lua: `host`, `port`, `orders`,
+--   `lifetime`, `random` (a seed), `rate`, `journal`
+-- @treturn table `base_url`, `port`, `ca_file`, `tokens` (`retailer`, `supplier`, `clerk`, `expired`), `orders`,
+--   `shipped_order`, `pid`
+function process.sandbox(options)
+  local made = assert(io.popen('mktemp -d "${TMPDIR:-/tmp}/crux-spec.XXXXXX"'))
+  local dir = made:read("*l")
+  made:close()
+  local fifo = dir .. "/output"
+  os.execute("mkfifo " .. quoted(fifo))
+  -- the shell opens the fifo, so that a sandbox that cannot start is seen as an end of file
+  local command = "{ echo pid=$$; exec env -u LUA_INIT -u LUA_PATH -u LUA_CPATH -u LD_PRELOAD lua5.4 %s %s; } > %s"
+  local input = assert(io.popen(command:format(quoted(here .. "../../examples/sandbox.lua"), arguments(options or {}),
+    quoted(fifo)), "w"))
+  local output = assert(io.open(fifo, "r"))
+  os.remove(fifo)
+  os.remove(dir)
+  local self = setmetatable({ input = input, output = output, tokens = {}, orders = {} }, Sandbox)
+  if not parse(self) then
+    self:close()
+    error("expected the sandbox to start, found that it ended", 2)
+  end
+  self.port, self.pid = tonumber(self.port), tonumber(self.pid)
+  return self
+end
+
+--- What the sandbox has seen and done: `{ connections, requests, cancels }`, the last by order UUID
+-- `{ received, executed, answers }`.
+function Sandbox:record()
+  -- writing to what is gone would end this process by SIGPIPE
+  if self.killed or not self.input then error("expected a sandbox that runs, found one that has ended", 2) end
+  self.input:write("record\n")
+  self.input:flush()
+  local length = tonumber((assert(self.output:read("*l"), "expected a record, found that the sandbox has ended")))
+  return cjson.decode(self.output:read(length))
+end
+
+--- End the sandbox at once, as SIGKILL does. Its files are removed by `close`.
+function Sandbox:kill()
+  self.killed = true
+  os.execute("kill -9 " .. self.pid)
+end
+
+--- End the sandbox.
+function Sandbox:close()
+  if not self.input then return end
+  self.input:close()
+  self.output:close()
+  self.input = nil
+  -- nothing is left to remove but after `kill`
+  if self.ca_file then
+    os.remove(self.ca_file)
+    os.remove((self.ca_file:gsub("/[^/]*$", "")))
+  end
+end
+
+return process
