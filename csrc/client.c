@@ -138,8 +138,8 @@ static bool is_product(const char *s) {
   return version > 0 && s[version] == '\0';
 }
 
-/* What is wrong with the value on top, pushed as a message; or nothing, and the value is in `s`. Its strings live as long
-   as the table they came from. */
+/* True: the value on top is in `s`, its strings as long as the table they came from. False: what is wrong with it was
+   pushed as a message, or nil for want of memory. */
 static bool read_value(lua_State *L, const option *o, bool policy, crux_settings *s, crux_base_url *url) {
   char *place = (char *)s + o->offset;
   const char *text = text_at(L, -1);
@@ -165,7 +165,7 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
         case CRUX_URL_NOT_LOOPBACK:
           lua_pushliteral(L, "expected https, found http to another machine, where a token would be readable");
           return false;
-        case CRUX_URL_NOMEM: lua_pushliteral(L, "out of memory"); return false;
+        case CRUX_URL_NOMEM: lua_pushnil(L); return false;
         default:
           crux_push_expected(L, "an https:// URL with no user, query or fragment", -1, false);
           return false;
@@ -197,7 +197,7 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
     case OPTION_PROXY:
       switch (text ? (text[0] ? crux_proxy_parse(text) : CRUX_URL_OK) : CRUX_URL_BAD) {
         case CRUX_URL_OK: break;
-        case CRUX_URL_NOMEM: lua_pushliteral(L, "out of memory"); return false;
+        case CRUX_URL_NOMEM: lua_pushnil(L); return false;
         default: crux_push_expected(L, "a proxy URL, or an empty string for none", -1, false); return false;
       }
       break;
@@ -231,6 +231,13 @@ void crux_default_settings(crux_settings *s) {
   s->max_body = 1024 * 1024;
 }
 
+static int no_memory(lua_State *L) {
+  lua_pushnil(L);
+  lua_pushliteral(L, "out of memory");
+  crux_push_failure(L, CRUX_KIND_MEMORY, NULL);
+  return 2;
+}
+
 int crux_read_options(lua_State *L, int index, const crux_settings *base, bool policy, unsigned long client,
                       crux_config **into) {
   crux_settings s;
@@ -243,6 +250,7 @@ int crux_read_options(lua_State *L, int index, const crux_settings *base, bool p
     lua_pushstring(L, o->name);
     lua_rawget(L, index);
     if (!lua_isnil(L, -1) && !read_value(L, o, policy, &s, &url)) {
+      if (lua_isnil(L, -1)) return no_memory(L);
       lua_pushfstring(L, "%s: %s", o->name, lua_tostring(L, -1));
       lua_pushnil(L);
       lua_insert(L, -2);
@@ -252,11 +260,7 @@ int crux_read_options(lua_State *L, int index, const crux_settings *base, bool p
     lua_pop(L, 1);
   }
   *into = crux_config_new(&s, agent(), client);
-  if (*into) return 0;
-  lua_pushnil(L);
-  lua_pushliteral(L, "out of memory");
-  crux_push_failure(L, CRUX_KIND_MEMORY, NULL);
-  return 2;
+  return *into ? 0 : no_memory(L);
 }
 
 /* --- the userdata --- */

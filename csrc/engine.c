@@ -16,6 +16,7 @@ struct crux_engine {
   crux_transfer *carried; /* all that are with curl */
   unsigned active, connections;
   crux_line *lines;
+  bool unwatched; /* one of the carried cannot be watched, and would never end */
   crux_wake *wake;
   unsigned generation;
   crux_engine_done done;
@@ -27,9 +28,14 @@ struct crux_engine {
 static int on_socket(CURL *curl, curl_socket_t fd, int what, void *p, void *known) {
   crux_engine *e = p;
   bool in = what == CURL_POLL_IN || what == CURL_POLL_INOUT, out = what == CURL_POLL_OUT || what == CURL_POLL_INOUT;
-  (void)curl;
-  if (!crux_poller_watch(&e->poller, fd, in, out, known != NULL)) return -1;
-  curl_multi_assign(e->multi, fd, in || out ? e : NULL);
+  if (crux_poller_watch(&e->poller, fd, in, out, known != NULL)) curl_multi_assign(e->multi, fd, in || out ? e : NULL);
+  else {
+    /* to say so to curl would end every other transfer too */
+    crux_transfer *t;
+    curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&t);
+    t->reply.cause = CRUX_CAUSE_NOMEM;
+    t->unwatched = e->unwatched = true;
+  }
   return 0;
 }
 
@@ -262,6 +268,12 @@ static void act(crux_engine *e, const crux_ready *ready, int count) {
   }
   while ((message = curl_multi_info_read(e->multi, &left))) {
     if (message->msg == CURLMSG_DONE) conclude(e, message->easy_handle, message->data.result);
+  }
+  while (e->unwatched) {
+    crux_transfer *t = e->carried;
+    while (t && !t->unwatched) t = t->next;
+    if (t) conclude(e, t->easy->curl, CURLE_OUT_OF_MEMORY);
+    else e->unwatched = false;
   }
 }
 

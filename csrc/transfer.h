@@ -80,6 +80,7 @@ typedef struct crux_transfer {
   crux_sockets *sockets;
   struct crux_line *line;
   bool *opens;            /* set once the connection stands */
+  bool unwatched;
   size_t place;           /* in the line */
   unsigned long turn;     /* first come, first served */
   struct crux_transfer *previous, *next;
