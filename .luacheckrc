@@ -1,0 +1,15 @@
+-- Only what every Lua from 5.1 to LuaJIT has may be used without asking for it.
+std = "min"
+max_line_length = 130
+exclude_files = { "build" }
+
+-- Servers for development, which run under lua5.4 whatever the clients do.
+for _, path in ipairs{ "lua/crux/sandbox.lua", "lua/crux/sandbox/", "examples/sandbox.lua", "spec/support/faultd.lua" } do
+  files[path].std = "lua54"
+end
+
+files["spec/**/*.lua"].read_globals = { "loadstring", "setfenv" }
+files["examples/**/*.lua"].read_globals = { "loadstring", "setfenv" }
+files["spec/**/*_spec.lua"].std = "+busted"
+files["lua/crux/resty.lua"].read_globals = { "ngx" }
+files["rockspec/*.rockspec"].std = "rockspec"

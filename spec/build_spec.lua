@@ -1,0 +1,133 @@
+-- The tree's own rules. Not about what crux does: excluded where the same code runs once more under a tool (#tree).
+
+local function lines(command)
+  local out = {}
+  local pipe = assert(io.popen(command .. " 2>&1"))
+  for line in pipe:lines() do out[#out + 1] = line end
+  pipe:close()
+  return out
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read("*a")
+  if file then file:close() end
+  return text
+end
+
+local FILES = lines("find . \\( -name .git -o -name build \\) -prune -o -type f -print | sort")
+
+local function matching(pattern)
+  local out = {}
+  for _, path in ipairs(FILES) do
+    local found = path:match(pattern)
+    if found then out[#out + 1] = found end
+  end
+  return out
+end
+
+-- "path:line: text" for every line of those files that the function finds fault with.
+local function faults(pattern, is_fault)
+  local out = {}
+  for _, path in ipairs(matching(pattern)) do
+    local number = 0
+    for line in (read(path) .. "\n"):gmatch("(.-)\n") do
+      number = number + 1
+      if is_fault(line, path) then out[#out + 1] = ("%s:%d: %s"):format(path, number, line) end
+    end
+  end
+  return out
+end
+
+describe("the tree #tree", function()
+  -- A file of the upper storey sees Lua. Every other file in csrc/ is of the lower, a new one too until named here.
+  local UPPER = {
+    crux = true, blocking = true, client = true, failure = true, json = true, pending = true, request = true,
+    response = true,
+  }
+
+  it("keeps Lua out of the lower storey", function()
+    local flags = table.concat(lines("pkg-config --cflags lua5.4 libcurl"), " ")
+    for _, name in ipairs(matching("^%./csrc/(.*)%.c$")) do
+      if not UPPER[name] then
+        local needs = table.concat(lines(("${CC:-cc} -std=gnu11 -M %s csrc/%s.c"):format(flags, name)), " ")
+        assert.is_truthy(needs:find(name .. ".c", 1, true), needs)
+        for _, header in ipairs{ "lua.h", "lauxlib.h", "lualib.h", "luaconf.h", "compat.h" } do
+          assert.is_nil(needs:match("%f[%w]" .. header:gsub("%.", "%%.")), name .. ".c sees " .. header)
+        end
+      end
+    end
+  end)
+
+  it("asks for Lua's version in compat.h alone", function()
+    assert.same({}, faults("^%./csrc/.*%.[ch]$", function(line, path)
+      return line:find("LUA_VERSION_NUM") and path ~= "./csrc/compat.h"
+    end))
+  end)
+
+  it("exports luaopen_crux_core and nothing else", function()
+    local directory = assert(package.cpath:match("([^;]*/build/[^;]*)%?%.so"), "expected to be run by make")
+    local exported = {}
+    for _, line in ipairs(lines("nm -D --defined-only '" .. directory .. "crux/core.so'")) do
+      exported[#exported + 1] = line:match("(%S+)$")
+    end
+    assert.same({ "luaopen_crux_core" }, exported)
+  end)
+
+  it("lists the same files in the rockspec", function()
+    local rock = {}
+    local chunk
+    if setfenv then
+      chunk = setfenv(assert(loadfile("rockspec/crux-scm-1.rockspec")), rock)
+    else
+      chunk = assert(loadfile("rockspec/crux-scm-1.rockspec", "t", rock))
+    end
+    chunk()
+    local listed = {}
+    for name, module in pairs(rock.build.modules) do
+      if type(module) == "string" then
+        assert.equal(module:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."), name)
+        listed[#listed + 1] = module
+      else
+        for _, source in ipairs(module.sources) do listed[#listed + 1] = source end
+      end
+    end
+    local there = matching("^%./(csrc/.*%.c)$")
+    for _, path in ipairs(matching("^%./(lua/.*%.lua)$")) do there[#there + 1] = path end
+    table.sort(listed)
+    table.sort(there)
+    assert.same(there, listed)
+  end)
+
+  it("says its version once", function()
+    local found = faults("^%./[cl]%w+/.*", function(line) return line:find("[\"']%d+%.%d+%.%d+[\"']") end)
+    assert.equal(1, #found, table.concat(found, "\n"))
+    assert.equal(found[1]:match("[\"'](%d+%.%d+%.%d+)[\"']"), require "crux"._VERSION)
+  end)
+
+  -- Methods, and what `require "crux"` returns; constructors and servers are the project's own affair.
+  it("documents every public function", function()
+    local documented = false
+    assert.same({}, faults("^%./lua/[^/]*/?[^/]*%.lua$", function(line)
+      local public = line:find("^function [%w_]+:%a") or line:find("^function crux%.%a")
+      local bare = public and not documented
+      if line:find("^%-%-%-") then documented = true elseif not line:find("^%-%-") then documented = false end
+      return bare
+    end))
+  end)
+
+  it("has a README of fewer than 200 lines", function()
+    local _, count = (read("README.md") or ""):gsub("\n", "\n")
+    assert.is_true(count < 200, "expected fewer than 200 lines, found " .. count)
+  end)
+
+  it("knows no machine", function()
+    assert.same({}, faults("^.*$", function(line)
+      return line:find("/" .. "home/") or line:find("/" .. "root/") or line:find("/" .. "work/")
+    end))
+  end)
+
+  it("has no tabs and no trailing spaces", function()
+    assert.same({}, faults("^.*%.[chlua]+$", function(line) return line:find("\t") or line:find("%s$") end))
+  end)
+end)
