@@ -1,5 +1,6 @@
 #include "upper.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,23 +60,36 @@ static const char *push_key(lua_State *L, int index) {
   return s;
 }
 
+/* Names with a NUL in them are nobody's. */
+static bool is_known(lua_State *L, int key, const crux_field *fields, bool options, bool policy) {
+  size_t len;
+  const char *name = lua_type(L, key) == LUA_TSTRING ? lua_tolstring(L, key, &len) : NULL;
+  return name && strlen(name) == len && (find_field(fields, name) || (options && crux_is_option(name, policy)));
+}
+
+static bool has_unknown(lua_State *L, int index, const crux_field *fields, bool options, bool policy) {
+  lua_pushnil(L);
+  while (lua_next(L, index)) {
+    lua_pop(L, 1);
+    if (is_known(L, -1, fields, options, policy)) continue;
+    lua_pop(L, 1);
+    return true;
+  }
+  return false;
+}
+
 bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy) {
   const char *least, *nearest;
+  if (!has_unknown(L, index, fields, options, policy)) return false;
   lua_pushnil(L);
   lua_pushnil(L);
   /* of several, the first by name, since a table has no order */
   while (lua_next(L, index)) {
-    const char *key;
     lua_pop(L, 1);
-    key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-    if (key && (find_field(fields, key) || (options && crux_is_option(key, policy)))) continue;
+    if (is_known(L, -1, fields, options, policy)) continue;
     push_key(L, lua_gettop(L));
     if (lua_isnil(L, -3) || strcmp(lua_tostring(L, -1), lua_tostring(L, -3)) < 0) lua_replace(L, -3);
     else lua_pop(L, 1);
-  }
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    return false;
   }
   least = lua_tostring(L, -1);
   nearest = nearest_name(least, fields, options, policy);
@@ -189,16 +203,25 @@ static int list_length(lua_State *L, int index) {
 static bool push_unknown_within(lua_State *L, int index, const crux_field *fields) {
   char where[64];
   for (; fields->name; fields++) {
-    int i, count, list = lua_gettop(L) + 1;
+    int list = lua_gettop(L) + 1;
+    double least = 0;
     if (fields->type != CRUX_FIELD_LIST) continue;
     lua_pushstring(L, fields->name);
     lua_rawget(L, index);
-    count = lua_type(L, list) == LUA_TTABLE ? list_length(L, list) : 0;
-    for (i = 1; i <= count; i++) {
-      lua_rawgeti(L, list, i);
-      snprintf(where, sizeof where, "%s[%d].", fields->name, i);
-      if (lua_type(L, -1) == LUA_TTABLE && crux_push_unknown(L, list + 1, where, fields->fields, false, false)) return true;
+    lua_pushnil(L);
+    /* holes and other keys in the list are faults too, but later ones */
+    while (lua_type(L, list) == LUA_TTABLE && lua_next(L, list)) {
+      double key = lua_type(L, -2) == LUA_TNUMBER ? lua_tonumber(L, -2) : 0;
+      if (key >= 1 && key <= INT_MAX && key == floor(key) && (least == 0 || key < least) &&
+          lua_type(L, -1) == LUA_TTABLE && has_unknown(L, lua_gettop(L), fields->fields, false, false))
+        least = key;
       lua_pop(L, 1);
+    }
+    lua_settop(L, list);
+    if (least != 0) {
+      lua_rawgeti(L, list, (int)least);
+      snprintf(where, sizeof where, "%s[%d].", fields->name, (int)least);
+      return crux_push_unknown(L, list + 1, where, fields->fields, false, false);
     }
     lua_pop(L, 1);
   }

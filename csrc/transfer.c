@@ -14,6 +14,9 @@
 
 #define AUTHORIZATION "Authorization: Token "
 
+/* Up to here no curl ever asks the server for leave to send a body; newer ones do so above 1 MiB only. */
+#define EXPECT_BODY 1024
+
 #define PREREQ_VERSION 0x075000 /* 7.80.0 */
 
 /* --- the request --------------------------------------------------------------------------------------------------- */
@@ -21,18 +24,17 @@
 crux_request *crux_request_new(crux_config *config, const crux_endpoint *endpoint, const char *path_value,
                                const char *body, size_t body_len) {
   const char *star = strchr(endpoint->path, '*');
-  size_t before = star ? (size_t)(star - endpoint->path) : strlen(endpoint->path);
-  const char *after = star ? star + 1 : "";
   const crux_settings *s = &config->settings;
   size_t url_room = strlen(s->origin) + strlen(s->prefix) + strlen(s->api_prefix) + strlen(endpoint->path) + strlen(path_value) + 1;
   crux_request *r = malloc(sizeof *r + url_room + body_len + 1);
+  char *end;
   if (!r) return NULL;
   atomic_init(&r->refs, 1);
   r->config = crux_config_retain(config);
   r->endpoint = endpoint;
   r->url = r->text;
-  snprintf(r->text, url_room, "%s%s%s%.*s%s%s", s->origin, s->prefix, s->api_prefix, (int)before, endpoint->path,
-           star ? path_value : "", after);
+  end = stpcpy(stpcpy(stpcpy(stpcpy(r->text, s->origin), s->prefix), s->api_prefix), endpoint->path);
+  if (star) strcpy(stpcpy(end - strlen(star), path_value), star + 1);
   r->body = memcpy(r->text + url_room, body, body_len);
   r->text[url_room + body_len] = '\0';
   r->body_len = body_len;
@@ -61,11 +63,14 @@ void crux_request_headers(const crux_request *r, const char *authorization, cons
 /* The length of the head as curl writes it. */
 static size_t head_size(const crux_request *r, const char *authorization) {
   const char *lines[CRUX_HEADERS];
-  size_t i, size = strlen(r->endpoint->method) + strlen(r->url + strlen(r->config->settings.origin)) +
+  size_t i, digits, size = strlen(r->endpoint->method) + strlen(r->url + strlen(r->config->settings.origin)) +
                    sizeof "  HTTP/1.1\r\n\r\n" - 1;
   crux_request_headers(r, authorization, lines);
   for (i = 0; i < CRUX_HEADERS; i++) size += strlen(lines[i]) + 2;
-  if (r->endpoint->has_body) size += (size_t)snprintf(NULL, 0, "Content-Length: %zu\r\n", r->body_len);
+  if (r->endpoint->has_body) {
+    size += sizeof "Content-Length: 0\r\n" - 1;
+    for (digits = r->body_len / 10; digits > 0; digits /= 10) size++;
+  }
   return size;
 }
 
@@ -73,8 +78,9 @@ static size_t head_size(const crux_request *r, const char *authorization) {
 
 crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline, double connect_timeout) {
   size_t len = strlen(token);
-  crux_transfer *t = calloc(1, sizeof *t + sizeof AUTHORIZATION + len);
+  crux_transfer *t = malloc(sizeof *t + sizeof AUTHORIZATION + len);
   if (!t) return NULL;
+  memset(t, 0, sizeof *t);
   atomic_init(&t->refs, 1);
   t->request = crux_request_retain(request);
   t->deadline = deadline;
@@ -237,15 +243,24 @@ crux_easy *crux_easy_new(void) {
 
 void crux_easy_free(crux_easy *easy) {
   curl_easy_cleanup(easy->curl);
+  curl_url_cleanup(easy->parts);
+  free(easy->url);
   crux_config_release(easy->config);
   free(easy);
 }
 
+static void forget(crux_easy *easy) {
+  curl_easy_reset(easy->curl);
+  crux_config_release(easy->config);
+  free(easy->url);
+  easy->config = NULL;
+  easy->endpoint = NULL;
+  easy->url = NULL;
+}
+
 /* What every attempt under a config shares. Options that a run-time curl does not know are ones it does not need. */
 static bool set_config(CURL *curl, const crux_settings *s, crux_sockets *sockets) {
-  bool ok;
-  curl_easy_reset(curl);
-  ok = !curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) &&
+  bool ok = !curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) &&
        !curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
        !curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) && !curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L) &&
        !curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
@@ -306,6 +321,28 @@ static bool set_guard(crux_transfer *t, CURL *curl) {
   return !curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L) && !curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
 }
 
+static bool set_url(crux_easy *easy, const char *url) {
+  if (easy->url && strcmp(easy->url, url) == 0) return true;
+  free(easy->url);
+  easy->url = NULL;
+  if (!easy->parts) easy->parts = curl_url();
+  if (!easy->parts || curl_url_set(easy->parts, CURLUPART_URL, url, CURLU_PATH_AS_IS) ||
+      curl_easy_setopt(easy->curl, CURLOPT_URL, NULL) || /* curl remembers the text of the one before */
+      curl_easy_setopt(easy->curl, CURLOPT_CURLU, easy->parts))
+    return false;
+  easy->url = strdup(url);
+  return easy->url != NULL;
+}
+
+static bool set_endpoint(crux_easy *easy, const crux_endpoint *endpoint) {
+  if (easy->endpoint == endpoint) return true;
+  easy->endpoint = NULL;
+  if (!endpoint->has_body && curl_easy_setopt(easy->curl, CURLOPT_HTTPGET, 1L)) return false;
+  if (curl_easy_setopt(easy->curl, CURLOPT_CUSTOMREQUEST, endpoint->method)) return false;
+  easy->endpoint = endpoint;
+  return true;
+}
+
 static struct curl_slist *set_headers(crux_transfer *t, crux_easy *easy) {
   const char *lines[CRUX_HEADERS];
   int i;
@@ -316,6 +353,7 @@ static struct curl_slist *set_headers(crux_transfer *t, crux_easy *easy) {
   }
   easy->headers[CRUX_HEADERS].data = (char *)"Expect:";
   easy->headers[CRUX_HEADERS].next = NULL;
+  if (t->request->body_len <= EXPECT_BODY) easy->headers[CRUX_HEADERS - 1].next = NULL;
   return easy->headers;
 }
 
@@ -324,13 +362,10 @@ static bool set_request(crux_transfer *t, crux_easy *easy) {
   CURL *curl = easy->curl;
   double left = t->deadline - crux_now();
   int timeout = left > 0 ? crux_milliseconds(left) : 0, connect = crux_milliseconds(t->connect_timeout);
-  if (r->endpoint->has_body) {
-    if (curl_easy_setopt(curl, CURLOPT_POSTFIELDS, r->body) ||
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len))
-      return false;
-  } else if (curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L)) return false;
-  return !curl_easy_setopt(curl, CURLOPT_URL, r->url) &&
-         !curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, r->endpoint->method) &&
+  if (r->endpoint->has_body && (curl_easy_setopt(curl, CURLOPT_POSTFIELDS, r->body) ||
+                                curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len)))
+    return false;
+  return set_url(easy, r->url) && set_endpoint(easy, r->endpoint) &&
          !curl_easy_setopt(curl, CURLOPT_HTTPHEADER, set_headers(t, easy)) &&
          /* 0 would mean for ever */
          !curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(timeout > 0 ? timeout : 1)) &&
@@ -346,8 +381,8 @@ bool crux_transfer_prepare(crux_transfer *t, crux_easy *easy, crux_sockets *sock
   t->sockets = sockets;
   t->written = -1;
   if (easy->config != config) {
+    forget(easy);
     if (!set_config(easy->curl, &config->settings, sockets)) return false;
-    crux_config_release(easy->config);
     easy->config = crux_config_retain(config);
   }
   return set_guard(t, easy->curl) && set_request(t, easy);

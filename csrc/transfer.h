@@ -62,6 +62,9 @@ typedef enum { CRUX_WAITING, CRUX_SENT, CRUX_ABORTED } crux_stage;
 typedef struct crux_easy {
   CURL *curl;
   crux_config *config;
+  const crux_endpoint *endpoint;
+  char *url;              /* and as curl takes it apart: calls go to the same one over and over */
+  CURLU *parts;
   struct curl_slist headers[CRUX_HEADERS + 1];
   struct crux_easy *next;
 } crux_easy;
