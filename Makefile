@@ -58,7 +58,7 @@ PKG_valgrind = valgrind libc6-dbg
 PKG_lint     = lua-check
 PKG_rock     = luarocks
 
-.PHONY: all deps test demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind bench matrix FORCE
+.PHONY: all deps test demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench matrix FORCE
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the C module for LUA (lua5.4; lua5.1, lua5.2, lua5.3 and luajit do as well)
@@ -83,11 +83,11 @@ deps-%:
 	@sh spec/support/deps.sh $(PACKAGES) $(PKG_$*)
 
 test: deps ## build, then run the specs; SPECS=spec/one_spec.lua runs one
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -s all
 	@$(call say,$(SPECS) under $(LUA)) $(call RUN,$(LUA)) $(BUSTED) $(SPECS)
 
 demo: deps ## build, then cancel an order at a sandbox of its own, and see it fail four ways
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -s all
 	@$(call RUN,$(LUA)) examples/demo.lua
 
 sandbox: deps ## run the local stand-in for the service until Ctrl-C
@@ -111,21 +111,21 @@ help: ## this list
 
 # --- guards; SPECS narrows these too ---
 check: deps ## hold the tree to its own rules: storeys, symbols, the rockspec's list, ...
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -s all
 	@$(call say,the tree's own rules) $(call RUN,$(LUA)) $(BUSTED) spec/build_spec.lua
 
 lint: deps-lint ## luacheck, and the C code without a warning from gcc (and clang, where it is)
 	luacheck -q $(wildcard lua spec examples rockspec/*.rockspec)
-	@$(MAKE) --no-print-directory all VARIANT=lint-gcc CC=gcc WERROR=1
-	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory all VARIANT=lint-clang CC=clang WERROR=1; fi
+	@$(MAKE) -s all VARIANT=lint-gcc CC=gcc WERROR=1
+	@if command -v clang >/dev/null; then $(MAKE) -s all VARIANT=lint-clang CC=clang WERROR=1; fi
 
 # A sanitizer needs a program of its own: build/<name>/host is lua5.4 with a starving allocator, see spec/support/host.c.
 asan: deps ## the specs under AddressSanitizer and UBSan, leaks included
-	@$(MAKE) --no-print-directory hosted VARIANT=asan HOSTED='$(BUSTED) --exclude-tags=tree $(SPECS)'
+	@$(MAKE) -s hosted VARIANT=asan HOSTED='$(BUSTED) --exclude-tags=tree $(SPECS)'
 oom: deps ## every allocation fails once, in Lua and in C, under AddressSanitizer
-	@$(MAKE) --no-print-directory hosted VARIANT=asan HOSTED=spec/oom.lua
+	@$(MAKE) -s hosted VARIANT=asan HOSTED=spec/oom.lua
 tsan: deps ## the specs under ThreadSanitizer
-	@$(MAKE) --no-print-directory hosted VARIANT=tsan HOSTED='$(BUSTED) --exclude-tags=tree $(SPECS)'
+	@$(MAKE) -s hosted VARIANT=tsan HOSTED='$(BUSTED) --exclude-tags=tree $(SPECS)'
 
 ifdef HOSTED
   SANITIZE_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -144,15 +144,19 @@ hosted: $(CORE) $(OUT)/host
 	@$(call say,$(HOSTED) under $(OUT)/host) $(call RUN,$(CURDIR)/$(OUT)/host,$(HOST_ENV)) $(HOSTED)
 
 valgrind: deps-valgrind ## the specs under valgrind, definite leaks included
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -s all
 	@$(call say,$(SPECS) under valgrind) $(call RUN,$(LUA),valgrind -q --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
 	  --error-exitcode=99 --trace-children=no) $(BUSTED) --exclude-tags=tree $(SPECS)
 
+soak: deps ## 200,000 calls in one process, and what they leave in memory
+	@$(MAKE) --no-print-directory all
+	@$(call RUN,$(LUA)) spec/soak.lua
+
 bench: deps-valgrind ## instructions per call, beside bare libcurl
-	@$(MAKE) --no-print-directory all $(OUT)/bare
+	@$(MAKE) -s all $(OUT)/bare
 	@$(call RUN,$(LUA)) spec/bench/run.lua $(OUT)/bare
 $(OUT)/bare: spec/bench/bare.c $(OUT)/flags
 	@$(call say,$@) $(COMPILE) -o $@ $< $(CURL_LIBS)
 
 matrix: ## the specs under each of LUAS
-	@for lua in $(LUAS); do echo "--- $$lua"; $(MAKE) --no-print-directory test LUA=$$lua || exit 1; done
+	@for lua in $(LUAS); do echo "--- $$lua"; $(MAKE) -s test LUA=$$lua || exit 1; done

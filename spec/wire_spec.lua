@@ -251,7 +251,7 @@ describe("a connection", function()
     end)
 
     it("a handshake cut at once, in its middle, or never finished", function()
-      for _, script in ipairs{ "conn:cut()", "conn:rst()", "conn:raw(1) conn:cut()", "conn:raw(100) conn:rst()",
+      for _, script in ipairs{ "conn:cut()", "conn:raw(1) conn:cut()", "conn:raw(1) conn:rst()", "conn:raw(100) conn:rst()",
           'conn:raw(50) conn:write_raw("HTTP/1.1 400 Bad Request\\r\\n\\r\\n") conn:cut()' } do
         local server = serve(script, { tls = "good" })
         fails(server, "tls", nil, false)
@@ -382,6 +382,24 @@ describe("on the wire", function()
       assert.equal(1, server:record().connections)
       server:close()
     end
+  end)
+
+  it("100 TLS connections parse the CA bundle once", function()
+    local server = fault.serve{ tls = "good", script = [[
+      conn:request() conn:write("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n") conn:fin()
+    ]] }
+    local bundle = os.tmpname()
+    local from, to = assert(io.open(fault.ca_file)), assert(io.open(bundle, "w"))
+    to:write(from:read("*a"))
+    from:close()
+    to:close()
+    local client = assert(crux.new{ token = TOKEN, base_url = server.base_url, ca_file = bundle })
+    for i = 1, 100 do
+      assert(client:cancel_order{ order_uuid = ORDER })
+      if i == 1 then os.remove(bundle) end -- so that nobody can parse it again
+    end
+    assert.equal(100, server:record().connections)
+    server:close()
   end)
 
   it("a large body is sent whole and counted", function()
