@@ -132,7 +132,7 @@ ifdef HOSTED
   SANITIZE_tsan = -fsanitize=thread
   SANITIZE = $(SANITIZE_$(VARIANT)) -O1 -fno-omit-frame-pointer
   WRAP     = $(addprefix -Wl$(,)--wrap=,$(shell sed -nE 's/^FAILS.([a-z0-9_]*),.*/\1/p' spec/support/failing.c))
-  HOST_ENV = ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+  HOST_ENV = ASAN_OPTIONS=detect_stack_use_after_return=1:fast_unwind_on_malloc=0 UBSAN_OPTIONS=print_stacktrace=1 \
              LSAN_OPTIONS=suppressions=spec/support/lsan.supp:print_suppressions=0 \
              TSAN_OPTIONS=second_deadlock_stack=1
 endif

@@ -71,8 +71,6 @@ bool crux_process_enter(void) {
 
 void crux_process_hold(void) { pthread_rwlock_rdlock(&inside); }
 
-bool crux_process_is_ending(void) { return atomic_load(&ending); }
-
 void crux_process_leave(void) { pthread_rwlock_unlock(&inside); }
 
 unsigned crux_process_generation(void) { return atomic_load(&generation); }

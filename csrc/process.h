@@ -15,7 +15,6 @@ void crux_process_leave(void);
 
 /* The same for a stay outside libcurl: it goes on while the process ends. */
 void crux_process_hold(void);
-bool crux_process_is_ending(void);
 
 /* Counts forks: what was made under another number belongs to the parent and must be abandoned, not closed. */
 unsigned crux_process_generation(void);

@@ -30,7 +30,18 @@ static void on_done(crux_transfer *t, void *context) {
 
 static void forget_owner(void *owner) { crux_inbox_release(owner); }
 
+/* When nobody can give it orders any more. */
 static void free_worker(worker *w) {
+  while (w->submitted) {
+    crux_transfer *t = w->submitted;
+    w->submitted = t->queued;
+    crux_transfer_release(t);
+  }
+  while (w->aborted) {
+    crux_transfer *t = w->aborted;
+    w->aborted = t->aborted;
+    crux_transfer_release(t);
+  }
   crux_engine_free(w->engine);
   crux_wake_close(&w->wake);
   free(w);
@@ -69,9 +80,6 @@ static bool take_orders(worker *w) {
   return !ending;
 }
 
-/* What a thread that meets the end of the process was carrying; kept in sight of leak checkers. */
-static worker *left_behind;
-
 static void *run(void *p) {
   worker *w = p;
   do crux_engine_step(w->engine, -1);
@@ -79,13 +87,9 @@ static void *run(void *p) {
   crux_process_hold();
   pthread_mutex_lock(&mutex);
   if (current == w) current = NULL;
-  if (crux_process_is_ending()) {
-    left_behind = w;
-    w = NULL;
-  }
   pthread_mutex_unlock(&mutex);
   crux_process_leave();
-  if (w) free_worker(w);
+  free_worker(w);
   return NULL;
 }
 
