@@ -57,8 +57,9 @@ PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev'
 PKG_valgrind = valgrind libc6-dbg
 PKG_lint     = lua-check
 PKG_rock     = luarocks
+PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
 
-.PHONY: all deps test demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench matrix FORCE
+.PHONY: all deps test demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-openresty matrix FORCE
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the C module for LUA (lua5.4; lua5.1, lua5.2, lua5.3 and luajit do as well)
@@ -90,6 +91,10 @@ demo: deps ## build, then cancel an order at a sandbox of its own, and see it fa
 	@$(MAKE) -s all
 	@$(call RUN,$(LUA)) examples/demo.lua
 
+openresty-demo: deps-resty ## an nginx with an endpoint of one's own, against a sandbox of its own
+	@$(MAKE) --no-print-directory all LUA=luajit
+	@$(CLEAN_ENV) lua5.4 examples/openresty/demo.lua
+
 sandbox: deps ## run the local stand-in for the service until Ctrl-C
 	@$(call RUN,$(LUA)) examples/sandbox.lua
 
@@ -107,7 +112,7 @@ clean: ## remove everything built
 	rm -rf build
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1:\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1:\t/p' Makefile | expand -t 16
 
 # --- guards; SPECS narrows these too ---
 check: deps ## hold the tree to its own rules: storeys, symbols, the rockspec's list, ...
@@ -155,6 +160,9 @@ soak: deps ## 200,000 calls in one process, and what they leave in memory
 bench: deps-valgrind ## instructions per call, beside bare libcurl
 	@$(MAKE) -s all $(OUT)/bare
 	@$(call RUN,$(LUA)) spec/bench/run.lua $(OUT)/bare
+bench-openresty: deps-resty ## calls from inside nginx, beside proxy_pass and cosockets
+	@$(MAKE) --no-print-directory all LUA=luajit
+	@$(CLEAN_ENV) lua5.4 spec/bench/openresty.lua
 $(OUT)/bare: spec/bench/bare.c $(OUT)/flags
 	@$(call say,$@) $(COMPILE) -o $@ $< $(CURL_LIBS)
 

@@ -43,23 +43,12 @@ static crux_engine *engine_of(lua_State *L) {
 
 /* --- one attempt ---------------------------------------------------------------------------------------------------- */
 
-/* While a call waits, whatever ends its scope ends it. */
-typedef struct {
-  crux_transfer *t;
-  crux_engine *engine;
-} attempt_box;
-
-static void drop_attempt(attempt_box *box) {
-  crux_transfer *t = box->t;
-  box->t = NULL;
+void crux_drop_attempt(crux_request_box *box) {
+  crux_transfer *t = box->attempt;
+  box->attempt = NULL;
   if (!t) return;
-  if (!atomic_load(&t->done) && crux_engine_is_ours(box->engine)) crux_engine_drop(box->engine, t);
+  if (!atomic_load(&t->done) && box->generation == crux_process_generation()) crux_engine_drop(box->engine, t);
   crux_transfer_release(t);
-}
-
-static int attempt_gc(lua_State *L) {
-  drop_attempt(luaL_checkudata(L, 1, CRUX_ATTEMPT));
-  return 0;
 }
 
 /* Lets what was set from a signal handler run, an interpreter's Ctrl-C above all: hooks run in Lua functions only. */
@@ -75,29 +64,31 @@ static int nobody(lua_State *L, crux_kind kind, const char *message) {
   return 2;
 }
 
-int crux_perform(lua_State *L, crux_request *request, const char *token, double deadline) {
-  const crux_settings *s = &request->config->settings;
-  attempt_box *box;
+int crux_perform(lua_State *L, crux_request_box *box, const char *token, double deadline) {
+  const crux_settings *s = &box->request->config->settings;
+  double heeded;
   int count;
+  if (box->attempt && !atomic_load(&box->attempt->done)) return luaL_error(L, "the request is under way");
+  crux_drop_attempt(box);
   if (!token) token = s->token;
   if (!token) return nobody(L, CRUX_KIND_AUTH, "expected a token, found none");
-  box = lua_newuserdata(L, sizeof *box);
-  box->t = NULL;
-  crux_setmetatable(L, CRUX_ATTEMPT);
   box->engine = engine_of(L);
-  if (box->engine) box->t = crux_transfer_new(request, token, deadline, s->connect_timeout);
-  if (!box->t) return nobody(L, CRUX_KIND_MEMORY, "out of memory or descriptors");
-  crux_engine_submit(box->engine, crux_transfer_retain(box->t));
-  while (!atomic_load(&box->t->done)) {
-    double before = crux_now();
-    bool whole = crux_engine_step(box->engine, TICK);
-    if ((!whole || crux_now() - before >= TICK / 2) && crux_run_hooks(L) != 0) {
-      drop_attempt(box);
+  box->generation = crux_process_generation();
+  if (box->engine) box->attempt = crux_transfer_new(box->request, token, deadline, s->connect_timeout);
+  if (!box->attempt) return nobody(L, CRUX_KIND_MEMORY, "out of memory or descriptors");
+  crux_engine_submit(box->engine, crux_transfer_retain(box->attempt));
+  heeded = box->attempt->started;
+  while (!atomic_load(&box->attempt->done)) {
+    /* also when an answer that drips never lets a wait last, or a signal came just before one */
+    if (crux_engine_step(box->engine, TICK) && crux_now() - heeded < TICK) continue;
+    heeded = crux_now();
+    if (crux_run_hooks(L) != 0) {
+      crux_drop_attempt(box);
       return lua_error(L);
     }
   }
-  count = crux_push_reply(L, box->t);
-  drop_attempt(box);
+  count = crux_push_reply(L, box->attempt);
+  crux_drop_attempt(box);
   return count;
 }
 
@@ -116,7 +107,6 @@ void crux_blocking_open(lua_State *L) {
   engine_box *box;
   int state = lua_gettop(L);
   crux_new_class(L, CRUX_ENGINE, engine_gc, none);
-  crux_new_class(L, CRUX_ATTEMPT, attempt_gc, none);
   box = lua_newuserdata(L, sizeof *box);
   box->engine = NULL;
   crux_setmetatable(L, CRUX_ENGINE);

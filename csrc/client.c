@@ -1,3 +1,4 @@
+#include "process.h"
 #include "upper.h"
 
 #include <math.h>
@@ -297,14 +298,19 @@ int crux_client_new(lua_State *L) {
   return 1;
 }
 
-/* client:prepare(name, arguments) → request | nil, err */
+/* client:prepare(name, arguments) → request, its deadline, whether options stand among the arguments; or nil, err */
 static int client_prepare(lua_State *L) {
   crux_client *c = check_client(L);
+  const crux_request_box *box;
   const char *name = luaL_checkstring(L, 2);
   const crux_endpoint *endpoint = crux_endpoint_find(name);
   if (!endpoint) return luaL_error(L, "expected the name of a call, found '%s'", name);
   luaL_checktype(L, 3, LUA_TTABLE);
-  return crux_prepare(L, endpoint, 3, c->config, true);
+  if (crux_prepare(L, endpoint, 3, c->config, true) != 1) return 2;
+  box = lua_touserdata(L, -1);
+  lua_pushnumber(L, crux_now() + box->config->settings.timeout);
+  lua_pushboolean(L, box->config != c->config);
+  return 3;
 }
 
 /* client:describe(open) → what it is, without the token; `open`: raises if it is closed */

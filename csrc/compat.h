@@ -29,8 +29,10 @@ static inline void crux_pushwhole(lua_State *L, double value) {
 #define crux_setfuncs(L, functions, upvalues) luaL_setfuncs(L, functions, upvalues)
 #define crux_setmetatable(L, name) luaL_setmetatable(L, name)
 #define crux_testudata(L, i, name) luaL_testudata(L, i, name)
+#define crux_setkept(L, i) lua_setuservalue(L, i)
 #else
 #define crux_rawlen(L, i) lua_objlen(L, i)
+#define crux_setkept(L, i) lua_setfenv(L, i)
 
 static inline void crux_setfuncs(lua_State *L, const luaL_Reg *f, int upvalues) {
   int i;
@@ -57,6 +59,12 @@ static inline void *crux_testudata(lua_State *L, int i, const char *name) {
   return same ? p : NULL;
 }
 #endif
+
+/* Has a table live as long as a userdata, its finalizer included. */
+static inline void crux_keep(lua_State *L, int userdata, int table) {
+  lua_pushvalue(L, table);
+  crux_setkept(L, userdata);
+}
 
 /* Raises, unless the module was built for the Lua that loads it. */
 static inline void crux_checkversion(lua_State *L) {

@@ -27,30 +27,33 @@ Makes exactly one attempt at a call, blocking until there is an answer or the de
 */
 static int call(lua_State *L) {
   const crux_endpoint *endpoint = lua_touserdata(L, lua_upvalueindex(2));
-  crux_request *request;
+  crux_request_box *box;
   int count;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   count = crux_prepare(L, endpoint, 1, NULL, false);
   if (count != 1) return count;
-  request = crux_check_request(L, -1);
-  return crux_perform(L, request, NULL, crux_now() + request->config->settings.timeout);
+  box = crux_check_box(L, -1);
+  return crux_perform(L, box, NULL, crux_now() + box->request->config->settings.timeout);
 }
 
 /* core.perform(request, token or nil, deadline) → result | nil, err */
 static int perform(lua_State *L) {
-  return crux_perform(L, crux_check_request(L, 1), luaL_optstring(L, 2, NULL), luaL_checknumber(L, 3));
+  return crux_perform(L, crux_check_box(L, 1), luaL_optstring(L, 2, NULL), luaL_checknumber(L, 3));
 }
 
-/* core.failure(kind, message) → an error for something that was not sent */
+/* core.failure(kind, message, token or nil) → an error for something that was not sent; it does not show the token */
 static int failure(lua_State *L) {
   static const struct { const char *name; crux_kind kind; } kinds[] = {
     { "invalid", CRUX_KIND_INVALID }, { "auth", CRUX_KIND_AUTH }, { "timeout", CRUX_KIND_TIMEOUT },
     { "aborted", CRUX_KIND_ABORTED },
   };
-  const char *name = luaL_checkstring(L, 1);
+  const char *name = luaL_checkstring(L, 1), *token = luaL_optstring(L, 3, "");
   size_t i;
-  lua_settop(L, 2);
+  luaL_checkstring(L, 2);
+  lua_settop(L, 3);
+  lua_pushvalue(L, 2);
+  crux_tame(L, token);
   for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     if (strcmp(kinds[i].name, name) == 0) {
       crux_push_failure(L, kinds[i].kind, NULL);

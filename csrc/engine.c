@@ -173,6 +173,7 @@ void crux_engine_free(crux_engine *e) {
 
 static bool start(crux_engine *e, crux_transfer *t) {
   crux_easy *easy = e->idle;
+  if (atomic_load(&t->stage) == CRUX_ABORTED) return false;
   if (!easy) {
     easy = crux_easy_new();
     if (!easy) return false;

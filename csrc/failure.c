@@ -42,7 +42,7 @@ void crux_push_failure(lua_State *L, crux_kind kind, const char *field) {
   crux_set_text(L, "kind", crux_kind_name(kind));
   lua_pushvalue(L, -2);
   lua_setfield(L, -2, "message");
-  crux_set_boolean(L, "retryable", false);
+  crux_set_boolean(L, "retryable", crux_retryable((crux_verdict){ CRUX_NOT_SENT, kind }, 0, false, false));
   if (field) crux_set_text(L, "field", field);
   if (hint) crux_set_text(L, "hint", hint);
   crux_push_meta(L, NULL);

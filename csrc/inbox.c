@@ -1,7 +1,6 @@
 #include "inbox.h"
 
 #include "process.h"
-#include "wake.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -12,7 +11,7 @@ struct crux_inbox {
   pthread_mutex_t mutex;
   pthread_cond_t ended;
   crux_transfer *first, **last;
-  crux_wake wake;
+  crux_wake wake, *shared; /* its own, and the one that is rung instead */
   bool rung, closed;
   unsigned generation;
 };
@@ -22,6 +21,7 @@ static bool start(crux_inbox *i) {
   i->first = NULL;
   i->last = &i->first;
   i->rung = false;
+  i->shared = NULL;
   i->wake.in = i->wake.out = -1;
   i->generation = crux_process_generation();
   if (pthread_mutex_init(&i->mutex, NULL) != 0) return false;
@@ -64,7 +64,7 @@ void crux_inbox_release(crux_inbox *i) {
 static void ring(crux_inbox *i) {
   if (i->rung) return;
   i->rung = true;
-  crux_wake_ring(&i->wake);
+  crux_wake_ring(i->shared ? i->shared : &i->wake);
 }
 
 void crux_inbox_deliver(crux_inbox *i, crux_transfer *t) {
@@ -83,12 +83,19 @@ void crux_inbox_deliver(crux_inbox *i, crux_transfer *t) {
   if (closed) crux_transfer_release(t);
 }
 
-/* Locks, with no fork in between that would leave a child with a locked mutex; and what a parent had, it keeps. */
+bool crux_inbox_renew(crux_inbox *i) {
+  bool closed = i->closed;
+  if (i->generation == crux_process_generation()) return false;
+  /* what had arrived is the parent's to take */
+  crux_wake_close(&i->wake);
+  start(i);
+  i->closed = closed;
+  return true;
+}
+
+/* Locks, with no fork in between that would leave a child with a locked mutex. */
 static void lock(crux_inbox *i) {
-  if (i->generation != crux_process_generation()) {
-    crux_wake_close(&i->wake);
-    start(i);
-  }
+  crux_inbox_renew(i);
   crux_process_hold();
   pthread_mutex_lock(&i->mutex);
 }
@@ -123,7 +130,7 @@ bool crux_inbox_wait(crux_inbox *i, const crux_transfer *t, double seconds) {
   whole = (double)until.tv_nsec / 1e9 + (seconds < 1e6 ? seconds : 1e6);
   until.tv_sec += (time_t)whole;
   until.tv_nsec = (long)((whole - (double)(time_t)whole) * 1e9);
-  if (i->generation != crux_process_generation()) return false;
+  crux_inbox_renew(i);
   /* without holding exit and fork up: a child's copy is made anew */
   pthread_mutex_lock(&i->mutex);
   while (!(ended = t ? atomic_load(&t->done) : i->first != NULL) && status == 0)
@@ -154,6 +161,24 @@ void crux_inbox_quiet(crux_inbox *i) {
     crux_wake_clear(&i->wake);
   }
   unlock(i);
+}
+
+void crux_inbox_share(crux_inbox *i, crux_wake *wake) {
+  lock(i);
+  i->shared = wake;
+  if (i->rung) crux_wake_ring(wake ? wake : &i->wake);
+  unlock(i);
+}
+
+crux_transfer *crux_inbox_take_all(crux_inbox *i) {
+  crux_transfer *t;
+  lock(i);
+  t = i->first;
+  i->first = NULL;
+  i->last = &i->first;
+  i->rung = false;
+  unlock(i);
+  return t;
 }
 
 void crux_inbox_close(crux_inbox *i) {

@@ -4,6 +4,7 @@
 #define CRUX_INBOX_H
 
 #include "transfer.h"
+#include "wake.h"
 
 typedef struct crux_inbox crux_inbox;
 
@@ -15,7 +16,11 @@ void crux_inbox_release(crux_inbox *inbox);
 /* Takes over the attempt's reference, and marks it done. On a closed one it is let go. */
 void crux_inbox_deliver(crux_inbox *inbox, crux_transfer *t);
 
-/* From here on, the owner's alone. After a fork the child's copy starts empty. */
+/* From here on, the owner's alone. */
+
+/* After a fork, makes the child's copy anew: empty, quiet and with a descriptor of its own. True if that was needed; it
+   is to be asked before an attempt is submitted. */
+bool crux_inbox_renew(crux_inbox *inbox);
 
 /* The next attempt that has ended, with its reference; NULL if there is none. */
 crux_transfer *crux_inbox_take(crux_inbox *inbox);
@@ -28,6 +33,11 @@ int crux_inbox_fd(crux_inbox *inbox);
 void crux_inbox_ring(crux_inbox *inbox);
 /* Ends the ringing, if there is nothing to take. */
 void crux_inbox_quiet(crux_inbox *inbox);
+
+/* Rings that one instead of its own, until told NULL or closed. */
+void crux_inbox_share(crux_inbox *inbox, crux_wake *wake);
+/* All that have ended, linked by `queued`, each with its reference; and ends the ringing. */
+crux_transfer *crux_inbox_take_all(crux_inbox *inbox);
 
 void crux_inbox_close(crux_inbox *inbox);
 

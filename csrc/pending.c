@@ -1,8 +1,13 @@
 /* pending: attempts that do not block. An inbox belongs to one loop of the Lua layer; a flight is one call's hold on its
    attempt of the moment, and ends it when it is collected. */
 #include "process.h"
+#include "rendezvous.h"
+#include "resty.h"
 #include "upper.h"
 #include "worker.h"
+
+#include <stdint.h>
+#include <string.h>
 
 #define INBOX "crux.core.inbox"
 #define FLIGHT "crux.core.flight"
@@ -13,19 +18,36 @@
 
 typedef struct {
   crux_inbox *inbox;
-  unsigned flights; /* calls that are not done */
+  struct flight_box *first; /* all that were not collected */
+  unsigned flights;         /* calls that are not done */
+  bool orphaned;            /* by a fork, and nobody was told yet */
+  crux_guest guest;
+  crux_rendezvous rendezvous;
 } inbox_box;
 
-typedef struct {
-  inbox_box *inbox; /* whoever holds a flight holds its inbox too; and memory outlives a finalizer by a collection */
+typedef struct flight_box {
+  inbox_box *inbox; /* NULL once that is collected */
+  struct flight_box *previous, *next;
   crux_transfer *t;
   unsigned generation;
   bool counted;
+  bool unsent;      /* what was given up was not sent; otherwise that many bytes may have been: */
+  size_t given_up;
 } flight_box;
+
+/* Raises if it is closed. After a fork, the child has to be told that nothing will come of what its parent submitted. */
+static crux_inbox *open_inbox(lua_State *L, inbox_box *box) {
+  if (!box->inbox) luaL_error(L, "the client is closed");
+  if (crux_inbox_renew(box->inbox)) {
+    box->orphaned = true;
+    crux_inbox_ring(box->inbox);
+  }
+  return box->inbox;
+}
 
 static inbox_box *check_inbox(lua_State *L) {
   inbox_box *box = luaL_checkudata(L, 1, INBOX);
-  if (!box->inbox) luaL_error(L, "the client is closed");
+  open_inbox(L, box);
   return box;
 }
 
@@ -56,27 +78,65 @@ int crux_inbox_open(lua_State *L) {
   inbox_box *box;
   join(L);
   box = lua_newuserdata(L, sizeof *box);
-  box->inbox = NULL;
-  box->flights = 0;
+  memset(box, 0, sizeof *box);
+  crux_rendezvous_init(&box->rendezvous);
   crux_setmetatable(L, INBOX);
   box->inbox = crux_inbox_new();
   if (!box->inbox) return luaL_error(L, "not enough memory");
   return 1;
 }
 
+/* Ends a flight's hold on an attempt that is under way; the reference goes to `aborted`, or is left to the parent, memory
+   and all. */
+static crux_transfer *release_hold(flight_box *f, crux_transfer *aborted) {
+  crux_transfer *t = f->t;
+  f->t = NULL;
+  f->given_up = crux_transfer_size(t);
+  t->waiter = NULL;
+  if (f->generation != crux_process_generation()) {
+    f->unsent = false;
+    return aborted;
+  }
+  f->unsent = crux_transfer_abort(t);
+  t->aborted = aborted;
+  return t;
+}
+
+/* inbox:close(): gives up what is under way, all of it before any other attempt is sent instead. */
 static int inbox_close(lua_State *L) {
   inbox_box *box = luaL_checkudata(L, 1, INBOX);
+  crux_transfer *aborted = NULL;
+  flight_box *f;
   if (!box->inbox) return 0;
+  crux_resty_leave(&box->guest);
+  for (f = box->first; f; f = f->next) {
+    if (f->t && !atomic_load(&f->t->done)) aborted = release_hold(f, aborted);
+  }
+  if (aborted) crux_worker_abort(aborted);
   crux_inbox_close(box->inbox);
+  crux_rendezvous_close(&box->rendezvous);
   crux_inbox_release(box->inbox);
   box->inbox = NULL;
   return 0;
 }
 
-/* inbox:take() → the number of an attempt that has ended, or nil */
+static int inbox_gc(lua_State *L) {
+  inbox_box *box = luaL_checkudata(L, 1, INBOX);
+  inbox_close(L);
+  for (; box->first; box->first = box->first->next) box->first->inbox = NULL;
+  return 0;
+}
+
+/* inbox:take() → the number of an attempt that has ended, or nil; false once after a fork: those of the parent are lost */
 static int inbox_take(lua_State *L) {
   inbox_box *box = check_inbox(L);
-  crux_transfer *t = crux_inbox_take(box->inbox);
+  crux_transfer *t;
+  if (box->orphaned) {
+    box->orphaned = false;
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  t = crux_inbox_take(box->inbox);
   if (!t) return 0;
   lua_pushnumber(L, t->number);
   crux_transfer_release(t);
@@ -97,6 +157,37 @@ static int inbox_ring(lua_State *L) {
 
 static int inbox_quiet(lua_State *L) {
   crux_inbox_quiet(check_inbox(L)->inbox);
+  return 0;
+}
+
+/* inbox:attend(subsystem) → whether nginx's event loop will hear of what has ended; there is then nothing to take */
+static int inbox_attend(lua_State *L) {
+  inbox_box *box = check_inbox(L);
+  lua_pushboolean(L, crux_resty_attend(&box->guest, box->inbox, luaL_checkstring(L, 2)));
+  return 1;
+}
+
+/* inbox:listen() → a path to connect to, or nil. Once that was tried, inbox:accept() → whether what rings the inbox now
+   sends 8 bytes there, until inbox:hang_up(). */
+static int inbox_listen(lua_State *L) {
+  inbox_box *box = check_inbox(L);
+  if (!crux_rendezvous_listen(&box->rendezvous)) return 0;
+  lua_pushstring(L, box->rendezvous.path);
+  return 1;
+}
+
+static int inbox_accept(lua_State *L) {
+  inbox_box *box = check_inbox(L);
+  bool met = crux_rendezvous_accept(&box->rendezvous);
+  if (met) crux_inbox_share(box->inbox, &box->rendezvous.wake);
+  lua_pushboolean(L, met);
+  return 1;
+}
+
+static int inbox_hang_up(lua_State *L) {
+  inbox_box *box = check_inbox(L);
+  crux_inbox_share(box->inbox, NULL);
+  crux_rendezvous_close(&box->rendezvous);
   return 0;
 }
 
@@ -128,10 +219,12 @@ static flight_box *check_flight(lua_State *L) { return luaL_checkudata(L, 1, FLI
 static int inbox_flight(lua_State *L) {
   inbox_box *inbox = check_inbox(L);
   flight_box *f = lua_newuserdata(L, sizeof *f);
-  f->inbox = inbox;
-  f->t = NULL;
-  f->counted = false;
+  memset(f, 0, sizeof *f);
   crux_setmetatable(L, FLIGHT);
+  f->inbox = inbox;
+  f->next = inbox->first;
+  if (f->next) f->next->previous = f;
+  inbox->first = f;
   inbox->flights++;
   f->counted = true;
   return 1;
@@ -140,20 +233,26 @@ static int inbox_flight(lua_State *L) {
 /* What a parent submitted is the parent's: its end will never be heard of here. */
 static bool is_lost(const flight_box *f) { return f->t && f->generation != crux_process_generation(); }
 
-/* flight:start(request, token or nil, deadline, number) → true, or false and an error */
+/* flight:start(request, token or nil, deadline, number[, semaphore, its address]) → true, or false and an error.
+   The semaphore, a table, lives until the flight has been collected, and is not posted from then on. */
 static int flight_start(lua_State *L) {
   flight_box *f = check_flight(L);
   crux_request *request = crux_check_request(L, 2);
   const char *token = luaL_optstring(L, 3, request->config->settings.token);
   double deadline = luaL_checknumber(L, 4), number = luaL_checknumber(L, 5);
   crux_kind kind = CRUX_KIND_MEMORY;
-  if (!f->inbox->inbox) return luaL_error(L, "the client is closed");
+  if (!f->inbox) return luaL_error(L, "the client is closed");
+  open_inbox(L, f->inbox);
   if (!token) kind = CRUX_KIND_AUTH;
   else {
     f->generation = crux_process_generation();
     f->t = crux_transfer_new(request, token, deadline, request->config->settings.connect_timeout);
     if (f->t) {
       f->t->number = number;
+      if (lua_istable(L, 6)) {
+        f->t->waiter = (void *)(uintptr_t)luaL_checknumber(L, 7);
+        crux_keep(L, 1, 6);
+      }
       if (crux_worker_submit(f->t, f->inbox->inbox)) {
         lua_pushboolean(L, 1);
         return 1;
@@ -177,7 +276,7 @@ static int flight_done(lua_State *L) {
 
 static int flight_wait(lua_State *L) {
   const flight_box *f = check_flight(L);
-  if (!f->t || is_lost(f) || !f->inbox->inbox) return flight_done(L);
+  if (!f->t || is_lost(f) || !f->inbox || !f->inbox->inbox) return flight_done(L);
   return wait_for(L, f->inbox->inbox, f->t, luaL_checknumber(L, 2));
 }
 
@@ -187,39 +286,48 @@ static int flight_answer(lua_State *L) {
   int count;
   if (!f->t || !atomic_load(&f->t->done)) return 0;
   count = crux_push_reply(L, f->t);
+  f->t->waiter = NULL;
   crux_transfer_release(f->t);
   f->t = NULL;
   return count;
 }
 
-static bool give_up(flight_box *f) {
-  crux_transfer *t = f->t;
-  bool unsent = true;
-  f->t = NULL;
-  if (!t) return true;
-  if (f->generation != crux_process_generation()) return false; /* left to the parent, memory and all */
-  unsent = crux_worker_abort(t);
-  crux_transfer_release(t);
-  return unsent;
+static void give_up(flight_box *f) {
+  crux_transfer *aborted = f->t ? release_hold(f, NULL) : NULL;
+  if (aborted) crux_worker_abort(aborted);
 }
 
-/* flight:abort() → true if the attempt was not sent and never will be */
+/* flight:abort() → true if the attempt was not sent and never will be; else false and how many bytes may have been */
 static int flight_abort(lua_State *L) {
-  lua_pushboolean(L, give_up(check_flight(L)));
-  return 1;
+  flight_box *f = check_flight(L);
+  bool unsent = !f->t && !f->given_up;
+  give_up(f);
+  unsent = unsent || f->unsent;
+  lua_pushboolean(L, unsent);
+  lua_pushinteger(L, unsent ? 0 : (lua_Integer)f->given_up);
+  f->given_up = 0;
+  return 2;
 }
 
 /* flight:finish(): the call is done. */
 static int flight_finish(lua_State *L) {
   flight_box *f = check_flight(L);
-  if (f->counted) f->inbox->flights--;
+  if (f->counted && f->inbox) f->inbox->flights--;
   f->counted = false;
   return 0;
 }
 
 static int flight_gc(lua_State *L) {
-  give_up(check_flight(L));
-  return flight_finish(L);
+  flight_box *f = check_flight(L);
+  give_up(f);
+  flight_finish(L);
+  if (f->inbox) {
+    if (f->previous) f->previous->next = f->next;
+    else f->inbox->first = f->next;
+    if (f->next) f->next->previous = f->previous;
+  }
+  f->inbox = NULL;
+  return 0;
 }
 
 void crux_pending_open(lua_State *L) {
@@ -227,6 +335,7 @@ void crux_pending_open(lua_State *L) {
   static const luaL_Reg inbox_methods[] = {
     { "take", inbox_take }, { "fd", inbox_fd }, { "ring", inbox_ring }, { "quiet", inbox_quiet },
     { "flights", inbox_flights }, { "wait", inbox_wait }, { "flight", inbox_flight }, { "close", inbox_close },
+    { "attend", inbox_attend }, { "listen", inbox_listen }, { "accept", inbox_accept }, { "hang_up", inbox_hang_up },
     { NULL, NULL },
   };
   static const luaL_Reg flight_methods[] = {
@@ -234,6 +343,6 @@ void crux_pending_open(lua_State *L) {
     { "abort", flight_abort }, { "finish", flight_finish }, { NULL, NULL },
   };
   crux_new_class(L, USER, user_gc, none);
-  crux_new_class(L, INBOX, inbox_close, inbox_methods);
+  crux_new_class(L, INBOX, inbox_gc, inbox_methods);
   crux_new_class(L, FLIGHT, flight_gc, flight_methods);
 }

@@ -2,10 +2,11 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-/* lua-cjson doubles its buffer until it holds all, and ends the process if it cannot. */
+/* Far more than any server takes. */
 #define TEXT_MAX (16 * 1024 * 1024)
 
 #define CENTS_MAX 9999999999.0 /* 99999999.99 */
@@ -146,29 +147,56 @@ static const char *expectation(crux_field_type type) {
   }
 }
 
-/* Replaces the value on top by what JSON is made of. False: it is none of its type. */
-static bool convert(lua_State *L, crux_field_type type, size_t *size) {
+/* A body that is written while the arguments are checked. */
+typedef struct {
+  crux_buffer *json;
+  bool nomem;
+  size_t text;   /* bytes of it so far */
+  bool foreign;  /* a table has a key that is none of its fields: an option, or a fault */
+} writing;
+
+static void put(writing *w, const char *s, size_t len) {
+  if (crux_buffer_add(w->json, s, len, SIZE_MAX / 2) != CRUX_BUFFER_OK) w->nomem = true;
+}
+
+static void put_text(writing *w, const char *s, size_t len) {
+  if (!crux_json_add_text(w->json, s, len)) w->nomem = true;
+}
+
+static void put_whole(writing *w, long value) {
+  char digits[24], *at = digits + sizeof digits;
+  do *--at = (char)('0' + value % 10);
+  while ((value /= 10) > 0);
+  put(w, at, (size_t)(digits + sizeof digits - at));
+}
+
+/* Writes the value on top. False: it is none of its type. */
+static bool write_value(lua_State *L, crux_field_type type, writing *w) {
   size_t len = 0;
   const char *s = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
   bool number = lua_type(L, -1) == LUA_TNUMBER;
   double value = number ? lua_tonumber(L, -1) : 0;
   char text[32];
   switch (type) {
-    case CRUX_FIELD_UUID: return s && is_uuid(s, len);
+    case CRUX_FIELD_UUID:
+      if (!s || !is_uuid(s, len)) return false;
+      put(w, "\"", 1);
+      put(w, s, len);
+      put(w, "\"", 1);
+      return true;
     case CRUX_FIELD_TEXT:
-      *size += len;
-      return s && len > 0 && crux_is_utf8(s, len);
+      w->text += len;
+      if (!s || len == 0 || !crux_is_utf8(s, len)) return false;
+      if (w->text <= TEXT_MAX) put_text(w, s, len);
+      return true;
     case CRUX_FIELD_WHOLE:
       if (!number || !(value >= 1 && value <= 2147483647) || value != floor(value)) return false;
-      lua_pop(L, 1);
-      lua_pushinteger(L, (lua_Integer)value);
+      put_whole(w, (long)value);
       return true;
     case CRUX_FIELD_DECIMAL:
       value = s ? cents_of_text(s, len) : number ? cents_of_number(value) : -1;
       if (!(value >= 0 && value <= CENTS_MAX)) return false;
-      snprintf(text, sizeof text, "%.0f.%02d", floor(value / 100), (int)fmod(value, 100));
-      lua_pop(L, 1);
-      lua_pushstring(L, text);
+      put_text(w, text, (size_t)snprintf(text, sizeof text, "%.0f.%02d", floor(value / 100), (int)fmod(value, 100)));
       return true;
     default: return false;
   }
@@ -228,10 +256,9 @@ static bool push_unknown_within(lua_State *L, int index, const crux_field *field
   return false;
 }
 
-static int build(lua_State *L, int index, const char *where, const crux_field *fields, size_t *size);
+static int write_object(lua_State *L, int index, const char *list, int item, const crux_field *fields, writing *w);
 
-/* The list at `list` as a new one, on top. */
-static int build_list(lua_State *L, int list, const crux_field *field, size_t *size) {
+static int write_list(lua_State *L, int list, const crux_field *field, writing *w) {
   int i, count = lua_type(L, list) == LUA_TTABLE ? list_length(L, list) : 0;
   char where[64];
   if (count < 0) {
@@ -246,7 +273,6 @@ static int build_list(lua_State *L, int list, const crux_field *field, size_t *s
     else lua_pushfstring(L, "expected %s, found an empty one", expectation(field->type));
     return fault(L, "", field->name);
   }
-  lua_createtable(L, count, 0);
   for (i = 1; i <= count; i++) {
     int item = lua_gettop(L) + 1, faults;
     lua_rawgeti(L, list, i);
@@ -255,54 +281,65 @@ static int build_list(lua_State *L, int list, const crux_field *field, size_t *s
       crux_push_expected(L, "a table", item, true);
       return fault(L, field->name, where);
     }
-    snprintf(where, sizeof where, "%s[%d].", field->name, i);
-    faults = build(L, item, where, field->fields, size);
+    put(w, i == 1 ? "[" : ",", 1);
+    faults = write_object(L, item, field->name, i, field->fields, w);
     if (faults) return faults;
-    lua_rawseti(L, item - 1, i);
     lua_settop(L, item - 1);
   }
+  put(w, "]", 1);
   return 0;
 }
 
-/* Pushes a new table of the fields, checked and converted; or nil and err, whose number it returns. */
-static int build(lua_State *L, int index, const char *where, const crux_field *fields, size_t *size) {
-  int into = lua_gettop(L) + 1, faults;
+static int count_keys(lua_State *L, int index) {
+  int count = 0;
+  lua_pushnil(L);
+  while (lua_next(L, index)) {
+    lua_pop(L, 1);
+    count++;
+  }
+  return count;
+}
+
+/* Writes the fields of the table at `index`, which is an item of `list` unless that is NULL. 0; or nil and err pushed, and
+   their number returned. */
+static int write_object(lua_State *L, int index, const char *list, int item, const crux_field *fields, writing *w) {
+  int found = 0, faults;
   luaL_checkstack(L, 16, "arguments");
-  lua_createtable(L, 0, 5);
   for (; fields->name; fields++) {
+    bool valid;
     lua_pushstring(L, fields->name);
-    lua_pushvalue(L, -1);
     lua_rawget(L, index);
     if (lua_isnil(L, -1) && !fields->required) {
-      lua_settop(L, into);
+      lua_pop(L, 1);
       continue;
     }
+    put(w, found++ == 0 ? "{\"" : ",\"", 2);
+    put(w, fields->name, strlen(fields->name));
+    put(w, "\":", 2);
     if (fields->type == CRUX_FIELD_LIST) {
-      faults = build_list(L, lua_gettop(L), fields, size);
+      faults = write_list(L, lua_gettop(L), fields, w);
       if (faults) return faults;
-      lua_remove(L, -2);
-    } else if (!convert(L, fields->type, size)) {
-      crux_push_expected(L, expectation(fields->type), lua_gettop(L), fields->type != CRUX_FIELD_UUID);
-      return fault(L, where, fields->name);
-    } else if (*size > TEXT_MAX) {
-      lua_pushfstring(L, "expected a request of at most %d bytes of text, found more", TEXT_MAX);
-      return fault(L, where, fields->name);
+    } else if (!(valid = write_value(L, fields->type, w)) || w->text > TEXT_MAX) {
+      if (!valid) crux_push_expected(L, expectation(fields->type), lua_gettop(L), fields->type != CRUX_FIELD_UUID);
+      else lua_pushfstring(L, "expected a request of at most %d bytes of text, found more", TEXT_MAX);
+      if (list) lua_pushfstring(L, "%s[%d].", list, item);
+      else lua_pushliteral(L, "");
+      lua_insert(L, -2);
+      return fault(L, lua_tostring(L, -2), fields->name);
     }
-    lua_rawset(L, into);
+    lua_pop(L, 1);
   }
+  if (found > 0) put(w, "}", 1);
+  else put(w, "{}", 2);
+  if (count_keys(L, index) > found) w->foreign = true;
   return 0;
 }
 
 /* --- the request ---------------------------------------------------------------------------------------------------- */
 
-typedef struct {
-  crux_config *config;
-  crux_request *request;
-} request_box;
+crux_request_box *crux_check_box(lua_State *L, int index) { return luaL_checkudata(L, index, CRUX_REQUEST); }
 
-static request_box *check_box(lua_State *L, int index) { return luaL_checkudata(L, index, CRUX_REQUEST); }
-
-crux_request *crux_check_request(lua_State *L, int index) { return check_box(L, index)->request; }
+crux_request *crux_check_request(lua_State *L, int index) { return crux_check_box(L, index)->request; }
 
 static bool has_options(lua_State *L, int index, bool policy) {
   lua_pushnil(L);
@@ -317,37 +354,42 @@ static bool has_options(lua_State *L, int index, bool policy) {
 }
 
 int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy) {
-  request_box *box;
+  crux_request_box *box;
   crux_settings base;
-  const char *path_value = "", *body = "";
-  size_t size = 0, len = 0;
-  int top, faults;
-  if (crux_push_unknown(L, index, "", endpoint->fields, true, policy) || push_unknown_within(L, index, endpoint->fields))
-    return 2;
+  const char *path_value = "";
+  writing w = { NULL, false, 0, false };
+  bool options = false;
+  int top, faults, wrong;
   box = lua_newuserdata(L, sizeof *box);
   top = lua_gettop(L);
-  box->config = NULL;
-  box->request = NULL;
+  memset(box, 0, sizeof *box);
   crux_setmetatable(L, CRUX_REQUEST);
-  if (client && !has_options(L, index, policy)) box->config = crux_config_retain(client);
+  w.json = &box->body;
+  faults = write_object(L, index, NULL, 0, endpoint->fields, &w);
+  /* the order of faults is another than that of writing */
+  if (faults || w.foreign) {
+    if (crux_push_unknown(L, index, "", endpoint->fields, true, policy) ||
+        push_unknown_within(L, index, endpoint->fields))
+      return 2;
+    options = has_options(L, index, policy);
+  }
+  if (client && !options) box->config = crux_config_retain(client);
   else {
     if (client) base = client->settings;
     else crux_default_settings(&base);
-    faults = crux_read_options(L, index, &base, policy, client ? client->client : 0, &box->config);
-    if (faults) return faults;
+    wrong = crux_read_options(L, index, &base, policy, client ? client->client : 0, &box->config);
+    if (wrong) return wrong;
   }
-  faults = build(L, index, "", endpoint->fields, &size);
   if (faults) return faults;
   if (strchr(endpoint->path, '*')) {
-    lua_getfield(L, -1, endpoint->fields->name);
+    lua_pushstring(L, endpoint->fields->name);
+    lua_rawget(L, index);
     path_value = lua_tostring(L, -1);
   }
-  if (endpoint->has_body) {
-    lua_pushvalue(L, top + 1);
-    crux_json_encode(L);
-    body = lua_tolstring(L, -1, &len);
-  }
-  box->request = crux_request_new(box->config, endpoint, path_value, body, len);
+  if (!w.nomem)
+    box->request = crux_request_new(box->config, endpoint, path_value, endpoint->has_body ? box->body.data : "",
+                                    endpoint->has_body ? box->body.len : 0);
+  crux_buffer_free(&box->body);
   if (!box->request) {
     lua_pushnil(L);
     lua_pushliteral(L, "out of memory");
@@ -359,9 +401,11 @@ int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_co
 }
 
 static int request_gc(lua_State *L) {
-  request_box *box = check_box(L, 1);
+  crux_request_box *box = crux_check_box(L, 1);
+  crux_drop_attempt(box);
   crux_request_release(box->request);
   crux_config_release(box->config);
+  crux_buffer_free(&box->body);
   box->request = NULL;
   box->config = NULL;
   return 0;
@@ -374,14 +418,6 @@ static int request_describe(lua_State *L) {
   lua_pushstring(L, r->url);
   lua_pushboolean(L, r->endpoint->safe);
   return 3;
-}
-
-/* request:settings() → timeout, whether there is a token */
-static int request_settings(lua_State *L) {
-  const crux_settings *s = &crux_check_request(L, 1)->config->settings;
-  lua_pushnumber(L, s->timeout);
-  lua_pushboolean(L, s->token != NULL);
-  return 2;
 }
 
 /* request:dry_run() → { method, url, headers, body } */
@@ -413,7 +449,7 @@ static int request_dry_run(lua_State *L) {
 
 void crux_request_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-    { "describe", request_describe }, { "settings", request_settings }, { "dry_run", request_dry_run }, { NULL, NULL },
+    { "describe", request_describe }, { "dry_run", request_dry_run }, { NULL, NULL },
   };
   crux_new_class(L, CRUX_REQUEST, request_gc, methods);
 }

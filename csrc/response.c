@@ -271,8 +271,7 @@ static void set_complaints(lua_State *L) {
 
 /* --- messages --- */
 
-/* Replaces the string on top by one that may stand in a log: without the token, short, on one line. */
-static void tame(lua_State *L, const char *token) {
+void crux_tame(lua_State *L, const char *token) {
   char line[240];
   const char *s;
   size_t i, len;
@@ -320,7 +319,7 @@ static void push_http_message(lua_State *L, crux_transfer *t, int err) {
   const char *name = name_of(t->reply.status);
   lua_pushfstring(L, "HTTP %d%s%s", t->reply.status, name[0] ? " " : "", name);
   lua_getfield(L, err, "detail");
-  if (lua_isnil(L, -1)) {
+  if (lua_type(L, -1) != LUA_TSTRING || crux_rawlen(L, -1) == 0) {
     lua_pop(L, 1);
     if (!push_first_complaint(L, err)) return;
   }
@@ -378,7 +377,7 @@ static void set_message(lua_State *L, crux_transfer *t) {
   int err = lua_gettop(L);
   if (t->reply.verdict.kind == CRUX_KIND_HTTP || t->reply.verdict.kind == CRUX_KIND_AUTH) push_http_message(L, t, err);
   else push_transport_message(L, t);
-  tame(L, crux_transfer_token(t));
+  crux_tame(L, crux_transfer_token(t));
   lua_setfield(L, err, "message");
 }
 

@@ -99,9 +99,9 @@ crux_transfer *crux_transfer_retain(crux_transfer *t) {
 }
 
 void crux_transfer_release(crux_transfer *t) {
-  volatile char *secret;
+  static void *(*const volatile wipe)(void *, int, size_t) = memset; /* which no compiler takes for idle work */
   if (!t || atomic_fetch_sub(&t->refs, 1) != 1) return;
-  for (secret = t->authorization; *secret; secret++) *secret = '\0';
+  wipe(t->authorization, '\0', strlen(t->authorization));
   if (t->forget_owner) t->forget_owner(t->owner);
   crux_request_release(t->request);
   crux_buffer_free(&t->reply.head);
@@ -111,7 +111,11 @@ void crux_transfer_release(crux_transfer *t) {
 
 bool crux_transfer_abort(crux_transfer *t) {
   int waiting = CRUX_WAITING;
-  return atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_ABORTED);
+  return atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_ABORTED) || waiting == CRUX_ABORTED;
+}
+
+size_t crux_transfer_size(const crux_transfer *t) {
+  return head_size(t->request, t->authorization) + t->request->body_len;
 }
 
 /* --- what curl calls ----------------------------------------------------------------------------------------------- */
@@ -398,9 +402,11 @@ static double seconds_at(CURL *curl, CURLINFO info) {
 
 static void read_times(crux_transfer *t, CURL *curl) {
   crux_reply *r = &t->reply;
-  double dns = seconds_at(curl, CURLINFO_NAMELOOKUP_TIME_T), connect = seconds_at(curl, CURLINFO_CONNECT_TIME_T),
-         tls = seconds_at(curl, CURLINFO_APPCONNECT_TIME_T);
+  double dns, connect, tls;
   if (r->reused) return; /* whatever curl did since on another */
+  dns = seconds_at(curl, CURLINFO_NAMELOOKUP_TIME_T);
+  connect = seconds_at(curl, CURLINFO_CONNECT_TIME_T);
+  tls = seconds_at(curl, CURLINFO_APPCONNECT_TIME_T);
   r->time.dns = dns;
   if (connect > dns) r->time.connect = connect - dns;
   if (tls > connect) r->time.tls = tls - connect;
@@ -411,7 +417,8 @@ static void read_times(crux_transfer *t, CURL *curl) {
 static void read_sizes(crux_transfer *t, CURL *curl) {
   curl_off_t uploaded = 0;
   size_t head = head_size(t->request, t->authorization), all = head + t->request->body_len;
-  long size = request_size(t) - t->size_before;
+  /* before a connection stood, all that was counted is a proxy's CONNECT */
+  long size = t->ready || !has_prereq() ? request_size(t) - t->size_before : 0;
   curl_easy_getinfo(curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
   if (size <= 0) return;
   t->reply.sends = 1;

@@ -92,6 +92,7 @@ typedef struct crux_transfer {
   void *owner;
   void (*forget_owner)(void *owner);
   double number;
+  void *waiter;           /* to be told when the attempt has ended, see resty.h */
 
   /* what the callbacks saw */
   double started;
@@ -116,6 +117,9 @@ void crux_transfer_release(crux_transfer *t);
 
 /* Gives the attempt up. True: it had not been sent and never will be. */
 bool crux_transfer_abort(crux_transfer *t);
+
+/* How many bytes of head and body the attempt puts on the wire. */
+size_t crux_transfer_size(const crux_transfer *t);
 
 crux_easy *crux_easy_new(void);
 void crux_easy_free(crux_easy *easy);

@@ -11,14 +11,12 @@
 
 #define CRUX_CLIENT "crux.core.client"
 #define CRUX_REQUEST "crux.core.request"
-#define CRUX_ATTEMPT "crux.core.attempt"
 #define CRUX_ENGINE "crux.core.engine"
 #define CRUX_ERROR "crux.error"
 
 /* Slots of the state. */
 enum {
-  CRUX_SLOT_ENCODE = 1,
-  CRUX_SLOT_DECODE,
+  CRUX_SLOT_DECODE = 1,
   CRUX_SLOT_NULL,
   CRUX_SLOT_NEW,    /* makes an instance of lua-cjson */
   CRUX_SLOT_POINT,  /* the decimal point it was made under */
@@ -59,12 +57,12 @@ static inline void crux_new_class(lua_State *L, const char *name, lua_CFunction 
   lua_pop(L, 1);
 }
 
-/* --- json: lua-cjson, an instance of our own --- */
+/* --- json: answers are read by lua-cjson, an instance of our own; requests are simpler and written here --- */
 
 /* Fills the state, the table on top, with a private instance's functions. Raises without lua-cjson. */
 void crux_json_open(lua_State *L);
-/* Replaces the value on top by its JSON. */
-void crux_json_encode(lua_State *L);
+/* Appends UTF-8 as a JSON string. False without memory. */
+bool crux_json_add_text(crux_buffer *b, const char *s, size_t len);
 /* Pushes the value, or nil and why it is none. Integral numbers become integers. */
 void crux_json_decode(lua_State *L, const char *text, size_t len);
 bool crux_is_utf8(const char *s, size_t len);
@@ -75,6 +73,9 @@ void crux_failure_open(lua_State *L);
 /* Pushes an error for something that was not sent, with the string on top as its message (popped) and the place of the
    fault, or NULL. */
 void crux_push_failure(lua_State *L, crux_kind kind, const char *field);
+
+/* Replaces the string on top by one that may stand in a log: without the token, short, on one line. */
+void crux_tame(lua_State *L, const char *token);
 
 /* --- response: from a finished attempt to result | nil, err; returns the number of values --- */
 
@@ -105,12 +106,23 @@ void crux_client_open(lua_State *L);
 
 /* --- request: arguments --- */
 
+/* A request as Lua holds it. While a blocking call waits, whatever ends the request's scope ends the attempt at it. */
+typedef struct {
+  crux_config *config;
+  crux_buffer body; /* while it is written */
+  crux_request *request;
+  crux_transfer *attempt;
+  struct crux_engine *engine; /* that carries it */
+  unsigned generation;
+} crux_request_box;
+
 /* Pushes a request made of the arguments at `index`, or nil and err, and returns their number. Options among the arguments
    win over the client's; without a client (NULL) they stand over the defaults. */
 int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy);
 /* Pushes nil and err and returns true if the table has a key that is neither one of `fields` nor, with `options`, an
    option. `where` is the table's place, "" or as in "skus[3]." */
 bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy);
+crux_request_box *crux_check_box(lua_State *L, int index);
 crux_request *crux_check_request(lua_State *L, int index);
 void crux_request_open(lua_State *L);
 
@@ -119,8 +131,10 @@ void crux_push_expected(lua_State *L, const char *what, int index, bool echo);
 
 /* --- blocking: one attempt on the caller's thread --- */
 
-/* Pushes what came of it and returns the number of values. */
-int crux_perform(lua_State *L, crux_request *request, const char *token, double deadline);
+/* Pushes what came of it and returns the number of values. The box is somewhere on the stack. */
+int crux_perform(lua_State *L, crux_request_box *box, const char *token, double deadline);
+/* Ends the attempt that is under way, if one is. */
+void crux_drop_attempt(crux_request_box *box);
 int crux_sleep(lua_State *L);
 /* Lets hooks run, and with them what a signal handler has set; not 0: one raised the error on top. */
 int crux_run_hooks(lua_State *L);

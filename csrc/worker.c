@@ -71,7 +71,7 @@ static bool take_orders(worker *w) {
   while (aborted) {
     crux_transfer *t = aborted;
     aborted = t->aborted;
-    if (!atomic_load(&t->done)) {
+    if (!ending && !atomic_load(&t->done)) {
       atomic_store(&t->done, true);
       crux_engine_drop(w->engine, t);
     }
@@ -123,9 +123,12 @@ static worker *new_worker(void) {
   return NULL;
 }
 
-/* Under the mutex: the thread of this process, not of a parent's. */
+/* Under the mutex: the thread of this process. A parent's is not here; its descriptors are, until they are closed. */
 static worker *ours(void) {
-  if (current && current->generation != crux_process_generation()) current = NULL;
+  if (current && current->generation != crux_process_generation()) {
+    free_worker(current);
+    current = NULL;
+  }
   return current;
 }
 
@@ -192,18 +195,20 @@ bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
   return ok;
 }
 
-bool crux_worker_abort(crux_transfer *t) {
-  bool unsent = crux_transfer_abort(t);
+void crux_worker_abort(crux_transfer *first) {
   worker *w;
   crux_process_hold();
   pthread_mutex_lock(&mutex);
   w = ours();
-  if (w && !atomic_load(&t->done)) {
-    t->aborted = w->aborted;
-    w->aborted = crux_transfer_retain(t);
-    ring(w);
+  while (first) {
+    crux_transfer *t = first;
+    first = t->aborted;
+    if (w) {
+      t->aborted = w->aborted;
+      w->aborted = t;
+    } else crux_transfer_release(t);
   }
+  if (w && w->aborted) ring(w);
   pthread_mutex_unlock(&mutex);
   crux_process_leave();
-  return unsent;
 }

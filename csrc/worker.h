@@ -13,8 +13,9 @@ void crux_worker_part(void);
    descriptors. */
 bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox);
 
-/* Gives the attempt up: nothing more of it is delivered, or it has been already. True: it was never sent and never will
-   be. */
-bool crux_worker_abort(crux_transfer *t);
+/* Gives attempts up: linked by `aborted`, each with a reference, and aborted by crux_transfer_abort beforehand, so that
+   while the first ones go the last ones are not sent in their place. Nothing more of them is delivered, or it has been
+   already. */
+void crux_worker_abort(crux_transfer *first);
 
 #endif

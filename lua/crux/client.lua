@@ -19,9 +19,19 @@ local function check(options, what, level)
   end
 end
 
+-- How a call waits: on the caller's thread.
+local BLOCKING = {
+  admit = function() end, send = core.perform, sleep = function(seconds) core.sleep(seconds) end,
+}
+
 --- Makes a client out of a table that is this function's to change, and of what the environment says.
+-- @tparam table options
+-- @tparam table said
+-- @tparam ?string no_proxy
+-- @tparam[opt] table host how its calls wait: `admit` raises where they cannot, `send` and `sleep` as for
+--   `crux.policy`'s `carry`
 -- @local
-function Client.make(options, said, no_proxy)
+function Client.make(options, said, no_proxy, host)
   local from = {}
   for name, value in next, said do
     if options[name] == nil then options[name], from[name] = value, environment.names[name] end
@@ -33,6 +43,7 @@ function Client.make(options, said, no_proxy)
   end
   return setmetatable({
     handle = handle,
+    host = host or BLOCKING,
     loops = {}, -- its own and those of batches under way
     defaults = {
       -- a token that is a string stays in C, where nothing prints it
@@ -43,24 +54,31 @@ function Client.make(options, said, no_proxy)
   }, Client)
 end
 
+--- A function that makes clients, as `new`, whose calls wait as that host would have them.
+-- @local
+function Client.constructor(host)
+  return function(options)
+    local copy = {}
+    if options ~= nil then check(options, "options", 2) end
+    for name, value in next, options or copy do copy[name] = value end
+    local said, no_proxy = environment.options()
+    return Client.make(copy, said, no_proxy, host)
+  end
+end
+
 --- Makes a client.
+-- @function Client.new
 -- @tparam[opt] table options see the README; of those left out, `token`, `base_url` and `proxy` come from the environment
 -- @treturn[1] crux.client
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
 -- @raise if options is given and not a table
-function Client.new(options)
-  local copy = {}
-  if options ~= nil then check(options, "options", 2) end
-  for name, value in next, options or copy do copy[name] = value end
-  return Client.make(copy, environment.options())
-end
+Client.new = Client.constructor()
 
 -- Of the options that this layer knows, a call's own win.
 local function options_of(client, arguments)
   local defaults = client.defaults
   local token, retries, on_event = rawget(arguments, "token"), rawget(arguments, "retries"), rawget(arguments, "on_event")
-  if token == nil and retries == nil and on_event == nil then return defaults end
   if token == nil then token = defaults.token end
   return {
     token = type(token) == "function" and token or nil,
@@ -78,9 +96,9 @@ end
 -- @raise on an unknown name, a closed client, or arguments that are not a table
 function Client:prepare(name, arguments)
   check(arguments, "arguments", 3)
-  local request, err = self.handle:prepare(name, arguments)
-  if not request then return nil, err end
-  return policy.new(request, options_of(self, arguments), core.now())
+  local request, deadline, own = self.handle:prepare(name, arguments)
+  if not request then return nil, deadline end
+  return policy.new(request, deadline, own and options_of(self, arguments) or self.defaults)
 end
 
 --- Makes a call and blocks until there is an answer or its deadline has passed. Every endpoint has such a method:
@@ -92,9 +110,11 @@ end
 -- @treturn[2] table err
 -- @raise as `prepare`, and what `on_event` raises
 function Client:call(name, arguments)
+  local host = self.host
+  host.admit()
   local call, err = self:prepare(name, arguments)
   if not call then return nil, err end
-  return policy.carry(call, core.perform, core.sleep)
+  return policy.carry(call, host.send, host.sleep)
 end
 
 for _, name in ipairs(core.endpoints) do

@@ -71,12 +71,18 @@ end
 --- Done, and to be handed out by `step`.
 function Loop:finish(pending)
   self.calls[pending.number or 0] = nil
+  if self.closed then return end
   self.last = self.last + 1
   self.ready[self.last] = pending
   self.inbox:ring()
 end
 
 -- --- stepping ---
+
+-- In a forked child: what its parent submitted ends here, and is told apart from pauses by the call itself.
+local function orphan(self)
+  for number in next, self.calls do push(self.due, { 0, number }) end
+end
 
 local function next_ready(self)
   while self.first <= self.last do
@@ -101,6 +107,7 @@ function Loop:step()
   local now = core.now()
   for _ = 1, pending and 0 or WORK do
     local number = self.inbox:take()
+    if number == false then orphan(self) end
     local entry = not number and soonest(self)
     if entry and entry[1] <= now then number = pop(self.due)[2] end
     if not number then break end
@@ -126,13 +133,10 @@ function Loop:wait(seconds)
   self.inbox:wait(timeout and timeout < seconds and timeout or seconds)
 end
 
---- Ends every call, and the loop. Again: nothing.
+--- Ends every call, and the loop. Again: nothing. What each came to is worked out when it is asked for, since a thousand
+-- at once would take longer than a frame has.
 function Loop:close()
-  if self.closed then return end
   self.closed = true
-  local all = {}
-  for _, pending in next, self.calls do all[#all + 1] = pending end
-  for _, pending in ipairs(all) do pcall(pending.abort, pending) end
   self.inbox:close()
 end
 

@@ -12,12 +12,12 @@ local function finish(self)
   self.loop:finish(self)
 end
 
--- Done without an answer: what was under way will not be heard of.
-local function give_up(self, unsent)
+-- Done without an answer: what was under way, that many bytes, will not be heard of.
+local function give_up(self, unsent, bytes)
   local call = self.call
   local _, _, safe = call.request:describe()
   local err = core.failure("aborted", "given up by the caller")
-  if not unsent then call.sends = call.sends + 1 end
+  if not unsent then call.sends, call.bytes_sent = call.sends + 1, call.bytes_sent + bytes end
   if call.sends > 0 then
     err.outcome, err.retryable = "unknown", safe
     if not safe then err.hint = "it may have been carried out: look with get_order before sending it again" end
@@ -36,6 +36,7 @@ local function launch(self)
   local call = self.call
   call.due = nil
   local ready, token = policy.begin(call)
+  if self.loop.closed then return self:abort() end -- by `on_event`
   if not ready then return settle(self, nil, token) end
   local started, err = self.flight:start(call.request, token, call.deadline, self.loop:enrol(self))
   if not started then settle(self, nil, err) end
@@ -43,7 +44,7 @@ end
 
 local function answered(self)
   local result, err = self.flight:answer()
-  if result or err then settle(self, result, err) else give_up(self, false) end
+  if result or err then settle(self, result, err) else give_up(self, self.flight:abort()) end
 end
 
 -- What `on_event` raises is raised by whoever moved the call on, and ends it with what was known by then.
@@ -52,8 +53,8 @@ local function guarded(self, step)
   if ok then return end
   local call, heard = self.call, self.call.heard
   if not call.done then
-    local unsent = self.flight:abort()
-    if not heard or not unsent then give_up(self, unsent)
+    local unsent, bytes = self.flight:abort()
+    if not heard or not unsent then give_up(self, unsent, bytes)
     else
       policy.finish(call, heard.outcome == "accepted" and heard or nil, heard.outcome ~= "accepted" and heard or nil)
       finish(self)
@@ -73,6 +74,7 @@ end
 function Pending:advance()
   local call = self.call
   if call.done then return end
+  if self.loop.closed then return self:abort() end
   if call.due then
     if call.due <= core.now() then guarded(self, launch) end
   elseif self.flight:done() then guarded(self, answered) end
@@ -120,7 +122,7 @@ function Pending:abort()
 end
 
 function Pending:__tostring()
-  return ("crux.pending (%s)"):format(self.call.done and "done" or "in flight")
+  return ("crux.pending (%s)"):format((self.call.done or self.loop.closed) and "done" or "in flight")
 end
 
 return Pending

@@ -11,16 +11,17 @@ local FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5
 
 --- A call about to begin.
 -- @param request userdata from `prepare`
+-- @tparam number deadline on the clock of `core.now`
 -- @tparam table options `token` (only if it is a function), `retries` and `on_event`
--- @tparam number now on the clock of `core.now`
-function policy.new(request, options, now)
+function policy.new(request, deadline, options)
   return {
     request = request,
-    deadline = now + request:settings(),
+    deadline = deadline,
     token = options.token,
     on_event = options.on_event,
     retries = options.retries,
     attempts = 0, sends = 0, bytes_sent = 0,
+    done = false, -- with `heard` and `result`, the table would have to grow without a place for it
   }
 end
 
@@ -40,7 +41,6 @@ function policy.pause(call, err, now)
 end
 
 local function emit(call, name, answer, pause)
-  if not call.on_event then return end
   local method, url = call.request:describe()
   answer = answer or {}
   call.on_event{
@@ -49,22 +49,15 @@ local function emit(call, name, answer, pause)
   }
 end
 
--- A token, or nil and an error; what the function raised or said may hold a token, so it is not repeated.
+-- A token, or nil and an error; what the function raised or returned may hold a token, so it is not repeated.
 local function ask(call, again)
   local ok, token, reason = pcall(call.token, again)
   if ok and core.is_token(token) then return token end
-  local why
+  local why = "the token function returned none"
   if not ok then why = "the token function raised an error"
   elseif token ~= nil then why = "the token function returned an unusable token, a " .. type(token)
-  elseif type(reason) == "string" then why = "the token function returned none: " .. policy.line(reason)
-  else why = "the token function returned none" end
-  return nil, core.failure("auth", why)
-end
-
---- Text from elsewhere, fit for one line of a log.
-function policy.line(text)
-  text = text:gsub("%c", " ")
-  return #text > 200 and text:sub(1, 200) .. "..." or text
+  elseif type(reason) == "string" then why = why .. ": " .. reason end
+  return nil, core.failure("auth", why, call.last_token)
 end
 
 --- Before an attempt.
@@ -85,7 +78,7 @@ function policy.begin(call)
   end
   call.last_token = token
   call.attempts = call.attempts + 1
-  emit(call, "request")
+  if call.on_event then emit(call, "request") end
   return true, token
 end
 
@@ -118,7 +111,7 @@ function policy.settle(call, result, err)
   call.sends = call.sends + meta.sends
   call.bytes_sent = call.bytes_sent + meta.bytes_sent
   call.heard = result or err -- the truth so far, should `on_event` raise
-  if meta.attempts > 0 then emit(call, "response", call.heard) end
+  if call.on_event and meta.attempts > 0 then emit(call, "response", call.heard) end
   if result then return policy.finish(call, result) end
   if meta.sends > 0 then call.last_sent = err end
   if refresh(call, err) then pause = 0
@@ -128,7 +121,7 @@ function policy.settle(call, result, err)
     return policy.finish(call, nil, err.outcome == "not_sent" and call.last_sent or err)
   end
   call.due = core.now() + pause
-  emit(call, "retry", err, pause)
+  if call.on_event then emit(call, "retry", err, pause) end
   return false
 end
 

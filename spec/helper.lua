@@ -1,0 +1,264 @@
+--- What every spec that makes calls shares: whatever a call returns is held against the shape that users are promised,
+-- and against the secrets that must not show.
+-- @module spec.helper
+local assert = require "luassert"
+
+local helper = {
+  TOKEN = "helper-token-47d4yfbwymedhiudj384702984",
+  ORDER = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29",
+  SUPPLIER = "757ce28d-fbd6-4b9f-8051-f847482e169f",
+}
+
+local math_type = rawget(math, "type")
+
+local OUTCOMES = { accepted = true, rejected = true, not_sent = true, unknown = true }
+local KINDS = {
+  invalid = true, auth = true, dns = true, connect = true, proxy = true, tls = true, timeout = true, network = true,
+  protocol = true, http = true, aborted = true, memory = true,
+}
+local RETRYABLE = { dns = true, connect = true, proxy = true, timeout = true, network = true }
+-- The server's own words, which are handed on as they came.
+local SERVERS = { raw = true, headers = true, detail = true, fields = true, body = true }
+
+local secrets = { helper.TOKEN }
+
+--- Further texts that nothing may contain from now on.
+function helper.watch(...)
+  for _, secret in ipairs{ ... } do secrets[#secrets + 1] = secret end
+end
+
+--- Asserts that no secret stands anywhere in a value: an error, result, event, dry run or string.
+-- @param value
+-- @tparam[opt] string token a further secret
+function helper.clean(value, token)
+  local function look(text, where)
+    for _, secret in ipairs(secrets) do
+      assert.is_nil(text:find(secret, 1, true), ("a secret in %s: %s"):format(where, text))
+    end
+    if token then assert.is_nil(text:find(token, 1, true), ("a secret in %s: %s"):format(where, text)) end
+  end
+  local function walk(item, where)
+    if type(item) == "string" then look(item, where) end
+    if type(item) ~= "table" then return end
+    for key, inner in next, item do
+      walk(key, where .. "'s key")
+      if not SERVERS[key] then walk(inner, where .. "." .. tostring(key)) end
+    end
+  end
+  walk(value, "value")
+  look(tostring(value), "tostring")
+end
+
+local function whole(value, what)
+  assert.equal("number", type(value), what)
+  assert.is_true(value >= 0 and value == math.floor(value), what)
+  if math_type then assert.equal("integer", math_type(value), what) end
+end
+
+local function check_meta(meta)
+  assert.equal("table", type(meta))
+  for _, name in ipairs{ "attempts", "sends", "bytes_sent" } do whole(meta[name], "meta." .. name) end
+  assert.is_true(meta.sends <= meta.attempts, "sends")
+  assert.equal(meta.sends > 0, meta.bytes_sent > 0, "bytes_sent")
+  assert.equal("boolean", type(meta.reused))
+  assert.equal("string", type(meta.http_version))
+  for _, name in ipairs{ "dns", "connect", "tls", "first_byte", "total" } do
+    assert.equal("number", type(meta.time[name]), "meta.time." .. name)
+    assert.is_true(meta.time[name] >= 0, "meta.time." .. name)
+  end
+  local total = 0
+  for _ in pairs(meta.time) do total = total + 1 end
+  assert.equal(5, total)
+  if meta.reused then assert.equal(0, meta.time.dns + meta.time.connect + meta.time.tls) end
+  if meta.body_error ~= nil then helper.is_line(meta.body_error) end
+end
+
+local function check_response(answer)
+  whole(answer.status, "status")
+  assert.equal("string", type(answer.raw))
+  assert.equal("table", type(answer.headers))
+  for name, value in pairs(answer.headers) do
+    assert.equal(name:lower(), name)
+    assert.equal("string", type(value))
+  end
+  if answer.meta.body_error then assert.is_nil(answer.body) end
+end
+
+--- Asserts that text is valid UTF-8 (as far as its bytes go together) on one line.
+function helper.is_line(text)
+  assert.equal("string", type(text))
+  assert.is_nil(text:find("%c"), "a control character in: " .. text)
+  local rest = text:gsub("[\194-\223][\128-\191]", ""):gsub("[\224-\239][\128-\191][\128-\191]", "")
+    :gsub("[\240-\244][\128-\191][\128-\191][\128-\191]", "")
+  assert.is_nil(rest:find("[\128-\255]"), "not UTF-8: " .. text)
+end
+
+local function check_fields(fields)
+  assert.is_not_nil(next(fields))
+  for path, texts in pairs(fields) do
+    assert.equal("string", type(path))
+    assert.is_true(#texts > 0)
+    for _, text in ipairs(texts) do assert.equal("string", type(text)) end
+  end
+end
+
+local function check_err(err)
+  assert.equal("table", type(err))
+  assert.is_true(OUTCOMES[err.outcome] and err.outcome ~= "accepted", tostring(err.outcome))
+  assert.is_true(KINDS[err.kind], tostring(err.kind))
+  helper.is_line(err.message)
+  assert.is_true(#err.message > 0 and #err.message < 400, err.message)
+  local own = err.field and err.message:sub(1, #err.field) == err.field
+  assert.is_true(own or err.message:find("^HTTP %d") ~= nil or err.message:find("^%u") == nil, err.message)
+  -- what a server or a token function says ends as it likes
+  if not (err.detail or err.fields or err.kind == "auth") then
+    assert.is_nil(err.message:find("%.$"), err.message)
+  end
+  assert.equal(("%s (%s): %s"):format(err.outcome, err.kind, err.message), tostring(err))
+  assert.equal("boolean", type(err.retryable))
+  check_meta(err.meta)
+  assert.equal(err.outcome == "not_sent", err.meta.sends == 0, tostring(err))
+  if err.outcome == "not_sent" then
+    assert.is_nil(err.status)
+    assert.equal(RETRYABLE[err.kind] or false, err.retryable, "retryable of " .. tostring(err))
+  elseif err.outcome == "rejected" then
+    assert.is_true(err.kind == "http" or err.kind == "auth")
+    assert.equal(err.status == 429 and err.retry_after ~= nil, err.retryable, "retryable of " .. tostring(err))
+    local status = err.status
+    assert.is_true(status >= 400 and status <= 499 or status == 301 or status == 307 or status == 308,
+      "rejected by " .. status)
+  end
+  assert.equal(err.status == 401, err.outcome == "rejected" and err.kind == "auth")
+  if err.kind == "invalid" then assert.equal("string", type(err.field)) end
+  if err.status ~= nil then check_response(err) end
+  if err.hint ~= nil then
+    helper.is_line(err.hint)
+    assert.is_nil(err.hint:find("%.$"), err.hint)
+  end
+  if err.detail ~= nil then assert.equal("string", type(err.detail)) end
+  if err.fields ~= nil then check_fields(err.fields) end
+  if err.retry_after ~= nil then assert.is_true(err.retry_after >= 0) end
+end
+
+--- Asserts that this is what a call may return, and returns it.
+function helper.check(result, err)
+  if result ~= nil then
+    assert.is_nil(err)
+    assert.equal("accepted", result.outcome)
+    check_meta(result.meta)
+    check_response(result)
+    assert.is_true(result.status >= 200 and result.status <= 299)
+    assert.is_true(result.meta.sends > 0)
+    helper.clean(result)
+  else
+    check_err(err)
+    helper.clean(err)
+    helper.clean(err.hint or "")
+  end
+  return result, err
+end
+
+--- Calls a function that returns what a call does, checks it, and returns it.
+function helper.call(fn, ...) return helper.check(fn(...)) end
+
+--- An `on_event` that keeps the events in a list, also returned, once each was found to be well formed.
+function helper.events()
+  local list = {}
+  local known = {
+    name = "string", attempt = "number", method = "string", url = "string", outcome = "string", kind = "string",
+    status = "number", pause = "number",
+  }
+  return function(event)
+    for name, value in pairs(event) do assert.equal(known[name], type(value), name) end
+    helper.clean(event)
+    list[#list + 1] = event
+  end, list
+end
+
+--- Arguments of a call to a server, and more.
+function helper.arguments(server, more)
+  local made = {
+    token = helper.TOKEN, base_url = server and server.base_url, timeout = 10, order_uuid = helper.ORDER,
+    skus = { { supplier_uuid = helper.SUPPLIER } },
+  }
+  for name, value in pairs(more or {}) do made[name] = value end
+  return made
+end
+
+--- A script for the fault server: request after request on a connection is answered with `shared.answer`, or with
+-- `shared.answers[i]` for the i-th of the listener.
+helper.ANSWER = [[
+while conn:request() do
+  shared.count = (shared.count or 0) + 1
+  conn:write(shared.answers and shared.answers[shared.count] or shared.answer)
+end
+conn:fin()
+]]
+
+--- A response, its length told.
+-- @tparam number status
+-- @tparam[opt] string body
+-- @tparam[opt] table headers lines
+function helper.response(status, body, headers)
+  local lines = { ("HTTP/1.1 %d What It Says"):format(status) }
+  for _, line in ipairs(headers or {}) do lines[#lines + 1] = line end
+  if status ~= 204 and status ~= 304 then lines[#lines + 1] = "Content-Length: " .. #(body or "") end
+  return table.concat(lines, "\r\n") .. "\r\n\r\n" .. (body or "")
+end
+
+local counted = setmetatable({}, { __mode = "k" })
+
+--- The requests that a listener has got since this was last asked, each as its bytes.
+function helper.new_requests(server)
+  local list, seen = {}, counted[server] or {}
+  counted[server] = seen
+  for i, conn in ipairs(server:record().conns) do
+    local at = seen[i] or 1
+    while true do
+      local _, last = conn.data:find("\r\n\r\n", at, true)
+      if not last then break end
+      local length = conn.data:sub(at, last):match("\r\nContent%-Length: (%d+)") or 0
+      list[#list + 1] = conn.data:sub(at, last + length)
+      at = last + length + 1
+    end
+    seen[i] = at
+  end
+  return list
+end
+
+local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+helper.quoted = quoted
+
+--- The interpreter for children that load crux: a sanitizer's host, or the one that runs this.
+helper.lua = os.getenv "TEST_LUA" or (rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d"))
+
+local CLEARED = {
+  "CRUX_TOKEN", "CRUX_BASE_URL", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy",
+  "NO_PROXY",
+  "LUA_INIT", "LUA_INIT_5_2", "LUA_INIT_5_3", "LUA_INIT_5_4",
+}
+
+--- Runs a chunk in an interpreter of its own.
+-- @tparam string source
+-- @tparam[opt] table environment variables to set
+-- @tparam[opt] string options of the command line, before the script
+-- @treturn string what it printed, errors included, without the last newline
+function helper.child(source, environment)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(source)
+  file:close()
+  local words = { "env" }
+  for _, name in ipairs(CLEARED) do words[#words + 1] = "-u " .. name end
+  for name, value in pairs(environment or {}) do words[#words + 1] = name .. "=" .. quoted(value) end
+  words[#words + 1] = helper.lua
+  words[#words + 1] = quoted(path)
+  local pipe = assert(io.popen(table.concat(words, " ") .. " 2>&1"))
+  local printed = pipe:read("*a")
+  pipe:close()
+  os.remove(path)
+  helper.clean(printed)
+  return (printed:gsub("\n$", ""))
+end
+
+return helper

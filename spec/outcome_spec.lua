@@ -1,0 +1,288 @@
+-- What may be claimed of an attempt: interface.md's statements, held against every curl code, cause, status and
+-- circumstance. Written from that page and not from csrc/outcome.c.
+
+local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
+-- Compiled here, so that it always is what the tree says, for the Lua that runs this.
+local function load_probe()
+  local dir = assert(io.popen('mktemp -d "${TMPDIR:-/tmp}/crux-probe.XXXXXX"')):read("*l")
+  local object = dir .. "/probe.so"
+  local lua = rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d")
+  local command = ([[
+    case $(uname -s) in Darwin) link='-bundle -undefined dynamic_lookup';; *) link=-shared;; esac
+    "${CC:-cc}" -std=gnu11 -fPIC -O1 -Wall -Wextra $link -Icsrc $(pkg-config --cflags %s libcurl) -o %s \
+      spec/support/probe.c csrc/outcome.c $(pkg-config --libs libcurl) 2>&1]]):format(lua, quoted(object))
+  local pipe = assert(io.popen(command))
+  local said = pipe:read("*a")
+  pipe:close()
+  local open, why = package.loadlib(object, "luaopen_probe")
+  os.remove(object)
+  os.remove(dir)
+  assert(open, said .. tostring(why))
+  assert.equal("", said)
+  return open()
+end
+
+local probe = load_probe()
+
+local STATUSES = {
+  0, 100, 101, 103, 199, 200, 201, 202, 204, 206, 299, 300, 301, 302, 303, 304, 305, 306, 307, 308, 309, 399, 400, 401,
+  402, 403, 404,
+  405, 407, 408, 409, 410, 415, 422, 425, 429, 431, 451, 499, 500, 501, 502, 503, 504, 599, 600, 700, 999,
+}
+
+-- One of each class, and those that differ within theirs.
+local CLASSES = { 0, 103, 204, 303, 308, 401, 429, 503, 600 }
+
+local function set(...)
+  local made = {}
+  for _, value in ipairs{ ... } do made[value] = true end
+  return made
+end
+
+local NOT_CARRIED_OUT = set(301, 307, 308)
+local KINDS = set("auth", "dns", "connect", "proxy", "tls", "timeout", "network", "protocol", "http", "aborted",
+  "memory")
+local BEFORE_CONNECTION = set("dns", "connect", "proxy")
+local AGAIN = set("dns", "connect", "proxy", "timeout", "network")
+
+-- curl's codes by what they are about, from curl's own manual (libcurl-errors).
+local CERTIFICATE = set(35, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91)
+local NO_MEMORY = 27
+-- The connection was cut, at whatever point: nothing came back, or a part, or an error on the socket.
+local BROKEN = set(18, 52, 55, 56)
+
+local CAUSE_KIND = {
+  aborted = "aborted", resend = "network", unasked = "protocol", head_limit = "protocol", nomem = "memory",
+    nofile = "memory",
+  expired = "timeout",
+}
+
+-- The circumstances that cannot go together are asked all the same: no answer may claim more than they bear out.
+local RULES = {
+  { "accepted is a whole head with 2xx, and always is", function(e, v)
+    local answered = e.head and e.sent and e.cause ~= "unasked"
+    return (v.outcome == "accepted") == (answered and e.status >= 200 and e.status <= 299)
+  end },
+  { "rejected is a whole head with 4xx, 301, 307 or 308, and always is", function(e, v)
+    local answered = e.head and e.sent and e.cause ~= "unasked"
+    local word = e.status >= 400 and e.status <= 499 or NOT_CARRIED_OUT[e.status] or false
+    return (v.outcome == "rejected") == (answered and word)
+  end },
+  { "not_sent is that not one byte was handed to a connection, whatever seemed to come back", function(e, v)
+    return (v.outcome == "not_sent") == not e.sent
+  end },
+  { "unknown is anything else", function(_, v)
+    return v.outcome == "accepted" or v.outcome == "rejected" or v.outcome == "not_sent" or v.outcome == "unknown"
+  end },
+  { "an error has one of the kinds that an attempt can have, a result none", function(_, v)
+    if v.outcome == "accepted" then return v.kind == "none" end
+    return KINDS[v.kind] or false
+  end },
+  { "a whole head is kind http, but 401 auth, and nothing else is either", function(e, v)
+    if v.outcome == "accepted" then return true end
+    local answered = e.head and e.sent and e.cause ~= "unasked"
+    if answered then return v.kind == (e.status == 401 and "auth" or "http") end
+    return v.kind ~= "http" and v.kind ~= "auth"
+  end },
+  { "why crux itself ended an attempt is its kind, unless a whole head had come", function(e, v)
+    if e.cause == "none" or e.head and e.sent and e.cause ~= "unasked" then return true end
+    return v.kind == CAUSE_KIND[e.cause]
+  end },
+  { "a deadline is kind timeout", function(e, v)
+    if e.cause ~= "none" or e.head and e.sent then return true end
+    return (v.kind == "timeout") == (e.code == 28)
+  end },
+  { "names that do not resolve", function(e, v)
+    if e.cause ~= "none" or e.head and e.sent then return true end
+    if e.code == 6 then return v.kind == "dns" end
+    if e.code == 5 or e.code == 97 then return v.kind == "proxy" end
+    return v.kind ~= "dns"
+  end },
+  { "nobody to connect to is the proxy's fault where there is one", function(e, v)
+    if e.cause ~= "none" or e.head and e.sent or e.code ~= 7 then return true end
+    return v.kind == (e.proxied and "proxy" or "connect")
+  end },
+  { "certificate and handshake are kind tls, through a proxy too", function(e, v)
+    if e.cause ~= "none" or e.head and e.sent or not CERTIFICATE[e.code] then return true end
+    return v.kind == "tls"
+  end },
+  { "a cut during the handshake is kind tls, a cut proxy's is proxy, any other is network", function(e, v)
+    if e.cause ~= "none" or e.head and e.sent or not BROKEN[e.code] then return true end
+    if e.sent or e.ready then return v.kind == "network" end
+    if e.proxied then return v.kind == "proxy" end
+    return v.kind == (e.tls and "tls" or "network")
+  end },
+  { "no whole head from an attempt that curl thinks went well is kind protocol, as is what is no HTTP", function(e, v)
+    if e.cause ~= "none" or e.head and e.sent then return true end
+    if e.code == 0 or e.code == 1 or e.code == 8 then return v.kind == "protocol" end
+    return true
+  end },
+  { "a header line over the limit looks like want of memory to curl", function(e, v)
+    if e.cause ~= "none" or e.head and e.sent or e.code ~= NO_MEMORY then return true end
+    return v.kind == (e.sent and "protocol" or "memory")
+  end },
+  { "dns and connect are said only where nothing was sent, in circumstances that can be", function(e, v)
+    -- curl cannot fail to resolve or connect after it has sent
+    if e.sent and (e.code == 5 or e.code == 6 or e.code == 7 or e.code == 97) then return true end
+    return not (BEFORE_CONNECTION[v.kind] and e.sent)
+  end },
+  { "a proxy is blamed only where there is one", function(e, v)
+    return v.kind ~= "proxy" or e.proxied or e.code == 5 or e.code == 97
+  end },
+  { "retryable is what interface.md lists", function(e, v)
+    local expected = false
+    if v.outcome == "not_sent" then expected = AGAIN[v.kind] or false
+    elseif v.outcome == "rejected" then expected = e.status == 429 and e.retry_after
+    elseif v.outcome == "unknown" then expected = e.safe end
+    return v.retryable == expected
+  end },
+}
+
+local function describe_evidence(e)
+  local words = {}
+  for name, value in pairs(e) do words[#words + 1] = name .. "=" .. tostring(value) end
+  table.sort(words)
+  return table.concat(words, " ")
+end
+
+local function bit(flags, value) return math.floor(flags / value) % 2 == 1 end
+
+-- Each rule's first counterexample, in one pass over everything.
+local counterexamples, cases = {}, 0
+
+local function visit_all()
+  local e, v = {}, {}
+  local last = math.max(99, probe.last_code)
+  for cause, number in pairs(probe.causes) do
+    e.cause = cause
+    for code = 0, last do
+      e.code = code
+      for _, status in ipairs(cause == "none" and STATUSES or CLASSES) do
+        e.status = status
+        for flags = 0, 31 do
+          e.head, e.sent, e.tls, e.proxied, e.ready = bit(flags, 1), bit(flags, 2), bit(flags, 4), bit(flags, 8),
+            bit(flags, 16)
+          e.safe, e.retry_after = (code + flags + status) % 2 == 1, (code + math.floor(flags / 2)) % 2 == 1
+          -- a head is whole only with a status
+          if status ~= 0 or not e.head then
+            v.outcome, v.kind, v.retryable = probe.judge(code, number, status, flags, e.retry_after, e.safe)
+            cases = cases + 1
+            for i = 1, #RULES do
+              if not RULES[i][2](e, v) and not counterexamples[i] then
+                counterexamples[i] = describe_evidence(e) .. ": " .. describe_evidence(v)
+              end
+            end
+          end
+        end
+      end
+    end
+  end
+end
+
+describe("the outcome:", function()
+  setup(visit_all)
+
+  for i, rule in ipairs(RULES) do
+    it(rule[1], function() assert.is_nil(counterexamples[i]) end)
+  end
+
+  it("was asked for everything", function()
+    local statuses = #STATUSES + (8 - 1) * #CLASSES
+    -- without a status there is no whole head
+    assert.equal((math.max(99, probe.last_code) + 1) * (32 * statuses - 8 * 16), cases)
+  end)
+
+  it("does not depend on what it must not", function()
+    -- of a whole head that answers what was sent, the status alone counts
+    for _, status in ipairs(STATUSES) do
+      if status ~= 0 then
+        local outcome, kind = probe.judge(0, 0, status, 31, false, false)
+        for cause, number in pairs(probe.causes) do
+          for code = 0, 99 do
+            for flags = 3, 31, 4 do
+              local other, other_kind = probe.judge(code, number, status, flags, false, false)
+              if cause ~= "unasked" and (other ~= outcome or other_kind ~= kind) then
+                assert.same({ outcome, kind }, { other, other_kind }, cause .. " " .. code .. " " .. flags)
+              end
+            end
+          end
+        end
+      end
+    end
+  end)
+end)
+
+-- The cases that design.md tells of, one by one.
+describe("the outcome of", function()
+  local HEAD, SENT, TLS, PROXIED, READY = 1, 2, 4, 8, 16
+  for _, row in ipairs{
+    { "a head cut off after its status line", { 0, "none", 0, SENT + READY }, "unknown", "protocol" },
+    { "a failed send that had reached the server", { 55, "none", 0, SENT + READY }, "unknown", "network" },
+    { "a failed send of nothing", { 55, "none", 0, READY }, "not_sent", "network" },
+    { "a resend refused", { 42, "resend", 0, SENT + READY }, "unknown", "network" },
+    { "an answer that stood there before", { 42, "unasked", 200, HEAD + READY }, "not_sent", "protocol" },
+    { "an answer that came before the request was read", { 23, "unasked", 200, HEAD + SENT + READY }, "unknown",
+      "protocol" },
+    { "a head of one line that is too long", { 27, "none", 0, SENT + READY }, "unknown", "protocol" },
+    { "a head of many lines that is too long", { 23, "head_limit", 0, SENT + READY }, "unknown", "protocol" },
+    { "a deadline before the connection stood", { 28, "none", 0, TLS }, "not_sent", "timeout" },
+    { "a deadline after the request was sent", { 28, "none", 0, SENT + TLS + READY }, "unknown", "timeout" },
+    { "a deadline during the body", { 28, "none", 204, HEAD + SENT + TLS + READY }, "accepted", "none" },
+    { "a deadline in line", { 0, "expired", 0, 0 }, "not_sent", "timeout" },
+    { "a call given up before it was sent", { 42, "aborted", 0, READY }, "not_sent", "aborted" },
+    { "a call given up after", { 42, "aborted", 0, SENT + READY }, "unknown", "aborted" },
+    { "a call given up while the body came", { 42, "aborted", 422, HEAD + SENT + READY }, "rejected", "http" },
+    { "a body over its limit", { 23, "none", 200, HEAD + SENT + READY }, "accepted", "none" },
+    { "a body cut off", { 18, "none", 422, HEAD + SENT + READY }, "rejected", "http" },
+    { "a body cut off by a reset", { 56, "none", 500, HEAD + SENT + READY }, "unknown", "http" },
+    { "a handshake cut", { 35, "none", 0, TLS }, "not_sent", "tls" },
+    { "a handshake reset", { 56, "none", 0, TLS }, "not_sent", "tls" },
+    { "a certificate for another name", { 60, "none", 0, TLS }, "not_sent", "tls" },
+    { "a certificate for another name behind a proxy", { 60, "none", 0, TLS + PROXIED }, "not_sent", "tls" },
+    { "a proxy that refuses CONNECT", { 56, "none", 0, TLS + PROXIED }, "not_sent", "proxy" },
+    { "a proxy that nobody is at", { 7, "none", 0, TLS + PROXIED }, "not_sent", "proxy" },
+    { "want of memory", { 27, "none", 0, 0 }, "not_sent", "memory" },
+    { "want of memory for the answer", { 23, "nomem", 0, SENT + READY }, "unknown", "memory" },
+    { "want of descriptors", { 7, "nofile", 0, 0 }, "not_sent", "memory" },
+    { "a redirect that says that nothing was done", { 0, "none", 308, HEAD + SENT + READY }, "rejected", "http" },
+    { "a redirect to look elsewhere for what was", { 0, "none", 303, HEAD + SENT + READY }, "unknown", "http" },
+    { "401", { 0, "none", 401, HEAD + SENT + READY }, "rejected", "auth" },
+    { "502", { 0, "none", 502, HEAD + SENT + READY }, "unknown", "http" },
+    { "a protocol that was switched to", { 0, "none", 101, HEAD + SENT + READY }, "unknown", "http" },
+  } do
+    it(row[1], function()
+      local a = row[2]
+      local outcome, kind = probe.judge(a[1], probe.causes[a[2]], a[3], a[4], false, false)
+      assert.same({ row[3], row[4] }, { outcome, kind })
+    end)
+  end
+end)
+
+describe("Retry-After", function()
+  local NOW = 784111777 -- Sun, 06 Nov 1994 08:49:37 GMT
+
+  it("is a number of seconds", function()
+    for _, text in ipairs{ "0", "1", "7", "007", "120", "86400" } do
+      assert.equal(tonumber(text), probe.retry_after(text, NOW))
+    end
+    assert.is_true(probe.retry_after(("9"):rep(400), NOW) >= 1e9)
+    assert.is_true(probe.retry_after(("9"):rep(400), NOW) < math.huge)
+  end)
+
+  it("is a date in any of HTTP's three forms", function()
+    for _, text in ipairs{ "Sun, 06 Nov 1994 08:50:37 GMT", "Sunday, 06-Nov-94 08:50:37 GMT",
+      "Sun Nov  6 08:50:37 1994" } do
+      assert.equal(60, probe.retry_after(text, NOW))
+      assert.equal(0, probe.retry_after(text, NOW + 60))
+      assert.equal(0, probe.retry_after(text, NOW + 1000))
+    end
+  end)
+
+  it("is neither", function()
+    for _, text in ipairs{ "", " ", "soon", "-1", "-60", "1.5", "1e3", "0x10", "5s", "5 seconds", "120, 60", "\255",
+      "GMT", "Sun", ";", "+7" } do
+      assert.equal(-1, probe.retry_after(text, NOW), text)
+    end
+  end)
+end)

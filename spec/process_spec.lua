@@ -1,0 +1,318 @@
+-- What a process that uses crux may do in the middle of a call: be interrupted, and end. Each case is a child process.
+local core = require "crux.core"
+local fault = require "spec.support.fault"
+
+local LUA = os.getenv("TEST_LUA") or "lua5.4"
+local TOKEN = "process-spec-token-0123456789abcdef"
+
+-- What every child starts with. `say` is heard at once, and `call` names everything that crux could want to know.
+local PREAMBLE = [[
+local crux, core = require "crux", require "crux.core"
+local function say(...)
+  print(...)
+  io.stdout:flush()
+end
+local function arguments(more)
+  local made = {
+    token = %q, base_url = %q, ca_file = %s, timeout = 20, connect_timeout = 15,
+    order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29",
+  }
+  for name, value in pairs(more or {}) do made[name] = value end
+  return made
+end
+]]
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local Child = {}
+Child.__index = Child
+local running
+
+-- The shell that is told of has become the interpreter; the one around it says how that ended, under any Lua.
+local function start(server, source)
+  local self = setmetatable({ script = os.tmpname(), errors = os.tmpname() }, Child)
+  local file = assert(io.open(self.script, "w"))
+  local ca_file = fault.ca_file and ("%q"):format(fault.ca_file) or "nil"
+  file:write(PREAMBLE:format(TOKEN, server.base_url, ca_file), source)
+  file:close()
+  self.output = assert(io.popen(("sh -c 'echo $$; exec %s %s 2> %s'; echo ended $?"):format(LUA, self.script, self.errors)))
+  self.pid = self.output:read("*l")
+  running = self
+  return self
+end
+
+function Child:line() return self.output:read("*l") end
+
+function Child:interrupt()
+  self.interrupted = core.now()
+  os.execute("kill -INT " .. self.pid)
+end
+
+-- How it ended: `{ status, lines, errors }`. Whatever it said, a token was not in it.
+function Child:finish()
+  local ended = { lines = {} }
+  for line in self.output:lines() do
+    ended.status = tonumber(line:match("^ended (%d+)$"))
+    if not ended.status then ended.lines[#ended.lines + 1] = line end
+  end
+  ended.errors = read(self.errors)
+  self:forget()
+  assert.is_nil((table.concat(ended.lines, "\n") .. ended.errors):find(TOKEN, 1, true))
+  return ended
+end
+
+function Child:forget()
+  running = nil
+  self.output:close()
+  os.remove(self.script)
+  os.remove(self.errors)
+end
+
+-- A case that failed half-way leaves nothing behind.
+after_each(function()
+  if not running then return end
+  os.execute("kill -KILL " .. running.pid)
+  running:forget()
+end)
+
+local function until_true(condition)
+  local deadline = core.now() + 5
+  repeat
+    if condition() then return end
+    os.execute("sleep 0.02")
+  until core.now() > deadline
+  error("expected the child to come so far within 5 s")
+end
+
+local function has_requests(server, count)
+  return function() return server:record().requests >= count end
+end
+
+teardown(fault.stop)
+
+describe("Ctrl-C", function()
+  -- Half a second is promised; the rest is for a machine that has other things to do.
+  local PROMPT = 1.5
+
+  local function ends_promptly(child)
+    child:interrupt()
+    local ended = child:finish()
+    assert.is_truthy(ended.errors:find("interrupted!", 1, true), ended.errors)
+    assert.equal(1, ended.status, ended.errors)
+    local at = tonumber(ended.lines[#ended.lines])
+    assert.is_true(at - child.interrupted < PROMPT, ("took %.3f s"):format(at - child.interrupted))
+  end
+
+  -- The clock is the machine's, the same in both processes.
+  local TIMED = [[
+local ok, why = pcall(function() %s end)
+say(("%%.6f"):format(core.now()))
+if not ok then error(why, 0) end
+]]
+
+  for _, name in ipairs{ "cancel_order", "get_order" } do
+    it("ends a " .. name .. " that waits for an answer", function()
+      local server = fault.serve{ script = "conn:request() conn:hold()" }
+      local child = start(server, TIMED:format("crux." .. name .. "(arguments())"))
+      until_true(has_requests(server, 1))
+      ends_promptly(child)
+      server:close()
+    end)
+  end
+
+  it("ends one that nothing catches with the interpreter's usual words", function()
+    local server = fault.serve{ script = "conn:request() conn:hold()" }
+    local child = start(server, "crux.cancel_order(arguments())\nsay 'not reached'")
+    until_true(has_requests(server, 1))
+    child:interrupt()
+    local ended = child:finish()
+    assert.is_true(core.now() - child.interrupted < PROMPT)
+    assert.same({}, ended.lines)
+    assert.is_truthy(ended.errors:find("interrupted!", 1, true), ended.errors)
+    assert.equal(1, ended.status, ended.errors)
+    server:close()
+  end)
+
+  it("ends a call whose answer drips", function()
+    local server = fault.serve{ script = [[
+      conn:request()
+      conn:write("HTTP/1.1 200 OK\r\nX-Long: ")
+      while not conn.closed and conn:write("x") do conn:sleep(0.02) end
+    ]] }
+    local child = start(server, TIMED:format("crux.cancel_order(arguments())"))
+    until_true(has_requests(server, 1))
+    ends_promptly(child)
+    server:close()
+  end)
+
+  it("ends a call whose handshake is never finished", function()
+    local server = fault.serve{ tls = "good", script = "conn:raw() conn:hold()" }
+    local child = start(server, TIMED:format("crux.cancel_order(arguments())"))
+    until_true(function() return server:record().raw > 0 end)
+    ends_promptly(child)
+    server:close()
+  end)
+
+  it("ends a slow connect", function()
+    local server = fault.silent()
+    local child = start(server, TIMED:format("crux.cancel_order(arguments{ on_event = function(e) say(e.name) end })"))
+    assert.equal("request", child:line())
+    os.execute("sleep 0.3")
+    ends_promptly(child)
+    server:close()
+  end)
+
+  it("ends the pause before another attempt", function()
+    local server = fault.serve{ script = [[
+      conn:request()
+      conn:write("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 15\r\nContent-Length: 0\r\n\r\n")
+    ]] }
+    local child = start(server, TIMED:format(
+      "crux.cancel_order(arguments{ on_event = function(e) if e.name == 'retry' then say(e.pause) end end })"))
+    assert.equal(15, tonumber(child:line()))
+    os.execute("sleep 0.3")
+    ends_promptly(child)
+    assert.equal(1, server:record().requests)
+    server:close()
+  end)
+
+  it("ends a wait for a call that was submitted", function()
+    local server = fault.serve{ script = "conn:request() conn:hold()" }
+    local child = start(server, [[
+      local options = arguments()
+      local order = options.order_uuid
+      options.order_uuid = nil
+      local client = crux.new(options)
+      local pending = client:submit("cancel_order", { order_uuid = order })
+    ]] .. TIMED:format("pending:wait()"))
+    until_true(has_requests(server, 1))
+    ends_promptly(child)
+    server:close()
+  end)
+
+  it("leaves a client that can be used, but not the connection", function()
+    local server = fault.serve{ script = [[
+      conn:request()
+      if n == 1 then conn:hold() end
+      conn:write("HTTP/1.1 204 No Content\r\n\r\n")
+      conn:eof()
+    ]] }
+    local child = start(server, [[
+      say(pcall(crux.cancel_order, arguments()))
+      local result, err = crux.cancel_order(arguments())
+      say(err or result.outcome)
+    ]])
+    until_true(has_requests(server, 1))
+    child:interrupt()
+    local ended = child:finish()
+    assert.is_truthy(ended.lines[1]:find("^false.*interrupted!"), ended.lines[1])
+    assert.equal("accepted", ended.lines[2])
+    assert.equal("", ended.errors)
+    assert.equal(0, ended.status)
+    local record = server:record()
+    assert.equal(2, record.requests)
+    assert.equal(2, record.connections)
+    server:close()
+  end)
+end)
+
+describe("the end of a process", function()
+  local ENDS = {
+    { "os.exit", "os.exit(3)", 3 },
+    -- to Lua 5.1 the same as the one above
+    { "os.exit after lua_close", "os.exit(3, true)", 3 },
+    { "an error", "error('the end', 0)", 1 },
+  }
+
+  local function ends_well(server, source, how)
+    local child = start(server, source)
+    local before = core.now()
+    local ended = child:finish()
+    assert.same({ "so far" }, ended.lines, ended.errors)
+    if how[1] == "an error" then assert.is_truthy(ended.errors:find("the end", 1, true), ended.errors)
+    else assert.equal("", ended.errors) end
+    assert.equal(how[3], ended.status, ended.errors)
+    assert.is_true(core.now() - before < 5)
+  end
+
+  for _, how in ipairs(ENDS) do
+    it("by " .. how[1] .. " after a call", function()
+      local server = fault.serve{ tls = "good", script = [[
+        conn:request()
+        conn:write("HTTP/1.1 204 No Content\r\n\r\n")
+        conn:eof()
+      ]] }
+      ends_well(server, "local result, err = crux.cancel_order(arguments())\nassert(result, err)\nsay 'so far'\n" .. how[2], how)
+      server:close()
+    end)
+
+    for _, event in ipairs{ "request", "response", "retry" } do
+      it(("by %s in the middle of a call, from on_event (%s)"):format(how[1], event), function()
+        local server = fault.serve{ script = [[
+          conn:request()
+          conn:write("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n")
+          conn:hold()
+        ]] }
+        ends_well(server, ([[
+          crux.cancel_order(arguments{ on_event = function(e)
+            if e.name == %q then
+              say 'so far'
+              %s
+            end
+          end })
+        ]]):format(event, how[2]), how)
+        server:close()
+      end)
+    end
+
+    it("by " .. how[1] .. " in the middle of a call, from the token function", function()
+      -- an error there is no end: it becomes the call's
+      if how[1] == "an error" then return end
+      local server = fault.refused()
+      ends_well(server, "crux.cancel_order(arguments{ token = function() say 'so far' " .. how[2] .. " end })", how)
+      server:close()
+    end)
+
+    for _, tls in ipairs{ "plain", "good" } do
+      it(("by %s with submitted calls in flight, %s"):format(how[1], tls), function()
+        local server = fault.serve{ tls = tls == "good" and tls or nil, script = "conn:request() conn:hold()" }
+        ends_well(server, ([[
+          local options = arguments()
+          local order = options.order_uuid
+          options.order_uuid = nil
+          local client = crux.new(options)
+          for _ = 1, 20 do assert(client:submit("cancel_order", { order_uuid = order })) end
+          core.sleep(0.05)
+          say 'so far'
+          %s
+        ]]):format(how[2]), how)
+        server:close()
+      end)
+    end
+  end
+
+  -- The worker may be anywhere: not yet awake, in the middle of connecting, or done.
+  for _, how in ipairs{ { "the end of the script", "", 0 }, ENDS[1], ENDS[2] } do
+    it(("by %s right after submitting, again and again"):format(how[1]), function()
+      local silent, refused = fault.silent(), fault.refused()
+      for i = 1, 30 do
+        ends_well(i % 2 == 0 and silent or refused, ([[
+          local options = arguments()
+          local order = options.order_uuid
+          options.order_uuid = nil
+          local client = crux.new(options)
+          for _ = 1, %d do assert(client:submit("cancel_order", { order_uuid = order })) end
+          say 'so far'
+          %s
+        ]]):format(i, how[2]), how)
+      end
+      silent:close()
+      refused:close()
+    end)
+  end
+end)
