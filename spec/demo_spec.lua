@@ -1,0 +1,53 @@
+-- The demo checks itself; here, that it is run to its end, says what a reader should see, and leaves nothing running.
+local LUA = os.getenv("TEST_LUA") or "lua5.4"
+
+local function run()
+  local errors = os.tmpname()
+  local output = assert(io.popen(("%s examples/demo.lua 2> %s </dev/null; echo ended $?"):format(LUA, errors)))
+  local text = output:read("*a")
+  output:close()
+  local file = assert(io.open(errors))
+  local complaints = file:read("*a")
+  file:close()
+  os.remove(errors)
+  return text, tonumber(text:match("ended (%d+)\n$")), complaints
+end
+
+describe("the demo", function()
+  local text, status, complaints
+  setup(function() text, status, complaints = run() end)
+
+  it("finds everything as promised", function()
+    assert.equal("", complaints)
+    assert.equal(0, status)
+    assert.is_truthy(text:find("\nall as promised\n", 1, true))
+  end)
+
+  it("shows calls, results and errors as a user would see them", function()
+    local from = 1
+    for _, line in ipairs{
+      "client, err = crux.new{",
+      "result, err = client:cancel_order{",
+      "result.outcome                    accepted",
+      "result.status                     204",
+      "result.body.line_items[1].status  Cancelled",
+      "did you mean 'order_uuid'?",
+      "err.field                         order_uid",
+      "rejected (auth): HTTP 401 Unauthorized: Invalid token.",
+      "err.hint                          the token is wrong or has expired",
+      "rejected (http): HTTP 422 Unprocessable Entity: This order is no longer pending.",
+      "not_sent (connect): could not connect to 127.0.0.1:",
+      "err.meta.sends                    0",
+    } do
+      local _, last = text:find(line, from, true)
+      assert.is_truthy(last, "expected, further down, " .. line .. "\n" .. text)
+      from = last
+    end
+  end)
+
+  it("stops its sandbox", function()
+    local ca_file = text:match('ca_file  = "([^"]*)"')
+    assert.is_truthy(ca_file)
+    assert.is_nil(io.open(ca_file))
+  end)
+end)
