@@ -1,0 +1,156 @@
+/* What specs about processes, threads and time need and Lua does not offer. Compiled by spec/support/forks.lua for
+   whichever Lua runs it. */
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+/* fork() → 0 in the child, its pid in the parent */
+static int do_fork(lua_State *L) {
+  pid_t pid = fork();
+  if (pid < 0) return luaL_error(L, "fork: %s", strerror(errno));
+  lua_pushinteger(L, pid);
+  return 1;
+}
+
+/* waitpid(pid, seconds) → exit status, or nil and the signal that ended it; false if it has not ended by then */
+static int do_waitpid(lua_State *L) {
+  pid_t pid = (pid_t)luaL_checknumber(L, 1);
+  double left = luaL_checknumber(L, 2);
+  int status;
+  for (;;) {
+    pid_t found = waitpid(pid, &status, WNOHANG);
+    if (found < 0) return luaL_error(L, "waitpid: %s", strerror(errno));
+    if (found == pid) break;
+    if (left <= 0) {
+      lua_pushboolean(L, 0);
+      return 1;
+    }
+    poll(NULL, 0, 1);
+    left -= 0.001;
+  }
+  if (WIFEXITED(status)) {
+    lua_pushinteger(L, WEXITSTATUS(status));
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushinteger(L, WTERMSIG(status));
+  return 2;
+}
+
+/* _exit(code): without atexit handlers, as a child must that is not to flush its parent's buffers twice */
+static int do_exit(lua_State *L) {
+  _exit((int)luaL_checknumber(L, 1));
+  return 0;
+}
+
+static int do_kill(lua_State *L) {
+  lua_pushboolean(L, kill((pid_t)luaL_checknumber(L, 1), (int)luaL_checknumber(L, 2)) == 0);
+  return 1;
+}
+
+static int do_getpid(lua_State *L) {
+  lua_pushinteger(L, getpid());
+  return 1;
+}
+
+/* readable(fd, seconds) → boolean */
+static int readable(lua_State *L) {
+  struct pollfd p = { .fd = (int)luaL_checknumber(L, 1), .events = POLLIN };
+  lua_pushboolean(L, poll(&p, 1, (int)(luaL_checknumber(L, 2) * 1e3)) == 1 && p.revents == POLLIN);
+  return 1;
+}
+
+/* descriptors() → how many this process has open; nil where nobody tells */
+static int descriptors(lua_State *L) {
+  DIR *dir = opendir("/proc/self/fd");
+  lua_Integer count = -3; /* itself, `.` and `..` */
+  if (!dir) return 0;
+  while (readdir(dir)) count++;
+  closedir(dir);
+  lua_pushinteger(L, count);
+  return 1;
+}
+
+/* cpu() → seconds of processor time of all threads so far */
+static int cpu(lua_State *L) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  lua_pushnumber(L, (lua_Number)t.tv_sec + (lua_Number)t.tv_nsec / 1e9);
+  return 1;
+}
+
+/* --- Lua states in threads of their own --- */
+
+typedef struct {
+  pthread_t id;
+  int started;
+  char *source, *why;
+} thread;
+
+static void *run(void *p) {
+  thread *t = p;
+  lua_State *L = luaL_newstate();
+  luaL_openlibs(L);
+  if (luaL_loadstring(L, t->source) || lua_pcall(L, 0, 0, 0)) t->why = strdup(lua_tostring(L, -1));
+  lua_close(L);
+  return NULL;
+}
+
+/* thread(source) → thread; it runs the chunk in a Lua state that is closed at its end */
+static int start_thread(lua_State *L) {
+  const char *source = luaL_checkstring(L, 1);
+  thread *t = lua_newuserdata(L, sizeof *t);
+  memset(t, 0, sizeof *t);
+  luaL_getmetatable(L, "spec.thread");
+  lua_setmetatable(L, -2);
+  t->source = strdup(source);
+  t->started = pthread_create(&t->id, NULL, run, t) == 0;
+  if (!t->started) return luaL_error(L, "no thread");
+  return 1;
+}
+
+/* thread:join() → nil, or what it raised */
+static int join_thread(lua_State *L) {
+  thread *t = luaL_checkudata(L, 1, "spec.thread");
+  if (t->started) pthread_join(t->id, NULL);
+  t->started = 0;
+  lua_pushstring(L, t->why);
+  free(t->source);
+  free(t->why);
+  t->source = t->why = NULL;
+  return 1;
+}
+
+int luaopen_fork(lua_State *L);
+
+int luaopen_fork(lua_State *L) {
+  static const struct { const char *name; lua_CFunction f; } functions[] = {
+    { "fork", do_fork }, { "waitpid", do_waitpid }, { "_exit", do_exit }, { "kill", do_kill }, { "getpid", do_getpid },
+    { "readable", readable }, { "descriptors", descriptors }, { "cpu", cpu }, { "thread", start_thread },
+  };
+  size_t i;
+  luaL_newmetatable(L, "spec.thread");
+  lua_pushcfunction(L, join_thread);
+  lua_setfield(L, -2, "__gc");
+  lua_newtable(L);
+  lua_pushcfunction(L, join_thread);
+  lua_setfield(L, -2, "join");
+  lua_setfield(L, -2, "__index");
+  lua_newtable(L);
+  for (i = 0; i < sizeof functions / sizeof *functions; i++) {
+    lua_pushcfunction(L, functions[i].f);
+    lua_setfield(L, -2, functions[i].name);
+  }
+  return 1;
+}

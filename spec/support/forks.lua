@@ -1,0 +1,33 @@
+--- spec/support/fork.c, compiled for the Lua that runs this; and where it and the other small C helpers are put.
+--
+--     local forks = require "spec.support.forks"
+--     forks.fork(), forks.waitpid(pid, seconds), forks.readable(fd, seconds), forks.thread(source), …
+-- @module spec.support.forks
+
+local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
+local lua = rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d")
+
+local COMPILE = [[
+case $(uname -s) in Darwin) link='-bundle -undefined dynamic_lookup';; *) link=-shared;; esac
+"${CC:-cc}" -std=gnu11 -fPIC -O1 -Wall -Wextra -pthread $link $(pkg-config --cflags %s) -o %s %s -ldl 2>&1]]
+
+-- Compiles a file of this directory. The object is to be removed once it is loaded.
+local function compile(name)
+  local object = os.tmpname()
+  local pipe = assert(io.popen(COMPILE:format(lua, quoted(object), quoted("spec/support/" .. name))))
+  local said = pipe:read("*a")
+  pipe:close()
+  assert(said == "", said)
+  return object
+end
+
+local object = compile("fork.c")
+local open, why = package.loadlib(object, "luaopen_fork")
+os.remove(object)
+local forks = assert(open, why)()
+
+--- Compiles a C file of this directory into a shared object of its own, for the caller to remove.
+forks.compile = compile
+
+return forks
