@@ -1,0 +1,113 @@
+-- latency.lua [machine]: how long the host's thread is held by each call that promises not to block, while everything it
+-- may wait for is as slow as can be. Percentiles in microseconds; with `machine`, a line of plain fields for each row.
+local LUA = os.getenv("TEST_LUA") or "lua5.4"
+local CALLS = 1000
+
+local OPERATIONS = { "submit", "poll", "step", "abort", "close", "late poll" }
+
+-- Runs in a process of its own, so that the first submit is a process's first: times each operation.
+local function measure(name, base_url, ca_file, seconds, connections)
+  local crux, core = require "crux", require "crux.core"
+  local times = {}
+  for _, operation in ipairs(OPERATIONS) do times[operation] = {} end
+  local function timed(operation, f, ...)
+    local before = core.now()
+    local value = f(...)
+    local list = times[operation]
+    list[#list + 1] = core.now() - before
+    return value
+  end
+  local client = assert(crux.new{
+    token = "latency-token", base_url = base_url, ca_file = ca_file, timeout = 60, connect_timeout = 50, proxy = "",
+    max_connections = connections,
+  })
+  local order = { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29",
+    skus = { { supplier_uuid = "757ce28d-fbd6-4b9f-8051-f847482e169f", sku_id = "000106", quantity = 2 } } }
+  local calls = {}
+  for i = 1, CALLS do calls[i] = timed("submit", client.submit, client, "cancel_order", order) end
+
+  -- frames, in which a plugin looks after some of its calls, gives one up and starts another
+  local frame, until_then = 0, core.now() + seconds
+  while core.now() < until_then do
+    frame = frame + 1
+    for i = 1, 50 do
+      local call = calls[(frame * 50 + i) % CALLS + 1]
+      timed("poll", call.poll, call)
+    end
+    for _ = 1, 4 do timed("step", client.step, client) end
+    local one = frame % CALLS + 1
+    timed("abort", calls[one].abort, calls[one])
+    calls[one] = timed("submit", client.submit, client, "cancel_order", order)
+    core.sleep(0.005)
+  end
+
+  timed("close", client.close, client)
+  for i = 1, CALLS do timed("late poll", calls[i].poll, calls[i]) end
+
+  for _, operation in ipairs(OPERATIONS) do
+    local list = times[operation]
+    table.sort(list)
+    local function at(share) return list[math.max(1, math.ceil(#list * share))] * 1e6 end
+    print(("%s,%s,%d,%.1f,%.1f,%.1f,%.1f"):format(name, operation, #list, at(0.5), at(0.99), at(0.999), at(1)))
+  end
+end
+
+if arg[1] == "child" then
+  measure(arg[2], arg[3], arg[4] ~= "" and arg[4] or nil, tonumber(arg[5]), tonumber(arg[6]))
+  return
+end
+
+local fault = require "spec.support.fault"
+local forks = require "spec.support.forks"
+
+fault.start()
+local resolver = forks.compile("slow_resolver.c")
+
+local SCENARIOS = {
+  { "a look-up takes 3 s", base_url = "https://slow.example", seconds = 3.5,
+    -- a sanitizer would rather be first among those that are preloaded
+    environment = ("LD_PRELOAD=%s ASAN_OPTIONS=verify_asan_link_order=0"):format(resolver) },
+  { "no handshake ends", tls = "good", script = "conn:raw() conn:hold()" },
+  { "a byte a second", tls = "good", script = [[
+    conn:request()
+    while not conn.closed and conn:write(n % 2 == 0 and "H" or "HTTP/1.1 200 OK\r\nX: ") do conn:sleep(1) end ]] },
+  { "1,000 are answered", tls = "good", script = [[
+    while conn:request() do conn:sleep(0.01) conn:write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}') end ]] },
+  { "300 stand over TLS", tls = "good", script = "conn:request() conn:hold()", connections = 300, seconds = 2 },
+}
+
+local function run(scenario)
+  local server = scenario.script and fault.serve{ tls = scenario.tls, script = scenario.script }
+  local pipe = assert(io.popen(("env %s %s spec/bench/latency.lua child '%s' %s '%s' %s %d"):format(
+    scenario.environment or "", LUA, scenario[1]:gsub(",", ""), server and server.base_url or scenario.base_url, fault.ca_file or "",
+    scenario.seconds or 1.2, scenario.connections or 32)))
+  local rows = {}
+  for line in pipe:lines() do rows[#rows + 1] = line end
+  pipe:close()
+  if server then server:close() end
+  assert(#rows == #OPERATIONS, "expected a row for each operation, found: " .. table.concat(rows, "\n"))
+  return rows
+end
+
+local function main()
+  if arg[1] ~= "machine" then
+    print(("%-20s %-10s %8s %9s %9s %9s %9s   microseconds"):format("while", "", "calls", "median", "99 %", "99.9 %", "worst"))
+  end
+  for _, scenario in ipairs(SCENARIOS) do
+    for _, row in ipairs(run(scenario)) do
+      if arg[1] == "machine" then print(row)
+      else
+        local name, operation, count, median, p99, p999, worst = row:match("^(.-),(.-),(.-),(.-),(.-),(.-),(.-)$")
+        print(("%-20s %-10s %8s %9s %9s %9s %9s"):format(name, operation, count, median, p99, p999, worst))
+      end
+    end
+  end
+end
+
+local ok, why = pcall(main)
+os.remove(resolver)
+fault.stop()
+if not ok then
+  io.stderr:write("latency: ", tostring(why), "\n")
+  os.exit(1)
+end
