@@ -7,10 +7,11 @@
 #include <lua.h>
 #include <math.h>
 
+/* A number of the kind that an encoder may write with a fraction, though it has none. */
 #if LUA_VERSION_NUM >= 503
-#define crux_isinteger(L, i) lua_isinteger(L, i)
+#define crux_isfloat(L, i) (!lua_isinteger(L, i))
 #else
-#define crux_isinteger(L, i) ((void)(L), (void)(i), 0)
+#define crux_isfloat(L, i) ((void)(L), (void)(i), 0)
 #endif
 
 /* An integral number as an integer, where there are integers. */

@@ -1,8 +1,6 @@
 #include "upper.h"
 
 #include <locale.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Deep enough for any order, and shallow enough for the C stack of a coroutine. */
@@ -32,6 +30,7 @@ static void make_instance(lua_State *L, int state) {
   cjson = lua_gettop(L);
   set(L, cjson, "decode_invalid_numbers", -1);
   set(L, cjson, "decode_max_depth", MAX_DEPTH);
+  take(L, state, cjson, "encode", CRUX_SLOT_ENCODE);
   take(L, state, cjson, "decode", CRUX_SLOT_DECODE);
   take(L, state, cjson, "null", CRUX_SLOT_NULL);
   lua_pushinteger(L, (unsigned char)*localeconv()->decimal_point);
@@ -50,21 +49,10 @@ void crux_json_open(lua_State *L) {
   make_instance(L, state);
 }
 
-static bool add(crux_buffer *b, const char *s, size_t len) {
-  return crux_buffer_add(b, s, len, SIZE_MAX / 2) == CRUX_BUFFER_OK;
-}
-
-bool crux_json_add_text(crux_buffer *b, const char *s, size_t len) {
-  const char *end = s + len, *plain = s;
-  bool ok = add(b, "\"", 1);
-  for (; ok && s < end; s++) {
-    char escape[8];
-    if ((unsigned char)*s >= ' ' && *s != '"' && *s != '\\') continue;
-    snprintf(escape, sizeof escape, "\\u%04x", (unsigned char)*s);
-    ok = add(b, plain, (size_t)(s - plain)) && add(b, escape, 6);
-    plain = s + 1;
-  }
-  return ok && add(b, plain, (size_t)(s - plain)) && add(b, "\"", 1);
+void crux_json_encode(lua_State *L) {
+  crux_pushslot(L, CRUX_SLOT_ENCODE);
+  lua_insert(L, -2);
+  lua_call(L, 1, 1);
 }
 
 /* lua-cjson's numbers are floats. */

@@ -147,57 +147,40 @@ static const char *expectation(crux_field_type type) {
   }
 }
 
-/* A body that is written while the arguments are checked. */
+/* What checking the arguments found out about them. */
 typedef struct {
-  crux_buffer *json;
-  bool nomem;
-  size_t text;   /* bytes of it so far */
-  bool foreign;  /* a table has a key that is none of its fields: an option, or a fault */
-} writing;
+  size_t text;  /* bytes of it so far */
+  bool foreign; /* a table has a key that is none of its fields: an option, or a fault */
+  bool convert; /* a value is not yet what is sent for it, or a table more than its raw fields */
+} checking;
 
-static void put(writing *w, const char *s, size_t len) {
-  if (crux_buffer_add(w->json, s, len, SIZE_MAX / 2) != CRUX_BUFFER_OK) w->nomem = true;
+static double cents_of(lua_State *L, int index) {
+  size_t len;
+  const char *s;
+  if (lua_type(L, index) == LUA_TNUMBER) return cents_of_number(lua_tonumber(L, index));
+  if (lua_type(L, index) != LUA_TSTRING) return -1;
+  s = lua_tolstring(L, index, &len);
+  return cents_of_text(s, len);
 }
 
-static void put_text(writing *w, const char *s, size_t len) {
-  if (!crux_json_add_text(w->json, s, len)) w->nomem = true;
-}
-
-static void put_whole(writing *w, long value) {
-  char digits[24], *at = digits + sizeof digits;
-  do *--at = (char)('0' + value % 10);
-  while ((value /= 10) > 0);
-  put(w, at, (size_t)(digits + sizeof digits - at));
-}
-
-/* Writes the value on top. False: it is none of its type. */
-static bool write_value(lua_State *L, crux_field_type type, writing *w) {
+/* False: the value on top is none of its type. */
+static bool check_value(lua_State *L, crux_field_type type, checking *c) {
   size_t len = 0;
   const char *s = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
-  bool number = lua_type(L, -1) == LUA_TNUMBER;
-  double value = number ? lua_tonumber(L, -1) : 0;
-  char text[32];
+  double value;
   switch (type) {
-    case CRUX_FIELD_UUID:
-      if (!s || !is_uuid(s, len)) return false;
-      put(w, "\"", 1);
-      put(w, s, len);
-      put(w, "\"", 1);
-      return true;
+    case CRUX_FIELD_UUID: return s && is_uuid(s, len);
     case CRUX_FIELD_TEXT:
-      w->text += len;
-      if (!s || len == 0 || !crux_is_utf8(s, len)) return false;
-      if (w->text <= TEXT_MAX) put_text(w, s, len);
-      return true;
+      c->text += len;
+      return s && len > 0 && crux_is_utf8(s, len);
     case CRUX_FIELD_WHOLE:
-      if (!number || !(value >= 1 && value <= 2147483647) || value != floor(value)) return false;
-      put_whole(w, (long)value);
-      return true;
+      value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+      if (crux_isfloat(L, -1)) c->convert = true;
+      return value >= 1 && value <= 2147483647 && value == floor(value);
     case CRUX_FIELD_DECIMAL:
-      value = s ? cents_of_text(s, len) : number ? cents_of_number(value) : -1;
-      if (!(value >= 0 && value <= CENTS_MAX)) return false;
-      put_text(w, text, (size_t)snprintf(text, sizeof text, "%.0f.%02d", floor(value / 100), (int)fmod(value, 100)));
-      return true;
+      value = cents_of(L, -1);
+      c->convert = true;
+      return value >= 0 && value <= CENTS_MAX;
     default: return false;
   }
 }
@@ -256,9 +239,15 @@ static bool push_unknown_within(lua_State *L, int index, const crux_field *field
   return false;
 }
 
-static int write_object(lua_State *L, int index, const char *list, int item, const crux_field *fields, writing *w);
+static int check_object(lua_State *L, int index, const char *list, int item, const crux_field *fields, checking *c);
 
-static int write_list(lua_State *L, int list, const crux_field *field, writing *w) {
+static bool has_metatable(lua_State *L, int index) {
+  if (!lua_getmetatable(L, index)) return false;
+  lua_pop(L, 1);
+  return true;
+}
+
+static int check_list(lua_State *L, int list, const crux_field *field, checking *c) {
   int i, count = lua_type(L, list) == LUA_TTABLE ? list_length(L, list) : 0;
   char where[64];
   if (count < 0) {
@@ -281,12 +270,11 @@ static int write_list(lua_State *L, int list, const crux_field *field, writing *
       crux_push_expected(L, "a table", item, true);
       return fault(L, field->name, where);
     }
-    put(w, i == 1 ? "[" : ",", 1);
-    faults = write_object(L, item, field->name, i, field->fields, w);
+    faults = check_object(L, item, field->name, i, field->fields, c);
     if (faults) return faults;
     lua_settop(L, item - 1);
   }
-  put(w, "]", 1);
+  if (has_metatable(L, list)) c->convert = true;
   return 0;
 }
 
@@ -300,9 +288,9 @@ static int count_keys(lua_State *L, int index) {
   return count;
 }
 
-/* Writes the fields of the table at `index`, which is an item of `list` unless that is NULL. 0; or nil and err pushed, and
+/* Checks the fields of the table at `index`, which is an item of `list` unless that is NULL. 0; or nil and err pushed, and
    their number returned. */
-static int write_object(lua_State *L, int index, const char *list, int item, const crux_field *fields, writing *w) {
+static int check_object(lua_State *L, int index, const char *list, int item, const crux_field *fields, checking *c) {
   int found = 0, faults;
   luaL_checkstack(L, 16, "arguments");
   for (; fields->name; fields++) {
@@ -313,13 +301,11 @@ static int write_object(lua_State *L, int index, const char *list, int item, con
       lua_pop(L, 1);
       continue;
     }
-    put(w, found++ == 0 ? "{\"" : ",\"", 2);
-    put(w, fields->name, strlen(fields->name));
-    put(w, "\":", 2);
+    found++;
     if (fields->type == CRUX_FIELD_LIST) {
-      faults = write_list(L, lua_gettop(L), fields, w);
+      faults = check_list(L, lua_gettop(L), fields, c);
       if (faults) return faults;
-    } else if (!(valid = write_value(L, fields->type, w)) || w->text > TEXT_MAX) {
+    } else if (!(valid = check_value(L, fields->type, c)) || c->text > TEXT_MAX) {
       if (!valid) crux_push_expected(L, expectation(fields->type), lua_gettop(L), fields->type != CRUX_FIELD_UUID);
       else lua_pushfstring(L, "expected a request of at most %d bytes of text, found more", TEXT_MAX);
       if (list) lua_pushfstring(L, "%s[%d].", list, item);
@@ -329,10 +315,48 @@ static int write_object(lua_State *L, int index, const char *list, int item, con
     }
     lua_pop(L, 1);
   }
-  if (found > 0) put(w, "}", 1);
-  else put(w, "{}", 2);
-  if (count_keys(L, index) > found) w->foreign = true;
+  if (count_keys(L, index) > found) c->foreign = true;
+  if (has_metatable(L, index)) c->convert = true;
   return 0;
+}
+
+/* Pushes a table of what is sent for the checked fields of the one at `index`, and of nothing else. */
+static void push_sent(lua_State *L, int index, const crux_field *fields) {
+  int into = lua_gettop(L) + 1;
+  luaL_checkstack(L, 8, "arguments");
+  lua_createtable(L, 0, 5);
+  for (; fields->name; fields++) {
+    char text[32];
+    double cents;
+    int value = into + 2, i;
+    lua_pushstring(L, fields->name);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, index);
+    if (lua_isnil(L, value)) {
+      lua_settop(L, into);
+      continue;
+    }
+    switch (fields->type) {
+      case CRUX_FIELD_LIST:
+        lua_newtable(L);
+        for (i = 1; i <= (int)crux_rawlen(L, value); i++) {
+          lua_rawgeti(L, value, i);
+          push_sent(L, value + 2, fields->fields);
+          lua_rawseti(L, value + 1, i);
+          lua_settop(L, value + 1);
+        }
+        break;
+      case CRUX_FIELD_WHOLE: lua_pushinteger(L, (lua_Integer)lua_tonumber(L, value)); break;
+      case CRUX_FIELD_DECIMAL:
+        cents = cents_of(L, value);
+        snprintf(text, sizeof text, "%.0f.%02d", floor(cents / 100), (int)fmod(cents, 100));
+        lua_pushstring(L, text);
+        break;
+      default: lua_pushvalue(L, value); break;
+    }
+    lua_remove(L, value);
+    lua_rawset(L, into);
+  }
 }
 
 /* --- the request ---------------------------------------------------------------------------------------------------- */
@@ -356,18 +380,18 @@ static bool has_options(lua_State *L, int index, bool policy) {
 int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy) {
   crux_request_box *box;
   crux_settings base;
-  const char *path_value = "";
-  writing w = { NULL, false, 0, false };
+  const char *path_value = "", *body = "";
+  size_t len = 0;
+  checking c = { 0, false, false };
   bool options = false;
   int top, faults, wrong;
   box = lua_newuserdata(L, sizeof *box);
   top = lua_gettop(L);
   memset(box, 0, sizeof *box);
   crux_setmetatable(L, CRUX_REQUEST);
-  w.json = &box->body;
-  faults = write_object(L, index, NULL, 0, endpoint->fields, &w);
-  /* the order of faults is another than that of writing */
-  if (faults || w.foreign) {
+  faults = check_object(L, index, NULL, 0, endpoint->fields, &c);
+  /* unknown fields come first, so they are looked for only where there must be some or a fault was found */
+  if (faults || c.foreign) {
     if (crux_push_unknown(L, index, "", endpoint->fields, true, policy) ||
         push_unknown_within(L, index, endpoint->fields))
       return 2;
@@ -386,10 +410,14 @@ int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_co
     lua_rawget(L, index);
     path_value = lua_tostring(L, -1);
   }
-  if (!w.nomem)
-    box->request = crux_request_new(box->config, endpoint, path_value, endpoint->has_body ? box->body.data : "",
-                                    endpoint->has_body ? box->body.len : 0);
-  crux_buffer_free(&box->body);
+  if (endpoint->has_body) {
+    /* the caller's own table, where it says just what is to be sent */
+    if (c.foreign || c.convert) push_sent(L, index, endpoint->fields);
+    else lua_pushvalue(L, index);
+    crux_json_encode(L);
+    body = lua_tolstring(L, -1, &len);
+  }
+  box->request = crux_request_new(box->config, endpoint, path_value, body, len);
   if (!box->request) {
     lua_pushnil(L);
     lua_pushliteral(L, "out of memory");
@@ -405,7 +433,6 @@ static int request_gc(lua_State *L) {
   crux_drop_attempt(box);
   crux_request_release(box->request);
   crux_config_release(box->config);
-  crux_buffer_free(&box->body);
   box->request = NULL;
   box->config = NULL;
   return 0;

@@ -16,7 +16,8 @@
 
 /* Slots of the state. */
 enum {
-  CRUX_SLOT_DECODE = 1,
+  CRUX_SLOT_ENCODE = 1,
+  CRUX_SLOT_DECODE,
   CRUX_SLOT_NULL,
   CRUX_SLOT_NEW,    /* makes an instance of lua-cjson */
   CRUX_SLOT_POINT,  /* the decimal point it was made under */
@@ -61,8 +62,8 @@ static inline void crux_new_class(lua_State *L, const char *name, lua_CFunction 
 
 /* Fills the state, the table on top, with a private instance's functions. Raises without lua-cjson. */
 void crux_json_open(lua_State *L);
-/* Appends UTF-8 as a JSON string. False without memory. */
-bool crux_json_add_text(crux_buffer *b, const char *s, size_t len);
+/* Replaces the value on top by its JSON. */
+void crux_json_encode(lua_State *L);
 /* Pushes the value, or nil and why it is none. Integral numbers become integers. */
 void crux_json_decode(lua_State *L, const char *text, size_t len);
 bool crux_is_utf8(const char *s, size_t len);
@@ -109,7 +110,6 @@ void crux_client_open(lua_State *L);
 /* A request as Lua holds it. While a blocking call waits, whatever ends the request's scope ends the attempt at it. */
 typedef struct {
   crux_config *config;
-  crux_buffer body; /* while it is written */
   crux_request *request;
   crux_transfer *attempt;
   struct crux_engine *engine; /* that carries it */
