@@ -4,7 +4,10 @@ max_line_length = 130
 exclude_files = { "build" }
 
 -- Servers for development, which run under lua5.4 whatever the clients do.
-for _, path in ipairs{ "lua/crux/sandbox.lua", "lua/crux/sandbox/", "examples/sandbox.lua", "spec/support/faultd.lua" } do
+for _, path in ipairs{
+  "lua/crux/sandbox.lua", "lua/crux/sandbox/", "examples/sandbox.lua", "examples/openresty/demo.lua", "spec/support/faultd.lua",
+  "spec/support/http.lua", "spec/bench/openresty.lua",
+} do
   files[path].std = "lua54"
 end
 
@@ -12,4 +15,5 @@ files["spec/**/*.lua"].read_globals = { "loadstring", "setfenv" }
 files["examples/**/*.lua"].read_globals = { "loadstring", "setfenv" }
 files["spec/**/*_spec.lua"].std = "+busted"
 files["lua/crux/resty.lua"].read_globals = { "ngx" }
+files["examples/openresty/handler.lua"].globals = { "ngx" }
 files["rockspec/*.rockspec"].std = "rockspec"

@@ -137,7 +137,7 @@ ifdef HOSTED
   SANITIZE_tsan = -fsanitize=thread
   SANITIZE = $(SANITIZE_$(VARIANT)) -O1 -fno-omit-frame-pointer
   WRAP     = $(addprefix -Wl$(,)--wrap=,$(shell sed -nE 's/^FAILS.([a-z0-9_]*),.*/\1/p' spec/support/failing.c))
-  HOST_ENV = ASAN_OPTIONS=detect_stack_use_after_return=1:fast_unwind_on_malloc=0 UBSAN_OPTIONS=print_stacktrace=1 \
+  HOST_ENV = ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
              LSAN_OPTIONS=suppressions=spec/support/lsan.supp:print_suppressions=0 \
              TSAN_OPTIONS=second_deadlock_stack=1
 endif
@@ -148,10 +148,10 @@ $(OUT)/host: spec/support/host.c spec/support/failing.c $(OUT)/flags Makefile
 hosted: $(CORE) $(OUT)/host
 	@$(call say,$(HOSTED) under $(OUT)/host) $(call RUN,$(CURDIR)/$(OUT)/host,$(HOST_ENV)) $(HOSTED)
 
-valgrind: deps-valgrind ## the specs under valgrind, definite leaks included
+valgrind: deps-valgrind ## the specs under valgrind, definite leaks included; not those tagged #slow
 	@$(MAKE) -s all
-	@$(call say,$(SPECS) under valgrind) $(call RUN,$(LUA),valgrind -q --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
-	  --error-exitcode=99 --trace-children=no) $(BUSTED) --exclude-tags=tree $(SPECS)
+	@$(call say,$(SPECS) under valgrind) $(call RUN,$(LUA),valgrind -q --leak-check=full --show-leak-kinds=definite \
+	  --errors-for-leak-kinds=definite --error-exitcode=99 --trace-children=no) $(BUSTED) --exclude-tags=tree,slow $(SPECS)
 
 soak: deps ## 200,000 calls in one process, and what they leave in memory
 	@$(MAKE) --no-print-directory all

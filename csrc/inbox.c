@@ -6,21 +6,29 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* What arrives is pushed and taken without a lock, so that an owner who may not wait does not wait for a worker that was
+   pushed off its processor. The mutex is for whoever rings, and for an owner who does wait. */
 struct crux_inbox {
   atomic_uint refs;
+  _Atomic(crux_transfer *) arrived; /* the newest first; CLOSED in the end */
+  crux_transfer *first, **last;     /* the owner's: those that it has seen arrive, the oldest first */
+  atomic_bool rung, waiting;
   pthread_mutex_t mutex;
   pthread_cond_t ended;
-  crux_transfer *first, **last;
-  crux_wake wake, *shared; /* its own, and the one that is rung instead */
-  bool rung, closed;
+  crux_wake wake, *shared;          /* its own, and the one that is rung instead */
   unsigned generation;
 };
 
+static crux_transfer closed;
+#define CLOSED (&closed)
+
 static bool start(crux_inbox *i) {
   pthread_condattr_t attr;
+  atomic_store(&i->arrived, NULL);
   i->first = NULL;
   i->last = &i->first;
-  i->rung = false;
+  atomic_store(&i->rung, false);
+  atomic_store(&i->waiting, false);
   i->shared = NULL;
   i->wake.in = i->wake.out = -1;
   i->generation = crux_process_generation();
@@ -60,37 +68,57 @@ void crux_inbox_release(crux_inbox *i) {
   free(i);
 }
 
-/* Under the mutex. */
-static void ring(crux_inbox *i) {
-  if (i->rung) return;
-  i->rung = true;
-  crux_wake_ring(i->shared ? i->shared : &i->wake);
+static bool push(crux_inbox *i, crux_transfer *t) {
+  crux_transfer *before = atomic_load(&i->arrived);
+  do {
+    if (before == CLOSED) return false;
+    t->queued = before;
+  } while (!atomic_compare_exchange_weak(&i->arrived, &before, t));
+  return true;
 }
 
+/* Under the mutex, for who has set `rung`. */
+static void ring(crux_inbox *i) { crux_wake_ring(i->shared ? i->shared : &i->wake); }
+
 void crux_inbox_deliver(crux_inbox *i, crux_transfer *t) {
-  bool closed;
-  pthread_mutex_lock(&i->mutex);
-  closed = i->closed;
-  t->queued = NULL;
-  if (!closed) {
-    *i->last = t;
-    i->last = &t->queued;
-    ring(i);
-  }
+  crux_inbox_retain(i); /* the attempt's own hold on it may end as soon as it is pushed */
   atomic_store(&t->done, true);
-  pthread_cond_signal(&i->ended);
-  pthread_mutex_unlock(&i->mutex);
-  if (closed) crux_transfer_release(t);
+  if (!push(i, t)) crux_transfer_release(t);
+  else {
+    bool is_first = !atomic_exchange(&i->rung, true), is_awaited = atomic_load(&i->waiting);
+    if (is_first || is_awaited) {
+      pthread_mutex_lock(&i->mutex);
+      if (is_first) ring(i);
+      if (is_awaited) pthread_cond_signal(&i->ended);
+      pthread_mutex_unlock(&i->mutex);
+    }
+  }
+  crux_inbox_release(i);
 }
 
 bool crux_inbox_renew(crux_inbox *i) {
-  bool closed = i->closed;
+  bool was_closed = atomic_load(&i->arrived) == CLOSED;
   if (i->generation == crux_process_generation()) return false;
   /* what had arrived is the parent's to take */
   crux_wake_close(&i->wake);
   start(i);
-  i->closed = closed;
+  if (was_closed) atomic_store(&i->arrived, CLOSED);
   return true;
+}
+
+static bool has_any(crux_inbox *i) { return i->first || atomic_load(&i->arrived); }
+
+/* Moves what has arrived behind what is there. */
+static void look(crux_inbox *i) {
+  crux_transfer *newest = atomic_exchange(&i->arrived, NULL), *t = NULL, **end = i->last;
+  if (newest) i->last = &newest->queued;
+  while (newest) {
+    crux_transfer *older = newest->queued;
+    newest->queued = t;
+    t = newest;
+    newest = older;
+  }
+  if (t) *end = t;
 }
 
 /* Locks, with no fork in between that would leave a child with a locked mutex. */
@@ -107,13 +135,13 @@ static void unlock(crux_inbox *i) {
 
 crux_transfer *crux_inbox_take(crux_inbox *i) {
   crux_transfer *t;
-  lock(i);
+  crux_inbox_renew(i);
+  if (!i->first) look(i);
   t = i->first;
   if (t) {
     i->first = t->queued;
     if (!i->first) i->last = &i->first;
   }
-  unlock(i);
   return t;
 }
 
@@ -133,8 +161,10 @@ bool crux_inbox_wait(crux_inbox *i, const crux_transfer *t, double seconds) {
   crux_inbox_renew(i);
   /* without holding exit and fork up: a child's copy is made anew */
   pthread_mutex_lock(&i->mutex);
-  while (!(ended = t ? atomic_load(&t->done) : i->first != NULL) && status == 0)
+  atomic_store(&i->waiting, true);
+  while (!(ended = t ? atomic_load(&t->done) : has_any(i)) && status == 0)
     status = pthread_cond_timedwait(&i->ended, &i->mutex, &until);
+  atomic_store(&i->waiting, false);
   pthread_mutex_unlock(&i->mutex);
   return ended;
 }
@@ -142,57 +172,67 @@ bool crux_inbox_wait(crux_inbox *i, const crux_transfer *t, double seconds) {
 int crux_inbox_fd(crux_inbox *i) {
   int fd;
   lock(i);
-  if (i->wake.in < 0 && crux_wake_open(&i->wake) && i->rung) crux_wake_ring(&i->wake);
+  if (i->wake.in < 0 && crux_wake_open(&i->wake) && atomic_load(&i->rung)) crux_wake_ring(&i->wake);
   fd = i->wake.in;
   unlock(i);
   return fd;
 }
 
 void crux_inbox_ring(crux_inbox *i) {
+  crux_inbox_renew(i);
+  if (atomic_exchange(&i->rung, true)) return;
   lock(i);
   ring(i);
   unlock(i);
 }
 
 void crux_inbox_quiet(crux_inbox *i) {
-  lock(i);
-  if (i->rung && !i->first) {
-    i->rung = false;
+  crux_inbox_renew(i);
+  if (!atomic_load(&i->rung) || has_any(i)) return;
+  crux_process_hold();
+  /* if somebody rings just now it is not for nothing */
+  if (pthread_mutex_trylock(&i->mutex) == 0) {
+    atomic_store(&i->rung, false);
     crux_wake_clear(&i->wake);
+    if (has_any(i) && !atomic_exchange(&i->rung, true)) ring(i);
+    pthread_mutex_unlock(&i->mutex);
   }
-  unlock(i);
+  crux_process_leave();
 }
 
 void crux_inbox_share(crux_inbox *i, crux_wake *wake) {
   lock(i);
   i->shared = wake;
-  if (i->rung) crux_wake_ring(wake ? wake : &i->wake);
+  if (atomic_load(&i->rung)) ring(i);
   unlock(i);
 }
 
 crux_transfer *crux_inbox_take_all(crux_inbox *i) {
   crux_transfer *t;
-  lock(i);
+  crux_inbox_renew(i);
+  atomic_store(&i->rung, false);
+  look(i);
   t = i->first;
   i->first = NULL;
   i->last = &i->first;
-  i->rung = false;
-  unlock(i);
   return t;
 }
 
-void crux_inbox_close(crux_inbox *i) {
-  crux_transfer *t;
-  lock(i);
-  i->closed = true;
-  t = i->first;
-  i->first = NULL;
-  i->last = &i->first;
-  crux_wake_close(&i->wake);
-  unlock(i);
+static void release_all(crux_transfer *t) {
   while (t) {
     crux_transfer *next = t->queued;
     crux_transfer_release(t);
     t = next;
   }
+}
+
+void crux_inbox_close(crux_inbox *i) {
+  lock(i);
+  release_all(atomic_exchange(&i->arrived, CLOSED));
+  release_all(i->first);
+  i->first = NULL;
+  i->last = &i->first;
+  crux_wake_close(&i->wake);
+  i->shared = NULL;
+  unlock(i);
 }

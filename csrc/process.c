@@ -13,6 +13,7 @@ static pthread_rwlock_t inside;
 static atomic_bool ending;
 static atomic_uint generation;
 static atomic_uint assumed_version;
+static _Atomic(void (*)(void)) last_words;
 static bool started;
 
 static void make_lock(void) {
@@ -28,10 +29,14 @@ static void make_lock(void) {
 
 /* Runs before OPENSSL_cleanup, which was registered earlier: from here on nobody is inside libcurl, and nobody enters. */
 static void at_exit(void) {
+  void (*function)(void) = atomic_load(&last_words);
   atomic_store(&ending, true);
   pthread_rwlock_wrlock(&inside);
   pthread_rwlock_unlock(&inside);
+  if (function) function();
 }
+
+void crux_process_at_exit(void (*function)(void)) { atomic_store(&last_words, function); }
 
 static void before_fork(void) { pthread_rwlock_wrlock(&inside); }
 

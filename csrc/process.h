@@ -16,6 +16,9 @@ void crux_process_leave(void);
 /* The same for a stay outside libcurl: it goes on while the process ends. */
 void crux_process_hold(void);
 
+/* One function to be called when the process ends, once nobody is inside and before OpenSSL is torn down. */
+void crux_process_at_exit(void (*function)(void));
+
 /* Counts forks: what was made under another number belongs to the parent and must be abandoned, not closed. */
 unsigned crux_process_generation(void);
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 typedef struct {
+  pthread_t thread;
   crux_engine *engine;
   crux_wake wake;
   atomic_bool rung;
@@ -17,11 +18,20 @@ typedef struct {
   crux_transfer *submitted, **last;
   crux_transfer *aborted;
   bool ending;
+  bool joins; /* a thread that was told to end before this one */
+  pthread_t before;
 } worker;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static worker *current;
 static unsigned users;
+
+/* The last thread that was told to end, which somebody has to join: the next such, or the end of the process. */
+static struct {
+  bool any;
+  pthread_t thread;
+  unsigned generation;
+} retired;
 
 static void on_done(crux_transfer *t, void *context) {
   (void)context;
@@ -80,47 +90,56 @@ static bool take_orders(worker *w) {
   return !ending;
 }
 
+static void ring(worker *w) {
+  if (!atomic_exchange(&w->rung, true)) crux_wake_ring(&w->wake);
+}
+
+/* Under the mutex, as the next. */
+static bool take_retired(pthread_t *thread) {
+  bool any = retired.any && retired.generation == crux_process_generation();
+  *thread = retired.thread;
+  retired.any = false;
+  return any;
+}
+
+static void retire(worker *w) {
+  if (w->ending) return;
+  w->joins = take_retired(&w->before);
+  retired.any = true;
+  retired.thread = w->thread;
+  retired.generation = w->generation;
+  w->ending = true;
+  if (current == w) current = NULL;
+  ring(w);
+}
+
 static void *run(void *p) {
   worker *w = p;
+  pthread_t before;
+  bool joins;
   do crux_engine_step(w->engine, -1);
   while (take_orders(w));
   crux_process_hold();
   pthread_mutex_lock(&mutex);
-  if (current == w) current = NULL;
+  retire(w); /* unless it is so by now: the process ends */
+  joins = w->joins;
+  before = w->before;
   pthread_mutex_unlock(&mutex);
   crux_process_leave();
   free_worker(w);
+  if (joins) pthread_join(before, NULL);
   return NULL;
 }
 
 static bool start_thread(worker *w) {
-  pthread_t thread;
-  pthread_attr_t attr;
   sigset_t all, before;
-  bool ok = false;
+  bool ok;
   /* the host's signals are the host's */
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  if (pthread_attr_init(&attr) == 0) {
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    ok = pthread_create(&thread, &attr, run, w) == 0;
-    pthread_attr_destroy(&attr);
-  }
+  ok = pthread_create(&w->thread, NULL, run, w) == 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return ok;
-}
-
-static worker *new_worker(void) {
-  worker *w = calloc(1, sizeof *w);
-  if (!w) return NULL;
-  w->last = &w->submitted;
-  w->generation = crux_process_generation();
-  if (crux_wake_open(&w->wake)) {
-    w->engine = crux_engine_new(on_done, w, &w->wake);
-    if (w->engine && start_thread(w)) return w;
-  } else w->wake.in = w->wake.out = -1;
-  free_worker(w);
-  return NULL;
 }
 
 /* Under the mutex: the thread of this process. A parent's is not here; its descriptors are, until they are closed. */
@@ -132,8 +151,30 @@ static worker *ours(void) {
   return current;
 }
 
-static void ring(worker *w) {
-  if (!atomic_exchange(&w->rung, true)) crux_wake_ring(&w->wake);
+/* Nobody is inside libcurl any more, nor can anybody go. A thread that ends leaves OpenSSL in peace before OpenSSL is torn
+   down; and the one that is told to end now has nothing left to wait for. */
+static void at_exit(void) {
+  pthread_t last;
+  bool any;
+  pthread_mutex_lock(&mutex);
+  if (ours()) retire(current);
+  any = take_retired(&last);
+  pthread_mutex_unlock(&mutex);
+  if (any) pthread_join(last, NULL);
+}
+
+static worker *new_worker(void) {
+  worker *w = calloc(1, sizeof *w);
+  if (!w) return NULL;
+  w->last = &w->submitted;
+  w->generation = crux_process_generation();
+  if (crux_wake_open(&w->wake)) {
+    w->engine = crux_engine_new(on_done, w, &w->wake);
+    crux_process_at_exit(at_exit);
+    if (w->engine && start_thread(w)) return w;
+  } else w->wake.in = w->wake.out = -1;
+  free_worker(w);
+  return NULL;
 }
 
 void crux_worker_join(void) {
@@ -147,11 +188,7 @@ void crux_worker_join(void) {
 void crux_worker_part(void) {
   crux_process_hold();
   pthread_mutex_lock(&mutex);
-  if (--users == 0 && ours()) {
-    current->ending = true;
-    ring(current);
-    current = NULL;
-  }
+  if (--users == 0 && ours()) retire(current);
   pthread_mutex_unlock(&mutex);
   crux_process_leave();
 }
@@ -171,10 +208,7 @@ bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
     crux_process_hold();
     pthread_mutex_lock(&mutex);
     if (!ours()) current = made;
-    else {
-      made->ending = true;
-      ring(made);
-    }
+    else retire(made);
     pthread_mutex_unlock(&mutex);
     crux_process_leave();
   }

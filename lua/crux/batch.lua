@@ -63,7 +63,7 @@ function batch.cancel_orders(client, items, options)
   local stop_on = options.stop_on or { auth = true }
   local total = type(items) == "table" and #items or nil
   local report = new_report(items)
-  local loop = Loop.new()
+  local loop = Loop.new(client.host.await)
   local started, done, stopped = 0, 0, false
   local flying, orders, in_flight = {}, {}, 0
 

@@ -22,6 +22,7 @@ end
 -- How a call waits: on the caller's thread.
 local BLOCKING = {
   admit = function() end, send = core.perform, sleep = function(seconds) core.sleep(seconds) end,
+  await = function(what, seconds) what:wait(seconds) end,
 }
 
 --- Makes a client out of a table that is this function's to change, and of what the environment says.
@@ -29,7 +30,7 @@ local BLOCKING = {
 -- @tparam table said
 -- @tparam ?string no_proxy
 -- @tparam[opt] table host how its calls wait: `admit` raises where they cannot, `send` and `sleep` as for
---   `crux.policy`'s `carry`
+--   `crux.policy`'s `carry`, `await` (an inbox or a flight, seconds) for what was submitted; it may return early
 -- @local
 function Client.make(options, said, no_proxy, host)
   local from = {}
@@ -140,7 +141,7 @@ end
 local function loop_of(self)
   self.handle:describe(true)
   if not self.loop then
-    self.loop = Loop.new()
+    self.loop = Loop.new(self.host.await)
     self.loops[self.loop] = true
   end
   return self.loop

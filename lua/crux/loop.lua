@@ -7,12 +7,13 @@ local Loop = {}
 Loop.__index = Loop
 
 -- What one `step` may do for calls that do not become done by it, so that it stays short.
-local WORK = 64
+local WORK = 16
 
 local WEAK = { __mode = "v" }
 
-function Loop.new()
+function Loop.new(await)
   return setmetatable({
+    await = await,
     inbox = core.inbox(),
     calls = setmetatable({}, WEAK), -- by the number of their attempt or pause
     number = 0,
@@ -130,7 +131,7 @@ end
 --- Waits until `step` has something to do, but at most so many seconds.
 function Loop:wait(seconds)
   local timeout = self:timeout()
-  self.inbox:wait(timeout and timeout < seconds and timeout or seconds)
+  self.await(self.inbox, timeout and timeout < seconds and timeout or seconds)
 end
 
 --- Ends every call, and the loop. Again: nothing. What each came to is worked out when it is asked for, since a thousand

@@ -101,14 +101,14 @@ end
 -- @treturn ?table err
 -- @raise what `on_event` raises
 function Pending:wait(seconds)
-  local call = self.call
+  local call, host = self.call, self.client.host
   local until_then = core.now() + (seconds or math.huge)
   while true do
     self:advance()
     local left = until_then - core.now()
     if call.done or left <= 0 then return self:poll() end
-    if call.due then core.sleep(math.min(left, math.max(call.due - core.now(), 0)))
-    else self.flight:wait(left) end
+    if call.due then host.sleep(math.min(left, math.max(call.due - core.now(), 0)))
+    else host.await(self.flight, left) end
   end
 end
 

@@ -35,7 +35,13 @@ local function admit()
     ADVICE[phase] or "hand the call to ngx.timer.at(0, …)"), 0)
 end
 
-local host = { admit = admit, send = waking.send, sleep = ngx.sleep }
+-- What was submitted (`client:submit`, `client:cancel_orders`) is looked after every so often.
+local PERIOD = 0.005
+
+local host = {
+  admit = admit, send = waking.send, sleep = ngx.sleep,
+  await = function(_, seconds) ngx.sleep(math.min(seconds, PERIOD)) end,
+}
 
 local resty = {
   _VERSION = core._VERSION,

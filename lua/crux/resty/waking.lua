@@ -45,12 +45,15 @@ end
 local function post_ended()
   looked = now()
   local ended = inbox:take()
-  while ended do
-    local sema = waiting[ended]
-    if sema then sema:post(1) end
-    ended = inbox:take()
-  end
-  inbox:quiet()
+  repeat
+    while ended do
+      local sema = waiting[ended]
+      if sema then sema:post(1) end
+      ended = inbox:take()
+    end
+    inbox:quiet()
+    ended = inbox:take() -- what came before it was quiet has not rung
+  until not ended
 end
 
 -- Somebody else has to look from now on.
