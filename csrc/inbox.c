@@ -207,10 +207,14 @@ void crux_inbox_share(crux_inbox *i, crux_wake *wake) {
   unlock(i);
 }
 
-crux_transfer *crux_inbox_take_all(crux_inbox *i) {
-  crux_transfer *t;
+void crux_inbox_heard(crux_inbox *i) {
   crux_inbox_renew(i);
   atomic_store(&i->rung, false);
+}
+
+crux_transfer *crux_inbox_take_all(crux_inbox *i) {
+  crux_transfer *t;
+  crux_inbox_heard(i);
   look(i);
   t = i->first;
   i->first = NULL;

@@ -36,7 +36,9 @@ void crux_inbox_quiet(crux_inbox *inbox);
 
 /* Rings that one instead of its own, until told NULL or closed. */
 void crux_inbox_share(crux_inbox *inbox, crux_wake *wake);
-/* All that have ended, linked by `queued`, each with its reference; and ends the ringing. */
+/* For a wake that tells each ring once, not as long as it lasts: what arrives from now on rings again. */
+void crux_inbox_heard(crux_inbox *inbox);
+/* The same, and all that have ended, linked by `queued`, each with its reference. */
 crux_transfer *crux_inbox_take_all(crux_inbox *inbox);
 
 void crux_inbox_close(crux_inbox *inbox);

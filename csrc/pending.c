@@ -167,6 +167,12 @@ static int inbox_attend(lua_State *L) {
   return 1;
 }
 
+/* inbox:heard(): a ring was received, and what arrives from now on rings again. */
+static int inbox_heard(lua_State *L) {
+  crux_inbox_heard(check_inbox(L)->inbox);
+  return 0;
+}
+
 /* inbox:listen() → a path to connect to, or nil. Once that was tried, inbox:accept() → whether what rings the inbox now
    sends 8 bytes there, until inbox:hang_up(). */
 static int inbox_listen(lua_State *L) {
@@ -336,6 +342,7 @@ void crux_pending_open(lua_State *L) {
     { "take", inbox_take }, { "fd", inbox_fd }, { "ring", inbox_ring }, { "quiet", inbox_quiet },
     { "flights", inbox_flights }, { "wait", inbox_wait }, { "flight", inbox_flight }, { "close", inbox_close },
     { "attend", inbox_attend }, { "listen", inbox_listen }, { "accept", inbox_accept }, { "hang_up", inbox_hang_up },
+    { "heard", inbox_heard },
     { NULL, NULL },
   };
   static const luaL_Reg flight_methods[] = {

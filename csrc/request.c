@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Far more than any server takes. */
+/* lua-cjson doubles its buffer until it holds all, and ends the process if it cannot. */
 #define TEXT_MAX (16 * 1024 * 1024)
 
 #define CENTS_MAX 9999999999.0 /* 99999999.99 */

@@ -58,7 +58,7 @@ static inline void crux_new_class(lua_State *L, const char *name, lua_CFunction 
   lua_pop(L, 1);
 }
 
-/* --- json: answers are read by lua-cjson, an instance of our own; requests are simpler and written here --- */
+/* --- json: lua-cjson, an instance of our own --- */
 
 /* Fills the state, the table on top, with a private instance's functions. Raises without lua-cjson. */
 void crux_json_open(lua_State *L);

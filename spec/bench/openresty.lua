@@ -98,9 +98,9 @@ local function start_measured(upstream)
         sock:settimeout(30000)
         assert(sock:connect("127.0.0.1", %(port)))
         if sock:getreusedtimes() == 0 then assert(sock:sslhandshake(nil, "localhost", true)) end
-        assert(sock:send("PATCH /d" .. delay .. "/orders/cancel/ HTTP/1.1\r\nHost: localhost:%(port)\r\nAccept: application/json\r\n"
-          .. "Authorization: Token bench-token\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: " .. #body
-          .. "\r\n\r\n" .. body))
+        assert(sock:send("PATCH /d" .. delay .. "/orders/cancel/ HTTP/1.1\r\nHost: localhost:%(port)\r\n"
+          .. "Accept: application/json\r\nAuthorization: Token bench-token\r\n"
+          .. "Content-Type: application/json; charset=utf-8\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body))
         local status = assert(sock:receive()):match("^HTTP/1%.1 (%d+)")
         local length = 0
         while true do
@@ -142,14 +142,17 @@ local function start_measured(upstream)
   }
 end
 
--- Makes requests: /load?port=&path=&n=&c= → seconds they took, and how many were not answered with 2xx.
+-- Makes requests, the first of each of c connections spread over some seconds: /load?port=&path=&n=&c=&spread= → seconds
+-- they took, and how many were not answered with 2xx.
 local function start_load()
   return start{ server = [[
     location = /load { content_by_lua_block {
       local port, path = tonumber(ngx.var.arg_port), ngx.var.arg_path
       local left, failed = tonumber(ngx.var.arg_n), 0
       local request = "GET " .. path .. " HTTP/1.1\r\nHost: localhost\r\n\r\n"
-      local function carry()
+      local spread, c = tonumber(ngx.var.arg_spread), tonumber(ngx.var.arg_c)
+      local function carry(i)
+        if spread > 0 then ngx.sleep(spread * i / c) end
         local sock = ngx.socket.tcp()
         sock:settimeout(60000)
         assert(sock:connect("127.0.0.1", port))
@@ -169,7 +172,7 @@ local function start_load()
       end
       ngx.update_time()
       local began, threads = ngx.now(), {}
-      for i = 1, tonumber(ngx.var.arg_c) do threads[i] = ngx.thread.spawn(carry) end
+      for i = 1, c do threads[i] = ngx.thread.spawn(carry, i) end
       for _, thread in ipairs(threads) do
         local ok = ngx.thread.wait(thread)
         if not ok then failed = failed + 1 end
@@ -209,8 +212,9 @@ local function run()
   local measured, load_server = start_measured(upstream), start_load()
   local pid = measured:workers()[1]
 
-  local function begin(path, n, c)
-    local wait = load_server:begin{ { path = ("/load?port=%d&path=%s&n=%d&c=%d"):format(measured.port, path, n, c) } }
+  local function begin(path, n, c, spread)
+    local wait = load_server:begin{ { path = ("/load?port=%d&path=%s&n=%d&c=%d&spread=%s"):format(measured.port, path, n, c,
+      spread or 0) } }
     return function()
       local seconds, failed = wait()[1].body:match("^(%S+) (%d+)$")
       assert(failed == "0", "calls failed, see: " .. measured:log():sub(-2000))
@@ -219,31 +223,39 @@ local function run()
   end
 
   -- memory first, before anything has grown
-  print("500 calls that wait, by a service that takes its time")
+  print("500 calls that wait on kept connections")
   for _, how in ipairs{ "crux", "cosocket", "proxy" } do
     begin("/" .. how .. "/5", 20, 4)()
     local before = resident(pid)
+    begin("/" .. how .. "/1500", 500, 500)()
     local wait = begin("/" .. how .. "/4000", 500, 500)
-    os.execute("sleep 2")
-    local memory, started = resident(pid) - before, cpu(pid)
     os.execute("sleep 1.5")
+    local memory, started = resident(pid) - before, cpu(pid)
+    os.execute("sleep 2")
     local used = cpu(pid) - started
     wait()
-    print(("  %-9s %6.1f KiB a call, connection and TLS included; %.2f %% of a processor"):format(how, memory / 500, used / 1.5 * 100))
+    print(("  %-9s %6.1f KiB a call, its connection with TLS included; %.2f %% of a processor"):format(how, memory / 500,
+      used / 2 * 100))
   end
 
-  print("\na static location's p99, 500 cancellations of 500 ms in flight")
-  local idle, busy = {}, {}
-  local static = {}
-  for i = 1, 1500 do static[i] = { path = "/static" } end
+  print("\na static location's p99 with 500 cancellations of 500 ms in flight")
+  local static, quiet, busy = {}, {}, {}
+  for i = 1, 8000 do static[i] = { path = "/static" } end
   for round = 1, ROUNDS do
-    idle[round] = percentile(measured:ask(static), 0.99)
-    local wait = begin("/crux/500", 2500, 500)
-    os.execute("sleep 0.7") -- the first 500 handshakes are over
-    busy[round] = percentile(measured:ask(static), 0.99)
-    wait()
+    quiet[round] = percentile(measured:ask(static), 0.99)
+    for _, how in ipairs{ "crux", "cosocket", "proxy" } do
+      begin("/" .. how .. "/1500", 500, 500)()
+      local wait = begin("/" .. how .. "/500", 3500, 500, 0.5)
+      os.execute("sleep 0.7")
+      busy[how] = busy[how] or {}
+      busy[how][round] = percentile(measured:ask(static), 0.99)
+      wait()
+    end
   end
-  print(("  none in flight %.3f ms, 500 in flight %.3f ms: %.2f times"):format(median(idle), median(busy), median(busy) / median(idle)))
+  print(("  none      %7.3f ms"):format(median(quiet)))
+  for _, how in ipairs{ "crux", "cosocket", "proxy" } do
+    print(("  %-9s %7.3f ms, %.2f times"):format(how, median(busy[how]), median(busy[how]) / median(quiet)))
+  end
 
   print("\na service that takes 5 ms: calls/s, and the worker's processor time for each")
   for _, step in ipairs{ { 1, 300 }, { 32, 8000 }, { 256, 16000 } } do

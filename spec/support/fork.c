@@ -1,5 +1,6 @@
 /* What specs about processes, threads and time need and Lua does not offer. Compiled by spec/support/forks.lua for
    whichever Lua runs it. */
+#define _GNU_SOURCE /* RUSAGE_THREAD */
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
@@ -7,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -90,6 +92,22 @@ static int cpu(lua_State *L) {
   return 1;
 }
 
+/* held() → seconds of processor time of this thread so far, and how often it has gone to sleep; being pushed off the
+   processor by others is neither */
+static int held(lua_State *L) {
+  struct timespec t;
+  struct rusage usage;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+#ifdef RUSAGE_THREAD
+  getrusage(RUSAGE_THREAD, &usage);
+#else
+  getrusage(RUSAGE_SELF, &usage);
+#endif
+  lua_pushnumber(L, (lua_Number)t.tv_sec + (lua_Number)t.tv_nsec / 1e9);
+  lua_pushnumber(L, (lua_Number)usage.ru_nvcsw);
+  return 2;
+}
+
 /* --- Lua states in threads of their own --- */
 
 typedef struct {
@@ -137,7 +155,8 @@ int luaopen_fork(lua_State *L);
 int luaopen_fork(lua_State *L) {
   static const struct { const char *name; lua_CFunction f; } functions[] = {
     { "fork", do_fork }, { "waitpid", do_waitpid }, { "_exit", do_exit }, { "kill", do_kill }, { "getpid", do_getpid },
-    { "readable", readable }, { "descriptors", descriptors }, { "cpu", cpu }, { "thread", start_thread },
+    { "readable", readable }, { "descriptors", descriptors }, { "cpu", cpu }, { "held", held },
+    { "thread", start_thread },
   };
   size_t i;
   luaL_newmetatable(L, "spec.thread");

@@ -44,16 +44,13 @@ end
 
 local function post_ended()
   looked = now()
+  inbox:heard()
   local ended = inbox:take()
-  repeat
-    while ended do
-      local sema = waiting[ended]
-      if sema then sema:post(1) end
-      ended = inbox:take()
-    end
-    inbox:quiet()
-    ended = inbox:take() -- what came before it was quiet has not rung
-  until not ended
+  while ended do
+    local sema = waiting[ended]
+    if sema then sema:post(1) end
+    ended = inbox:take()
+  end
 end
 
 -- Somebody else has to look from now on.
