@@ -1,0 +1,34 @@
+-- Cancels orders inside a cqueues loop, beside a timer that keeps its beat: lua5.4 examples/cqueues.lua ORDER_UUID…
+-- CRUX_TOKEN and CRUX_BASE_URL say as whom and where.
+local cqueues = require "cqueues"
+local crux = require "crux"
+
+local client = assert(crux.new{ ca_file = os.getenv "CRUX_CA_FILE" })
+local loop, uuids = cqueues.new(), {}
+
+for _, uuid in ipairs(arg) do
+  local pending = assert(client:submit("cancel_order", { order_uuid = uuid }))
+  uuids[pending] = uuid
+end
+
+loop:wrap(function()
+  while client:in_flight() > 0 do
+    cqueues.poll(client) -- it has pollfd, events and timeout
+    for pending in client.step, client do
+      local _, result, err = pending:poll()
+      print(uuids[pending], (result or err).outcome, err and err.message or "")
+    end
+  end
+end)
+
+local beats = 0
+loop:wrap(function()
+  while client:in_flight() > 0 do
+    cqueues.sleep(0.01)
+    beats = beats + 1
+  end
+end)
+
+assert(loop:loop())
+print("beats", beats)
+client:close()

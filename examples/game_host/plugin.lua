@@ -1,0 +1,25 @@
+-- A plugin of the game: `start(uuids)` is called once, `frame()` sixty times a second. It must never make a frame late.
+local crux = require "crux"
+
+local client = assert(crux.new{ ca_file = os.getenv "CRUX_CA_FILE" })
+local uuids = {}
+
+function start(list)
+  for uuid in list:gmatch("%S+") do
+    local pending, err = client:submit("cancel_order", { order_uuid = uuid })
+    if pending then uuids[pending] = uuid else print(uuid, tostring(err)) end
+  end
+end
+
+-- How many are still under way.
+function frame()
+  local pending = client:step()
+  if pending then
+    local _, result, err = pending:poll()
+    print(uuids[pending], (result or err).outcome, err and err.message or "")
+    uuids[pending] = nil
+  end
+  return client:in_flight()
+end
+
+function stop() client:close() end

@@ -1,0 +1,33 @@
+-- The same inside a libuv loop (lua-luv): lua5.4 examples/luv.lua ORDER_UUID…
+-- CRUX_TOKEN and CRUX_BASE_URL say as whom and where.
+local uv = require "luv"
+local crux = require "crux"
+
+local client = assert(crux.new{ ca_file = os.getenv "CRUX_CA_FILE" })
+local uuids, beats = {}, 0
+local ready, due, beat = uv.new_poll(client:pollfd()), uv.new_timer(), uv.new_timer()
+
+local function step()
+  for pending in client.step, client do
+    local _, result, err = pending:poll()
+    print(uuids[pending], (result or err).outcome, err and err.message or "")
+  end
+  if client:in_flight() == 0 then
+    for _, handle in ipairs{ ready, due, beat } do handle:close() end
+    return
+  end
+  local seconds = client:timeout()
+  if seconds then due:start(math.ceil(seconds * 1000), 0, step) end
+end
+
+for _, uuid in ipairs(arg) do
+  local pending = assert(client:submit("cancel_order", { order_uuid = uuid }))
+  uuids[pending] = uuid
+end
+
+ready:start("r", step)
+beat:start(10, 10, function() beats = beats + 1 end)
+step()
+uv.run()
+print("beats", beats)
+client:close()

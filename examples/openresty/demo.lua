@@ -1,0 +1,121 @@
+-- nginx.conf and handler.lua at work, against a sandbox of its own: `make openresty-demo`. It exits with 1 if an answer
+-- is not what it should be. Lua 5.4, as the sandbox.
+
+local cqueues = require "cqueues"
+local socket = require "cqueues.socket"
+local sandbox = require "crux.sandbox"
+
+local here = arg[0]:match("^(.*/)[^/]*$") or "./"
+
+local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
+local function output(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read("a")
+  assert(pipe:close())
+  return (text:gsub("\n$", ""))
+end
+
+local function free_port()
+  local probe = assert(socket.listen{ host = "127.0.0.1", port = 0 })
+  assert(probe:listen())
+  local _, _, port = probe:localname()
+  probe:close()
+  return port
+end
+
+-- A directory with the configuration, the handler and what the configuration expects beside them.
+local function make_prefix(port)
+  local prefix = output('mktemp -d "${TMPDIR:-/tmp}/crux-openresty.XXXXXX"')
+  local root = output("cd " .. quoted(here .. "../..") .. " && pwd")
+  local file = assert(io.open(here .. "nginx.conf"))
+  local config = file:read("a"):gsub("127%.0%.0%.1:8080", "127.0.0.1:" .. port)
+  file:close()
+  file = assert(io.open(prefix .. "/nginx.conf", "w"))
+  file:write(config)
+  file:close()
+  output(("cp %s/examples/openresty/handler.lua %s; ln -s %s/lua %s/lua; ln -s %s/build/luajit %s/lib"):format(quoted(root),
+    quoted(prefix), quoted(root), quoted(prefix), quoted(root), quoted(prefix)))
+  return prefix
+end
+
+local port = free_port()
+local prefix = make_prefix(port)
+local service = sandbox.new{ orders = 2 }
+local wrong = 0
+
+local function request(method, path, body)
+  local con = socket.connect("127.0.0.1", port)
+  con:onerror(function(_, _, why) return why end)
+  con:setmode("b", "bf")
+  con:write(("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"):format(method, path,
+    #(body or ""), body or ""))
+  con:flush()
+  local status = (con:read("*l") or ""):match("^HTTP/1%.1 (%d+)")
+  local rest = con:read("*a") or ""
+  con:close()
+  return tonumber(status), rest:match("\r\n%x+\r\n(.-)\n\r\n") or rest:match("\r\n\r\n(.*)$") or ""
+end
+
+-- nginx with that base URL, for as long as the function runs. It ends with this process, even if that is killed.
+local function with_nginx(base_url, fn)
+  local words = {
+    "env", "CRUX_TOKEN=" .. quoted(service.tokens.retailer), "CRUX_BASE_URL=" .. quoted(base_url),
+    "SANDBOX_CA_FILE=" .. quoted(service.ca_file), "nginx", "-p", quoted(prefix), "-c", "nginx.conf", "-e", "stderr",
+  }
+  -- its workers are to read what is ours alone
+  if output("id -u") == "0" then words[#words + 1] = "-g 'user root;'" end
+  local keeper = assert(io.popen(("trap '' INT; %s </dev/null 2>%s & pid=$!; read -r _; kill -QUIT $pid 2>/dev/null; wait $pid")
+    :format(table.concat(words, " "), quoted(prefix .. "/log")), "w"))
+  local up
+  for _ = 1, 100 do
+    up = request("GET", "/health") == 200
+    if up then break end
+    cqueues.sleep(0.05)
+  end
+  local ok, why = pcall(assert, up, "nginx did not start")
+  if ok then ok, why = pcall(fn) end
+  keeper:close()
+  if not ok then
+    local file = io.open(prefix .. "/log")
+    io.stderr:write("demo: ", tostring(why), "\n", file and file:read("a") or "")
+    wrong = wrong + 1
+  end
+end
+
+local function show(expected, method, path, body)
+  local status, text = request(method, path, body)
+  print(("%s %s%s\n  %s %s\n"):format(method, path, body and " " .. body or "", status, text))
+  if status ~= expected then
+    wrong = wrong + 1
+    io.stderr:write(("demo: expected %d, found %s\n"):format(expected, status))
+  end
+end
+
+local function run()
+  local order, other = "/cancel/" .. service.orders[1], "/cancel/" .. service.orders[2]
+  with_nginx(service.base_url, function()
+    show(202, "POST", order)
+    show(422, "POST", order)
+    show(400, "POST", order, '{"skus":[{"sku_id":"000106"}]}')
+    show(400, "POST", "/cancel/123")
+  end)
+  print("-- the service's connection breaks off after the order was cancelled\n")
+  with_nginx(service.base_url .. "/~drop=after", function() show(504, "POST", other) end)
+  print("-- the service is not there\n")
+  with_nginx("https://127.0.0.1:1", function() show(503, "POST", other) end)
+end
+
+service:wrap(function()
+  local ok, why = pcall(run)
+  if not ok then
+    wrong = wrong + 1
+    io.stderr:write("demo: ", tostring(why), "\n")
+  end
+  service:stop()
+end)
+service:run()
+service:close()
+output("rm -rf " .. quoted(prefix))
+print(wrong == 0 and "all as promised" or "not as promised")
+os.exit(wrong == 0)

@@ -1,0 +1,442 @@
+-- Inside nginx: the same calls with the same outcome, and a worker that goes on while they wait, whatever becomes of the
+-- light thread, the client or the worker itself. Not run once more under a tool (#tree): nginx is a process of its own.
+local cjson = require("cjson").new()
+local crux = require "crux"
+local fault = require "spec.support.fault"
+local helper = require "spec.helper"
+local nginx = require "spec.support.nginx"
+local process = require "spec.support.process"
+
+local function quote(value)
+  if type(value) ~= "table" then return type(value) == "string" and ("%q"):format(value) or tostring(value) end
+  local parts = {}
+  for key, item in pairs(value) do parts[#parts + 1] = ("[%s]=%s"):format(quote(key), quote(item)) end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+-- What a handler does to make a call: both values come back, the error as a line too.
+local function chunk(name, arguments)
+  return ([[
+    local result, err = crux.%s(%s)
+    return { result = result, err = err, text = err and tostring(err) }
+  ]]):format(name, quote(arguments))
+end
+
+local function times(count, request)
+  local list = {}
+  for i = 1, count do list[i] = request end
+  return list
+end
+
+-- Requests as heads and decoded bodies: lua-cjson writes fields in the order that the Lua it runs in has them.
+local function apart(requests)
+  local list = {}
+  for i, request in ipairs(requests) do
+    local head, body = request:match("^(.-\r\n\r\n)(.*)$")
+    list[i] = { head, #body > 0 and cjson.decode(body) or nil }
+  end
+  return list
+end
+
+local function slowest(answers)
+  local most = 0
+  for _, answer in ipairs(answers) do most = math.max(most, answer.seconds) end
+  return most
+end
+
+-- No alert, nothing raised, nobody crashed; what a reload or a client that went away leaves is of no concern.
+local function clean(log, status)
+  assert.equal("0", status)
+  for line in log:gmatch("[^\n]+") do
+    assert.is_nil(line:find("%[alert%]") or line:find("%[crit%]") or line:find("%[emerg%]"), line)
+    assert.is_nil(line:find("lua entry thread aborted", 1, true), line)
+    assert.is_nil(line:find("exited on signal", 1, true) or line:find("open socket", 1, true), line)
+  end
+  helper.clean(log)
+end
+
+local missing = nginx.missing()
+
+describe("crux.resty #tree", function()
+  if missing then
+    it("is run inside nginx", function() pending(missing) end)
+    return
+  end
+
+  local upstream, server, sandbox
+
+  setup(function()
+    upstream = fault.serve{ script = helper.ANSWER }
+    sandbox = process.sandbox{ orders = 500, plain = true }
+  end)
+
+  teardown(function()
+    upstream:close()
+    sandbox:close()
+    fault.stop()
+  end)
+
+  after_each(function()
+    if server then server:close("TERM") end
+    server = nil
+  end)
+
+  local function start(options)
+    server = nginx.start(options)
+    return server
+  end
+
+  local function stop()
+    clean(server:close())
+    server = nil
+  end
+
+  local function sandboxed(uuid, cue, more)
+    local arguments = {
+      token = sandbox.tokens.retailer, base_url = sandbox.base_url .. (cue and "/~" .. cue or ""), order_uuid = uuid,
+    }
+    for name, value in pairs(more or {}) do arguments[name] = value end
+    return arguments
+  end
+
+  -- --- the same calls ---
+
+  local OK = helper.response(200, '{"a":[1,2.5,"x"]}', { "X-One: 1", "X-One: 2" })
+  local CASES = {
+    { "204", { helper.response(204) } },
+    { "a body", { OK } },
+    { "a body that is not JSON", { helper.response(200, "<p>") } },
+    { "a 400 with fields", { helper.response(400, '{"skus":[{"supplier_uuid":["no"]}]}') } },
+    { "a 401", { helper.response(401, '{"detail":"Invalid token."}') } },
+    { "a 422", { helper.response(422, '{"detail":"gone"}') } },
+    { "a 500", { helper.response(500) } },
+    { "a 302", { helper.response(302, "", { "Location: /" }) } },
+    { "a 429 and then a 200", { helper.response(429, "", { "Retry-After: 0" }), OK } },
+    { "a 429 and no retry", { helper.response(429, "", { "Retry-After: 0" }) }, { retries = 0 } },
+    { "no HTTP", { "nonsense\r\n\r\n" } },
+    { "half a head", nil, nil, nil, 'conn:request() conn:write("HTTP/1.1 200 OK\\r\\nContent-") conn:cut()' },
+    { "an order looked at", { OK }, nil, "get_order" },
+    { "an order looked at twice", { helper.response(503), OK }, nil, "get_order" },
+    { "a misspelt field", {}, { oder_uuid = "x" } },
+    { "a malformed UUID", {}, { order_uuid = "x" } },
+    { "a SKU without a supplier", {}, { skus = { {} } } },
+    { "no token", {}, { token = "" } },
+    { "a deadline", {}, { timeout = 0.1 }, nil, "conn:hold()" },
+    { "nobody who listens", {}, { base_url = "refused", retries = 0 } },
+  }
+
+  for _, way in ipairs{ "event", "socket", "poll" } do
+    it("says and sends what crux does, woken by " .. way, function()
+      start{ way = way }
+      for _, case in ipairs(CASES) do
+        local what, answers, more, name, script = case[1], case[2], case[3], case[4] or "cancel_order", case[5]
+        local there = script and fault.serve{ script = script } or upstream
+        local arguments = helper.arguments(there, more)
+        if name == "get_order" then arguments.skus = nil end
+        if arguments.base_url == "refused" then arguments.base_url = fault.refused().base_url end
+
+        there:set{ answers = answers, count = 0 }
+        local result, err = crux[name](arguments)
+        local sent = helper.new_requests(there)
+        there:set{ count = 0 }
+        local light = server:run(chunk(name, arguments))
+        local sent_of_light = helper.new_requests(there)
+
+        local expected, found = result or err, light.result or light.err
+        assert.equal(err and tostring(err):gsub("%d+ ms", "x ms"), light.text and light.text:gsub("%d+ ms", "x ms"), what)
+        for _, field in ipairs{ "outcome", "kind", "status", "retryable", "field", "detail", "raw", "hint" } do
+          assert.equal(expected[field], found[field], what .. ": " .. field)
+        end
+        for _, field in ipairs{ "attempts", "sends", "bytes_sent", "body_error" } do
+          assert.equal(expected.meta[field], found.meta[field], what .. ": " .. field)
+        end
+        assert.same(apart(sent), apart(sent_of_light), what)
+        assert.equal(expected.meta.sends, #sent_of_light, what)
+        if there ~= upstream then there:close() end
+      end
+      assert.equal(way, server:run('return { require("crux.resty.waking").in_use() }')[1])
+      stop()
+    end)
+  end
+
+  -- --- the worker goes on ---
+
+  for _, way in ipairs{ "event", "socket", "poll" } do
+    it("lets the worker go on while 100 calls wait, woken by " .. way, function()
+      start{ way = way }
+      local slow = { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=800", { max_connections = 100 })) }
+      local answers = server:begin(times(100, slow), 100)
+      os.execute("sleep 0.3")
+      local static = server:ask(times(100, { path = "/static" }))
+      assert.is_true(slowest(static) < 0.2, "static took " .. slowest(static))
+      answers = answers()
+      for _, answer in ipairs(answers) do
+        assert.equal(200, answer.status, answer.body)
+        assert.equal("accepted", cjson.decode(answer.body).result.outcome)
+      end
+      assert.is_true(slowest(answers) < 2.5, "the slowest took " .. slowest(answers))
+      stop()
+    end)
+  end
+
+  it("goes on when the application has used up its timers", function()
+    start{ way = "socket", http = "lua_max_running_timers 1; lua_max_pending_timers 10;",
+      server = [[location = /exhaust { content_by_lua_block {
+        ngx.timer.at(0, function() ngx.sleep(2) end)
+        ngx.sleep(0.05)
+        ngx.print("done")
+      } }]] }
+    server:ask{ { path = "/exhaust" } }
+    local answers = server:ask(times(20, { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=200")) }), 20)
+    for _, answer in ipairs(answers) do assert.equal("accepted", cjson.decode(answer.body).result.outcome) end
+    assert.is_true(slowest(answers) < 1.5, "the slowest took " .. slowest(answers))
+    local log = server:close()
+    server = nil
+    assert.is_truthy(log:find("lua_max_running_timers are not enough", 1, true))
+  end)
+
+  it("pauses between attempts without holding the worker up", function()
+    start()
+    local answers = server:begin({ { body = chunk("cancel_order",
+      sandboxed(sandbox.orders[1], "status=429,retry_after=1", { retries = 1 })) } })
+    os.execute("sleep 0.2")
+    assert.is_true(slowest(server:ask(times(20, { path = "/static" }))) < 0.2)
+    local answer = answers()[1]
+    assert.equal(2, cjson.decode(answer.body).err.meta.attempts)
+    assert.is_true(answer.seconds > 0.9)
+    stop()
+  end)
+
+  it("lets a token function wait as its caller may", function()
+    start()
+    local answer = server:run([[
+      local client = crux.new{ token = function() ngx.sleep(0.01) return "]] .. sandbox.tokens.retailer .. [[" end }
+      local result, err = client:get_order]] .. quote{ base_url = sandbox.base_url, order_uuid = sandbox.orders[1] } .. [[
+
+      return { result = result, text = tostring(err) }
+    ]])
+    assert.equal("accepted", answer.result and answer.result.outcome, answer.text)
+    stop()
+  end)
+
+  it("lets the worker go on while it waits for what was submitted", function()
+    start()
+    local answers = server:begin{ { body = [[
+      local client = crux.new]] .. quote{ token = sandbox.tokens.retailer, base_url = sandbox.base_url .. "/~delay=300" } .. [[
+
+      local order = ]] .. quote(sandbox.orders[450]) .. [[
+
+      local pending = client:submit("get_order", { order_uuid = order })
+      local first = { pending:wait(0.05) }
+      local done, result = pending:wait()
+      local report = client:cancel_orders({ { order_uuid = order }, { order_uuid = "x" } }, { stop_on = {} })
+      return { first = first[1], done = done, outcome = result.outcome, counts = report.counts }
+    ]] } }
+    os.execute("sleep 0.2")
+    assert.is_true(slowest(server:ask(times(50, { path = "/static" }))) < 0.2)
+    local answer = cjson.decode(answers()[1].body)
+    assert.is_false(answer.first)
+    assert.is_true(answer.done)
+    assert.equal("accepted", answer.outcome)
+    assert.equal(1, answer.counts.not_sent)
+    assert.equal(2, answer.counts.accepted + answer.counts.rejected + answer.counts.not_sent)
+    stop()
+  end)
+
+  -- --- where it may be called ---
+
+  it("names a phase that cannot wait, and runs in those that can", function()
+    local arguments = quote(sandboxed(sandbox.orders[1]))
+    local function attempt(keep)
+      return ("local ok, r, e = pcall(require('crux.resty').get_order, %s) %s"):format(arguments, keep)
+    end
+    local KEEP = "ngx.ctx.found = tostring(ok and (r and r.outcome or e) or r)"
+    local SAY = " content_by_lua_block { ngx.print(ngx.ctx.found) }"
+    local function note(phase)
+      return attempt("require('ngx.errlog').raw_log(ngx.NOTICE, '" .. phase .. "| ' .. tostring(r))")
+    end
+    start{
+      init = note "init",
+      http = "init_worker_by_lua_block { " .. note "init_worker" .. [[ ngx.timer.at(0, function()
+        ]] .. attempt "require('ngx.errlog').raw_log(ngx.NOTICE, 'timer| ' .. r.outcome)" .. " end) }",
+      server = ("location = /rewrite { rewrite_by_lua_block { %s } %s }\n"):format(attempt(KEEP), SAY)
+        .. ("location = /access { access_by_lua_block { %s } %s }\n"):format(attempt(KEEP), SAY)
+        .. ("location = /set { set_by_lua_block $x { %s return ngx.ctx.found } %s }\n"):format(attempt(KEEP), SAY)
+        .. ([[location = /filters {
+          return 200 'x';
+          header_filter_by_lua_block { %s } body_filter_by_lua_block { %s } log_by_lua_block { %s }
+        }]]):format(note "header_filter", note "body_filter", note "log"),
+    }
+    for _, phase in ipairs{ "rewrite", "access" } do
+      assert.equal("accepted", server:ask{ { path = "/" .. phase } }[1].body)
+    end
+    assert.is_truthy(server:ask{ { path = "/set" } }[1].body:find("found 'set': call it in rewrite_by_lua", 1, true))
+    server:ask{ { path = "/filters" } }
+    local log = server:close()
+    server = nil
+    for _, phase in ipairs{ "init", "init_worker", "header_filter", "body_filter", "log" } do
+      local said = log:match("%f[%w_]" .. phase .. "| ([^\n]*)")
+      assert.is_truthy(said and said:find("found '" .. phase .. "': ", 1, true), phase .. ": " .. tostring(said))
+      assert.is_truthy(said:find("ngx.timer.at", 1, true), said)
+    end
+    assert.equal("accepted", log:match("timer| (%a+)"))
+  end)
+
+  it("makes clients before the fork, and raises what misuse raises", function()
+    local options = quote{ token = sandbox.tokens.retailer, base_url = sandbox.base_url }
+    start{ workers = 2, init = "client = require('crux.resty').new" .. options }
+    local answer = server:run("local result, err = client:get_order" .. quote{ order_uuid = sandbox.orders[1] } .. [[
+      local made, why = crux.new{ timeout = 0 }
+      local _, no_table = pcall(crux.cancel_order)
+      return { outcome = result and result.outcome, text = tostring(err), kind = why.kind, no_table = no_table }
+    ]])
+    assert.equal("accepted", answer.outcome, answer.text)
+    assert.equal("invalid", answer.kind)
+    assert.is_truthy(answer.no_table:find("expected a table of arguments, found nothing", 1, true))
+    stop()
+  end)
+
+  -- --- a worker's whole life ---
+
+  it("has an inbox for each Lua state, with lua_code_cache off", function()
+    for _, way in ipairs{ "event", "poll" } do
+      start{ code_cache = "off", way = way }
+      local answers = server:ask(times(40, { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=50")) }), 10)
+      for _, answer in ipairs(answers) do
+        assert.equal(200, answer.status, answer.body .. server:log())
+        assert.equal("accepted", cjson.decode(answer.body).result.outcome)
+      end
+      local log = server:close()
+      server = nil
+      assert.is_nil(log:find("exited on signal", 1, true), log)
+    end
+  end)
+
+  it("survives light threads that are killed, and gives their calls up", function()
+    for _, way in ipairs{ "event", "socket", "poll" } do
+      start{ way = way }
+      upstream:set({ answers = false, answer = OK }, true)
+      local held = fault.serve{ script = "conn:hold()" }
+      local answer = server:run([[
+        local slow, fast = ]] .. quote(helper.arguments(held)) .. ", " .. quote(helper.arguments(upstream)) .. [[
+
+        for i = 1, 30 do
+          local thread = ngx.thread.spawn(function() crux.cancel_order(slow) end)
+          ngx.sleep(0.002)
+          ngx.thread.kill(thread)
+          collectgarbage()
+        end
+        -- some that end just as they are killed
+        for i = 1, 100 do
+          local thread = ngx.thread.spawn(function() crux.cancel_order(fast) end)
+          ngx.sleep(i % 3 / 1000)
+          ngx.thread.kill(thread)
+          if i % 7 == 0 then collectgarbage() end
+        end
+        collectgarbage()
+        collectgarbage()
+        local result, err = crux.cancel_order(fast)
+        return { outcome = result and result.outcome or tostring(err) }
+      ]])
+      assert.equal("accepted", answer.outcome)
+      -- what was given up is not on a connection any more
+      local open = 0
+      for _ = 1, 50 do
+        open = 0
+        for _, conn in ipairs(held:record().conns) do if not conn.eof then open = open + 1 end end
+        if open == 0 then break end
+        os.execute("sleep 0.02")
+      end
+      assert.equal(0, open)
+      held:close()
+      stop()
+    end
+  end)
+
+  it("survives clients that go away", function()
+    start()
+    local slow = { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=500")), give_up = 0.1 }
+    for _, answer in ipairs(server:ask(times(60, slow), 30)) do assert.equal(0, answer.status) end
+    os.execute("sleep 0.5")
+    local answer = server:run(chunk("get_order", sandboxed(sandbox.orders[1])))
+    assert.equal("accepted", answer.result.outcome)
+    stop()
+  end)
+
+  it("raises what is raised while it waits, and goes on", function()
+    start()
+    local answer = server:run([[
+      local arguments = ]] .. quote(sandboxed(sandbox.orders[1], "status=429,retry_after=0")) .. [[
+
+      arguments.on_event = function(event) if event.name == "retry" then error("mine", 0) end end
+      local ok, why = pcall(crux.get_order, arguments)
+      arguments.on_event = nil
+      return { ok, why, crux.get_order(arguments) == nil }
+    ]])
+    assert.same({ false, "mine", true }, answer)
+    stop()
+  end)
+
+  it("finishes what is in flight when told to quit", function()
+    start()
+    local answers = server:begin(times(20, { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=600")) }), 20)
+    os.execute("sleep 0.2")
+    server:signal("QUIT")
+    for _, answer in ipairs(answers()) do
+      assert.equal(200, answer.status)
+      assert.equal("accepted", cjson.decode(answer.body).result.outcome)
+    end
+    stop()
+  end)
+
+  it("loses no call in reloads, in two workers", function()
+    start{ workers = 2 }
+    local requests = {}
+    for i = 1, 400 do
+      requests[i] = { body = chunk("cancel_order", sandboxed(sandbox.orders[i], "delay=50", { retries = 0 })) }
+    end
+    local answers = server:begin(requests, 10)
+    for _ = 1, 3 do
+      os.execute("sleep 0.5")
+      server:signal("HUP")
+    end
+    local record
+    answers = answers()
+    record = sandbox:record()
+    for i, answer in ipairs(answers) do
+      -- a connection that was closed as its request came is nginx's affair, and then nothing reached crux
+      local seen = record.cancels[sandbox.orders[i]]
+      if answer.status == 200 then
+        local said = cjson.decode(answer.body)
+        assert.equal("accepted", said.result and said.result.outcome, said.text)
+        assert.equal(1, seen.executed)
+      else
+        assert.equal(0, answer.status)
+        assert.is_nil(seen)
+      end
+    end
+    stop()
+  end)
+
+  it("ends in the middle of calls when told to stop at once", function()
+    start()
+    local answers = server:begin(times(50, { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=5000")) }), 50)
+    os.execute("sleep 0.3")
+    local log, status = server:close("TERM")
+    server = nil
+    answers()
+    clean(log, status)
+  end)
+
+  -- --- the example ---
+
+  it("answers by outcome in examples/openresty", function()
+    local pipe = assert(io.popen("lua5.4 examples/openresty/demo.lua 2>&1 </dev/null; echo ended $?"))
+    local text = pipe:read("*a")
+    pipe:close()
+    assert.is_truthy(text:find("\nall as promised\nended 0\n$"), text)
+    for _, advice in ipairs{ "not sent, try again", "unknown, look before you retry" } do
+      assert.is_truthy(text:find(advice, 1, true), advice)
+    end
+  end)
+end)
