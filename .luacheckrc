@@ -12,8 +12,12 @@ for _, path in ipairs{
 end
 
 files["spec/**/*.lua"].read_globals = { "loadstring", "setfenv" }
+files["spec/**/*.lua"].max_line_length = 150
 files["examples/**/*.lua"].read_globals = { "loadstring", "setfenv" }
 files["spec/**/*_spec.lua"].std = "+busted"
+files["spec/pending_spec.lua"].std = "max+busted"
+files["spec/oom.lua"].std = "lua54"
 files["lua/crux/resty.lua"].read_globals = { "ngx" }
+files["examples/game_host/plugin.lua"].globals = { "start", "frame", "stop" }
 files["examples/openresty/handler.lua"].globals = { "ngx" }
 files["rockspec/*.rockspec"].std = "rockspec"

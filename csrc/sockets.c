@@ -33,7 +33,7 @@ curl_socket_t crux_sockets_open(crux_sockets *s, const struct curl_sockaddr *add
   if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
 #endif
   if (fd < 0) return CURL_SOCKET_BAD;
-  s->list[s->count++] = (crux_socket){ .fd = fd, .port = 0, .owner = owner };
+  s->list[s->count++] = (crux_socket){ .fd = fd, .owner = owner };
   return fd;
 }
 
@@ -57,14 +57,27 @@ static int local_port_of(curl_socket_t fd) {
   return 0;
 }
 
-curl_socket_t crux_sockets_find(crux_sockets *s, int local_port, const void *owner) {
+static bool same(const crux_ends *a, const crux_ends *b) {
+  return a->local_port == b->local_port && a->port == b->port && strcmp(a->address, b->address) == 0;
+}
+
+curl_socket_t crux_sockets_find(crux_sockets *s, const crux_ends *ends, const void *owner) {
+  curl_socket_t fd = CURL_SOCKET_BAD;
   size_t i;
+  if (ends->local_port == 0) return fd;
   for (i = 0; i < s->count; i++) {
     crux_socket *one = &s->list[i];
-    if (owner && one->owner == owner && one->port == 0) one->port = local_port_of(one->fd);
-    if (one->port == local_port && local_port != 0 && (!owner || one->owner == owner)) return one->fd;
+    bool mine = owner && one->owner == owner && one->ends.local_port == 0 && local_port_of(one->fd) == ends->local_port;
+    if (mine) {
+      one->ends = *ends;
+      fd = one->fd;
+    } else if (same(&one->ends, ends)) {
+      /* a connection that was reset gives its port away before curl closes it */
+      if (owner) one->ends.local_port = 0, one->owner = NULL;
+      else fd = one->fd;
+    }
   }
-  return CURL_SOCKET_BAD;
+  return fd;
 }
 
 crux_socket_state crux_socket_look(curl_socket_t fd) {

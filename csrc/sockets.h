@@ -7,9 +7,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* What tells one connection of this machine from another. */
+typedef struct {
+  int local_port; /* 0: not known */
+  int port;       /* the peer's */
+  char address[46];
+} crux_ends;
+
 typedef struct {
   curl_socket_t fd;
-  int port;          /* the local one; 0 until the connection was first used */
+  crux_ends ends;    /* known once the connection is first used */
   const void *owner; /* who opened it */
 } crux_socket;
 
@@ -29,9 +36,9 @@ typedef enum {
 curl_socket_t crux_sockets_open(crux_sockets *s, const struct curl_sockaddr *address, const void *owner);
 void crux_sockets_close(crux_sockets *s, curl_socket_t fd);
 
-/* The connection that curl is about to send on, known by its local port. With `owner`, one that the owner has just
-   opened, else an older one. CURL_SOCKET_BAD if there is none such. */
-curl_socket_t crux_sockets_find(crux_sockets *s, int local_port, const void *owner);
+/* The connection that curl is about to send on. With `owner`, one that the owner has just opened, else an older one.
+   CURL_SOCKET_BAD if there is none such. */
+curl_socket_t crux_sockets_find(crux_sockets *s, const crux_ends *ends, const void *owner);
 
 crux_socket_state crux_socket_look(curl_socket_t fd);
 

@@ -133,9 +133,9 @@ static int refuse(crux_transfer *t, crux_cause cause) {
 
 /* Nothing of the request has been handed over yet: is the connection that curl has chosen one that nobody has spoken on
    since the last answer? */
-static bool connection_is_fit(crux_transfer *t, int local_port) {
+static bool connection_is_fit(crux_transfer *t, const crux_ends *ends) {
   bool fresh = t->opened > 0;
-  curl_socket_t fd = crux_sockets_find(t->sockets, local_port, fresh ? t : NULL);
+  curl_socket_t fd = crux_sockets_find(t->sockets, ends, fresh ? t : NULL);
   crux_socket_state state = crux_socket_look(fd);
   t->opened = 0;
   t->fd = fd;
@@ -161,11 +161,13 @@ static int on_prereq(void *p, char *ip, char *local_ip, int port, int local_port
   crux_transfer *t = p;
   long size = request_size(t);
   int waiting = CRUX_WAITING;
-  (void)ip, (void)local_ip, (void)port;
+  crux_ends ends = { .local_port = local_port, .port = port };
+  (void)local_ip;
+  snprintf(ends.address, sizeof ends.address, "%s", ip ? ip : "");
   t->ready = *t->opens = true;
   if (t->prereqs++ > 0 && size > t->size_before) return refuse(t, CRUX_CAUSE_RESEND);
   t->size_before = size;
-  if (!connection_is_fit(t, local_port)) return 1;
+  if (!connection_is_fit(t, &ends)) return 1;
   if (!atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_SENT) && waiting == CRUX_ABORTED)
     return refuse(t, CRUX_CAUSE_ABORTED);
   return CURL_PREREQFUNC_OK;
