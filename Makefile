@@ -126,11 +126,11 @@ lint: deps-lint ## luacheck, and the C code without a warning from gcc (and clan
 
 # A sanitizer needs a program of its own: build/<name>/host is lua5.4 with a starving allocator, see spec/support/host.c.
 asan: deps ## the specs under AddressSanitizer and UBSan, leaks included
-	@$(MAKE) -s hosted VARIANT=asan HOSTED='$(BUSTED) --exclude-tags=tree $(SPECS)'
+	@$(MAKE) -s hosted VARIANT=asan HOSTED='$(BUSTED) --exclude-tags=tree,fork,stock,slow $(SPECS)'
 oom: deps ## every allocation fails once, in Lua and in C, under AddressSanitizer
 	@$(MAKE) -s hosted VARIANT=asan HOSTED=spec/oom.lua
-tsan: deps ## the specs under ThreadSanitizer
-	@$(MAKE) -s hosted VARIANT=tsan HOSTED='$(BUSTED) --exclude-tags=tree $(SPECS)'
+tsan: deps ## the specs under ThreadSanitizer; not those tagged #fork
+	@$(MAKE) -s hosted VARIANT=tsan HOSTED='$(BUSTED) --exclude-tags=tree,fork,stock,slow $(SPECS)'
 
 ifdef HOSTED
   SANITIZE_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -139,7 +139,7 @@ ifdef HOSTED
   WRAP     = $(addprefix -Wl$(,)--wrap=,$(shell sed -nE 's/^FAILS.([a-z0-9_]*),.*/\1/p' spec/support/failing.c))
   HOST_ENV = ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
              LSAN_OPTIONS=suppressions=spec/support/lsan.supp:print_suppressions=0 \
-             TSAN_OPTIONS=second_deadlock_stack=1
+             TSAN_OPTIONS=second_deadlock_stack=1:die_after_fork=0
 endif
 , := ,
 $(OUT)/host: spec/support/host.c spec/support/failing.c $(OUT)/flags Makefile
@@ -151,15 +151,18 @@ hosted: $(CORE) $(OUT)/host
 valgrind: deps-valgrind ## the specs under valgrind, definite leaks included; not those tagged #slow
 	@$(MAKE) -s all
 	@$(call say,$(SPECS) under valgrind) $(call RUN,$(LUA),valgrind -q --leak-check=full --show-leak-kinds=definite \
-	  --errors-for-leak-kinds=definite --error-exitcode=99 --trace-children=no) $(BUSTED) --exclude-tags=tree,slow $(SPECS)
+	  --errors-for-leak-kinds=definite --error-exitcode=99 --trace-children=no) $(BUSTED) --exclude-tags=tree,fork,stock,slow $(SPECS)
 
-soak: deps ## 200,000 calls in one process, and what they leave in memory
+soak: deps ## 200,000 calls in one process, and what they leave in memory; 100,000 submissions while the server fails
 	@$(MAKE) --no-print-directory all
 	@$(call RUN,$(LUA)) spec/soak.lua
+	@$(call RUN,$(LUA)) spec/soak_submit.lua
 
-bench: deps-valgrind ## instructions per call, beside bare libcurl
+bench: deps-valgrind ## instructions per call, beside bare libcurl; per poll; and how long what never blocks takes
 	@$(MAKE) -s all $(OUT)/bare
 	@$(call RUN,$(LUA)) spec/bench/run.lua $(OUT)/bare
+	@$(call RUN,$(LUA)) spec/bench/poll.lua
+	@$(call RUN,$(LUA)) spec/bench/latency.lua
 bench-openresty: deps-resty ## calls from inside nginx, beside proxy_pass and cosockets
 	@$(MAKE) --no-print-directory all LUA=luajit
 	@$(CLEAN_ENV) lua5.4 spec/bench/openresty.lua

@@ -452,6 +452,7 @@ describe("for any loop,", function()
     assert.is_nil(client:step())
     local timeout = client:timeout()
     assert.is_true(timeout > 0.5 and timeout <= 1, timeout)
+    if forks.readable(client:pollfd(), 0) then assert.is_nil(client:step()) end -- a ring that came late
     assert.is_false(forks.readable(client:pollfd(), 0))
     core.sleep(timeout)
     assert.equal(0, client:timeout())

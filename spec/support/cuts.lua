@@ -18,7 +18,7 @@ local TOKEN, ORDER, SUPPLIER = cuts.TOKEN, cuts.ORDER, cuts.SUPPLIER
 --- Arguments of a call to a server, and more.
 function cuts.arguments(server, more)
   local made = {
-    token = TOKEN, base_url = server.base_url, ca_file = fault.ca_file, timeout = 5, connect_timeout = 4,
+    token = TOKEN, base_url = server.base_url, ca_file = fault.ca_file, timeout = 30, connect_timeout = 20,
     order_uuid = ORDER, skus = { { supplier_uuid = SUPPLIER, sku_id = "000106" } },
   }
   for name, value in pairs(more or {}) do made[name] = value end

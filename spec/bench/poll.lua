@@ -1,0 +1,54 @@
+-- poll.lua: instructions of one poll of a call in flight, and of one step when nothing is due, by how many are in flight.
+local LUA = os.getenv("TEST_LUA") or "lua5.4"
+local TIMES = 1000
+
+-- Runs under callgrind, which counts inside `measured` only.
+local function measure(operation, in_flight, base_url)
+  local crux, core, forks = require "crux", require "crux.core", require "spec.support.forks"
+  local client = assert(crux.new{ token = "poll-bench-token", base_url = base_url, timeout = 600, max_connections = 4 })
+  local calls = {}
+  for i = 1, in_flight do
+    calls[i] = client:submit("cancel_order", { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29" })
+  end
+  core.sleep(1)
+  local call = calls[math.ceil(in_flight / 2)]
+  collectgarbage()
+  collectgarbage("stop")
+  forks.measured(operation == "poll" and function() for _ = 1, TIMES do call:poll() end end
+    or function() for _ = 1, TIMES do client:step() end end)
+  client:close()
+end
+
+if arg[1] == "child" then
+  measure(arg[2], tonumber(arg[3]), arg[4])
+  return
+end
+
+local fault = require "spec.support.fault"
+local server = fault.serve{ script = "conn:request() conn:hold()" }
+local out = os.tmpname()
+
+local function count(operation, in_flight)
+  local status = os.execute(("valgrind -q --tool=callgrind --toggle-collect=measured --callgrind-out-file=%s %s spec/bench/poll.lua "
+    .. "child %s %d %s"):format(out, LUA, operation, in_flight, server.base_url))
+  assert(status == true or status == 0, "expected valgrind to run")
+  for line in io.lines(out) do
+    local total = line:match("^totals: (%d+)") or line:match("^summary: (%d+)")
+    if total then return total / TIMES end
+  end
+  error("expected a total in callgrind's file, found none")
+end
+
+local ok, why = pcall(function()
+  print("instructions, by calls in flight")
+  print(("%-8s %10s %10s"):format("", "10", "10,000"))
+  for _, operation in ipairs{ "poll", "step" } do
+    print(("%-8s %10.0f %10.0f"):format(operation, count(operation, 10), count(operation, 10000)))
+  end
+end)
+os.remove(out)
+fault.stop()
+if not ok then
+  io.stderr:write("poll: ", tostring(why), "\n")
+  os.exit(1)
+end

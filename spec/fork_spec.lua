@@ -1,0 +1,399 @@
+-- Processes and threads around a busy worker: fork, the end of a process or of a Lua state, states in threads of their own.
+local crux = require "crux"
+local core = require "crux.core"
+local fault = require "spec.support.fault"
+local forks = require "spec.support.forks"
+local helper = require "spec.helper"
+
+local ANSWER = "while conn:request() do conn:sleep(0.002) conn:write('HTTP/1.1 204 No Content\\r\\n\\r\\n') end"
+local HOLD = "conn:request() conn:hold()"
+
+local object = forks.compile("fork.c")
+
+teardown(function()
+  os.remove(object)
+  fault.stop()
+end)
+
+-- A script in an interpreter of its own, told what it may want to know.
+local PREAMBLE = [[
+local crux, core, forks = require "crux", require "crux.core", package.loadlib(%q, "luaopen_fork")()
+local count = %d
+local seed = %d
+local function random(n)
+  seed = seed * 48271 %% 2147483647
+  return seed %% n
+end
+local serial = 0
+-- says in its UUID which process made it
+local function order()
+  serial = serial + 1
+  return { order_uuid = ("54a31ec5-b0be-4a92-%%04x-%%08x%%04x"):format(math.floor(serial / 65536), forks.getpid(), serial %% 65536) }
+end
+local function connect(more)
+  local options = { token = %q, base_url = %q, ca_file = %s, timeout = 20, retries = 0 }
+  for name, value in pairs(more or {}) do options[name] = value end
+  return assert(crux.new(options))
+end
+]]
+
+local function preamble(server, count)
+  return PREAMBLE:format(object, count or 0, math.floor(core.random() * 1e6), helper.TOKEN, server.base_url,
+    fault.ca_file and ("%q"):format(fault.ca_file) or "nil")
+end
+
+-- What was its parent's, memory too, a forked child abandons, which LeakSanitizer is not to hold against it.
+local ABANDONS = { ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":detect_leaks=0" }
+
+local function run(server, count, script)
+  local before = core.now()
+  return helper.child(preamble(server, count) .. script, ABANDONS), core.now() - before
+end
+
+-- ThreadSanitizer does not know threads in a forked child: `make tsan` leaves out what is tagged #fork.
+describe("fork under load, #fork", function()
+  -- A forked child answers to nobody but its exit code.
+  local FORKS = [[
+    local client = connect{ max_connections = 8 }
+    local calls, accepted = {}, 0
+
+    local function child()
+      local inherited = client:in_flight()
+      local seen = 0
+      while client:in_flight() > 0 do
+        local call = client:step()
+        if not call then return 10 end -- what the parent submitted will not be heard of: it is done at once
+        local done, result, err = call:poll()
+        if not done then return 11 end
+        if err and not (err.kind == "aborted" and err.outcome == "unknown") then return 12 end
+        seen = seen + 1
+      end
+      if seen < inherited then return 13 end
+      local kind = random(4)
+      if kind == 0 then
+        local call = client:submit("cancel_order", order())
+        local done, result = call:wait(10)
+        if not (done and result) then return 20 end
+        while true do
+          local stepped = client:step()
+          if stepped == call then break end
+          if not stepped then return 21 end
+        end
+      elseif kind == 1 then
+        if not client:cancel_order(order()) then return 22 end
+      elseif kind == 2 then
+        local own = connect()
+        local call = own:submit("cancel_order", order())
+        while not own:step() do if not forks.readable(own:pollfd(), 10) then return 23 end end
+        if not select(2, call:poll()) then return 24 end
+        own:close()
+        client:close()
+      end
+      return 0
+    end
+
+    local children, failures = {}, {}
+    local function reap(seconds)
+      local pid = table.remove(children, 1)
+      local code, signal = forks.waitpid(pid, seconds)
+      if code ~= 0 then
+        failures[#failures + 1] = code == false and "hangs" or tostring(code or "signal " .. signal)
+        if code == false then forks.kill(pid, 9) forks.waitpid(pid, 5) end
+      end
+    end
+
+    for i = 1, count do
+      while client:in_flight() < 24 do
+        local call = assert(client:submit("cancel_order", order()))
+        calls[call] = true
+      end
+      core.sleep(random(1000) / 1e6)
+      local pid = forks.fork()
+      if pid == 0 then
+        local ok, code = pcall(child)
+        if not ok then io.stderr:write(tostring(code), "\n") code = 99 end
+        if random(2) == 0 then forks._exit(code) end
+        os.exit(code)
+      end
+      children[#children + 1] = pid
+      if #children >= 4 then reap(20) end
+      for _ = 1, 8 do
+        local call = client:step()
+        if not call then break end
+        assert(calls[call], "returned twice, or never submitted")
+        calls[call] = nil
+        local _, result, err = call:poll()
+        assert(result, err)
+        accepted = accepted + 1
+      end
+    end
+    while #children > 0 do reap(20) end
+    while client:in_flight() > 0 do forks.readable(client:pollfd(), 1) client:step() end
+    client:close()
+    print(#failures == 0 and "ok" or table.concat(failures, ", "))
+    os.exit(0)
+  ]]
+
+  -- Each connection carried the requests of one process alone.
+  local function is_kept_apart(server)
+    local record = server:record()
+    for _, conn in ipairs(record.conns) do
+      local owner
+      for pid in conn.data:gmatch('"order_uuid":"%x+%-%x+%-%x+%-%x+%-(%x%x%x%x%x%x%x%x)') do
+        assert.is_true(owner == nil or owner == pid, "two processes spoke on one connection")
+        owner = pid
+      end
+    end
+    assert.same({}, record.errors)
+  end
+
+  -- A sanitizer makes each fork many times slower.
+  local times = helper.lua:find("/", 1, true) and 100 or 1000
+
+  it(times .. " times at random, both sides go on #slow", function()
+    local server = fault.serve{ script = ANSWER }
+    local said, took = run(server, times, FORKS)
+    assert.equal("ok", said)
+    assert.is_true(took < 120, took .. " s")
+    is_kept_apart(server)
+    server:close()
+  end)
+
+  it("so they do over TLS", function()
+    local server = fault.serve{ tls = "good", script = ANSWER }
+    assert.equal("ok", (run(server, times / 10, FORKS)))
+    is_kept_apart(server)
+    server:close()
+  end)
+
+  it("the child's descriptor is another", function()
+    local server = fault.serve{ script = HOLD }
+    assert.equal("ok", (run(server, 0, [[
+      local client = connect()
+      local fd = client:pollfd()
+      local call = client:submit("cancel_order", order())
+      core.sleep(0.05)
+      local pid = forks.fork()
+      if pid == 0 then
+        -- there is something to do: the call is given up
+        if not forks.readable(client:pollfd(), 0) then os.exit(1) end
+        if client:step() ~= call then os.exit(2) end
+        client:step()
+        if forks.readable(client:pollfd(), 0) then os.exit(3) end
+        local own = client:submit("cancel_order", order())
+        own:abort()
+        if not forks.readable(client:pollfd(), 0) then os.exit(4) end
+        os.exit(0)
+      end
+      assert(forks.waitpid(pid, 10) == 0)
+      assert(client:pollfd() == fd and not forks.readable(fd, 0))
+      assert(not call:poll() and client:in_flight() == 1)
+      client:close()
+      print "ok"
+    ]])))
+    server:close()
+  end)
+
+  it("a child closes what it inherited without a word on the parent's connections", function()
+    local server = fault.serve{ tls = "good", script = ANSWER }
+    assert.equal("ok", (run(server, 0, [[
+      local client = connect()
+      assert(client:submit("cancel_order", order()):wait(5))
+      local before = forks.descriptors()
+      local pid = forks.fork()
+      if pid == 0 then
+        if not select(2, client:submit("cancel_order", order()):wait(5)) then os.exit(1) end
+        -- as many as the parent has, and a pair of curl's own, but no inherited connection
+        os.exit(forks.descriptors() <= before + 2 and 0 or 2)
+      end
+      local code = forks.waitpid(pid, 10)
+      assert(code == 0, code)
+      local _, result = client:submit("cancel_order", order()):wait(5)
+      assert(result.meta.reused)
+      print "ok"
+    ]])))
+    server:close()
+  end)
+
+  it("a batch under way goes on in the parent, and ends in the child", function()
+    local server = fault.serve{ script = ANSWER }
+    assert.equal("ok", (run(server, 0, [[
+      local client = connect()
+      local items, pid = {}, nil
+      for i = 1, 200 do items[i] = order() end
+      local report = client:cancel_orders(items, { concurrency = 8, on_progress = function(done)
+        if done == 50 then pid = forks.fork() end
+      end })
+      if pid == 0 then
+        local counts = report.counts
+        os.exit(counts.accepted + counts.unknown == 200 and counts.unknown <= 8 and 0 or 1)
+      end
+      assert(report.counts.accepted == 200)
+      local code = forks.waitpid(pid, 20)
+      assert(code == 0, code)
+      print "ok"
+    ]])))
+    server:close()
+  end)
+end)
+
+describe("the end of a process", function()
+  local ENDS = {
+    "os.exit(7)", "os.exit(7, true)", "client:close() os.exit(7)", "client = nil collectgarbage() os.exit(7)",
+    "client:close() client:close() os.exit(7, true)",
+  }
+
+  -- Each is `timeout`'s own child: 124 if it hangs, 128 and more if it crashes.
+  local function ends(server, times, script, environment)
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    for i = 1, times do
+      local file = assert(io.open(path, "w"))
+      file:write(preamble(server, i), script, "\n", ENDS[i % #ENDS + 1], "\n")
+      file:close()
+      local before = core.now()
+      local pipe = assert(io.popen(("env %s timeout 20 %s %s 2>&1; echo $?"):format(environment or "", helper.lua, path)))
+      local said = pipe:read("*a")
+      pipe:close()
+      assert.equal("7\n", said, ENDS[i % #ENDS + 1])
+      local took = core.now() - before
+      assert.is_true(took < 2.5, ("took %.1f s: %s"):format(took, ENDS[i % #ENDS + 1]))
+    end
+  end
+
+  it("at a random moment, a hundred times #slow", function()
+    local server = fault.serve{ tls = "good", script = ANSWER }
+    ends(server, 100, [[
+      local client = connect{ max_connections = 16 }
+      local calls = {}
+      for i = 1, 40 do calls[i] = client:submit("cancel_order", order()) end
+      core.sleep(random(30000) / 1e6)
+    ]])
+    server:close()
+  end)
+
+  it("does not wait for a server, nor for a look-up", function()
+    local server = fault.serve{ script = HOLD }
+    ends(server, 5, "local client = connect() local call = client:submit('cancel_order', order()) core.sleep(0.05)")
+    server:close()
+    local resolver = forks.compile("slow_resolver.c")
+    ends({ base_url = "https://slow.example" }, 5, [[
+      local client = connect{ proxy = "" }
+      local calls = {}
+      for i = 1, 10 do calls[i] = client:submit("cancel_order", order()) end
+      core.sleep(0.1)
+    ]], ("LD_PRELOAD=%s ASAN_OPTIONS=verify_asan_link_order=0"):format(resolver))
+    os.remove(resolver)
+  end)
+
+  it("in a blocking call's on_event, with others under way", function()
+    local server = fault.serve{ script = ANSWER }
+    ends(server, 5, [[
+      local client = connect()
+      local call = client:submit("cancel_order", order())
+      local options = order()
+      options.on_event = function(e) if e.name == "response" then os.exit(7) end end
+      client:cancel_order(options)
+    ]])
+    server:close()
+  end)
+end)
+
+describe("a Lua state", function()
+  local server
+
+  local function thread(script, count) return forks.thread(preamble(server, count) .. script) end
+
+  after_each(function()
+    if server then server:close() end
+    server = nil
+  end)
+
+  it("closed with work in flight leaves nothing behind", function()
+    for _, tls in ipairs{ false, "good" } do
+      server = fault.serve{ tls = tls or nil, script = "if n % 3 == 0 then conn:request() end conn:hold()" }
+      -- a state that lasts keeps the worker
+      local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url, ca_file = fault.ca_file })
+      local call = client:submit("cancel_order", { order_uuid = helper.ORDER })
+      core.sleep(0.2)
+      local before
+      for i = 1, 30 do
+        local why = thread([[
+          local client = connect{ max_connections = 8 }
+          kept = {} -- a global: nothing is collected before the end
+          for i = 1, 20 do kept[i] = client:submit("cancel_order", order()) end
+          kept.client = count % 2 == 0 and client or nil
+          core.sleep(random(20000) / 1e6)
+        ]], i):join()
+        assert.is_nil(why)
+        if i == 10 then before = forks.descriptors() end
+      end
+      local deadline = core.now() + 5
+      repeat core.sleep(0.02) until forks.descriptors() <= before or core.now() > deadline
+      assert.is_true(forks.descriptors() <= before)
+      assert.is_false((call:poll()))
+      client:close()
+      server:close()
+    end
+  end)
+
+  it("in each of two threads gets what it submitted, and nothing else", function()
+    server = fault.serve{ script = ANSWER }
+    local WORK = [[
+      local client = connect{ max_connections = 8 }
+      for round = 1, 10 do
+        local mine = {}
+        for i = 1, 50 do mine[client:submit("cancel_order", order())] = true end
+        while next(mine) do
+          local call = client:step()
+          if call then
+            assert(mine[call], "another's")
+            mine[call] = nil
+            local _, result, err = call:poll()
+            assert(result, err)
+          else
+            forks.readable(client:pollfd(), 1)
+          end
+        end
+        if round % 3 == 0 then client:close() client = connect{ max_connections = 8 } end
+        assert(client:cancel_order(order()))
+      end
+      local items = {}
+      for i = 1, 50 do items[i] = order() end
+      assert(client:cancel_orders(items).counts.accepted == 50)
+    ]]
+    local threads = {}
+    for i = 1, 2 do threads[i] = thread(WORK) end
+    for _, one in ipairs(threads) do assert.is_nil(one:join()) end
+    assert.equal(2 * (500 + 10 + 50), server:record().requests)
+  end)
+
+  it("may come and go while another forks #fork", function()
+    server = fault.serve{ script = ANSWER }
+    assert.equal("ok", (run(server, 0, ([[
+      local other = forks.thread(%q)
+      for i = 1, 50 do
+        core.sleep(random(2000) / 1e6)
+        local pid = forks.fork()
+        if pid == 0 then
+          local client = connect()
+          local done, result, err = client:submit("cancel_order", order()):wait(10)
+          if not result then io.stderr:write(done and tostring(err) or "not done", "\n") end
+          forks._exit(result and 0 or 1)
+        end
+        local code, signal = forks.waitpid(pid, 20)
+        assert(code == 0, code or signal)
+      end
+      assert(not other:join())
+      print "ok"
+    ]]):format(preamble(server) .. [[
+      for round = 1, 30 do
+        local client = connect()
+        local calls = {}
+        for i = 1, 10 do calls[i] = client:submit("cancel_order", order()) end
+        if round % 2 == 0 then for _, call in ipairs(calls) do assert(select(2, call:wait())) end end
+        client:close()
+      end
+    ]]))))
+  end)
+end)
