@@ -369,6 +369,8 @@ describe("a Lua state", function()
   end)
 
   it("may come and go while another forks #fork", function()
+    -- AddressSanitizer's malloc may be locked for good in a child that was forked by another thread
+    if helper.lua:find("/", 1, true) then return end
     server = fault.serve{ script = ANSWER }
     assert.equal("ok", (run(server, 0, ([[
       local other = forks.thread(%q)

@@ -134,7 +134,8 @@ describe("a locale with a decimal comma", function()
 
   it("makes no difference", function()
     local dir = make()
-    local environment = { LOCPATH = dir }
+    -- glibc itself loses what it made of LOCPATH
+    local environment = { LOCPATH = dir, ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":detect_leaks=0" }
     local able = child([[print(os.setlocale("comma", "numeric"))]], environment)
     if able ~= "comma" then
       os.execute("rm -rf '" .. dir .. "'")
