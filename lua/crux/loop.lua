@@ -7,7 +7,7 @@ local Loop = {}
 Loop.__index = Loop
 
 -- What one `step` may do for calls that do not become done by it, so that it stays short.
-local WORK = 16
+local WORK = 8
 
 local WEAK = { __mode = "v" }
 

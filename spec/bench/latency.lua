@@ -1,13 +1,14 @@
 -- latency.lua [machine]: how long each call takes that promises not to block, while everything it may wait for is as slow
 -- as can be. Percentiles in microseconds by the clock on the wall, which other processes make longer; `held` is the worst
--- without those: processor time, or the clock's if the thread went to sleep. With `machine`, a line of plain fields each.
+-- without those: processor time, or the clock's if the thread went to sleep. What a host's garbage collector does at one
+-- time is part of that; in `no gc`, a second run, it is run between the calls. With `machine`, a line of plain fields each.
 local LUA = os.getenv("TEST_LUA") or "lua5.4"
 local CALLS = 1000
 
 local OPERATIONS = { "submit", "poll", "step", "abort", "close", "late poll" }
 
 -- Runs in a process of its own, so that the first submit is a process's first: times each operation.
-local function measure(name, base_url, ca_file, seconds, connections)
+local function measure(name, base_url, ca_file, seconds, connections, collects)
   local crux, core, forks = require "crux", require "crux.core", require "spec.support.forks"
   local times, worst = {}, {}
   for _, operation in ipairs(OPERATIONS) do times[operation], worst[operation] = {}, 0 end
@@ -29,6 +30,7 @@ local function measure(name, base_url, ca_file, seconds, connections)
   local order = { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29",
     skus = { { supplier_uuid = "757ce28d-fbd6-4b9f-8051-f847482e169f", sku_id = "000106", quantity = 2 } } }
   local calls = {}
+  if not collects then collectgarbage("stop") end
   for i = 1, CALLS do calls[i] = timed("submit", client.submit, client, "cancel_order", order) end
 
   -- frames, in which a plugin looks after some of its calls, gives one up and starts another
@@ -43,6 +45,7 @@ local function measure(name, base_url, ca_file, seconds, connections)
     local one = frame % CALLS + 1
     timed("abort", calls[one].abort, calls[one])
     calls[one] = timed("submit", client.submit, client, "cancel_order", order)
+    if not collects then collectgarbage("step", 100) end
     core.sleep(0.005)
   end
 
@@ -59,7 +62,7 @@ local function measure(name, base_url, ca_file, seconds, connections)
 end
 
 if arg[1] == "child" then
-  measure(arg[2], arg[3], arg[4] ~= "" and arg[4] or nil, tonumber(arg[5]), tonumber(arg[6]))
+  measure(arg[2], arg[3], arg[4] ~= "" and arg[4] or nil, tonumber(arg[5]), tonumber(arg[6]), arg[7] == "gc")
   return
 end
 
@@ -82,11 +85,11 @@ local SCENARIOS = {
   { "300 stand over TLS", tls = "good", script = "conn:request() conn:hold()", connections = 300, seconds = 2 },
 }
 
-local function run(scenario)
+local function run(scenario, collects)
   local server = scenario.script and fault.serve{ tls = scenario.tls, script = scenario.script }
-  local pipe = assert(io.popen(("env %s %s spec/bench/latency.lua child '%s' %s '%s' %s %d"):format(
+  local pipe = assert(io.popen(("env %s %s spec/bench/latency.lua child '%s' %s '%s' %s %d %s"):format(
     scenario.environment or "", LUA, scenario[1]:gsub(",", ""), server and server.base_url or scenario.base_url, fault.ca_file or "",
-    scenario.seconds or arg[1] == "machine" and 0.4 or 1.2, scenario.connections or 32)))
+    scenario.seconds or arg[1] == "machine" and 0.4 or 1.2, scenario.connections or 32, collects and "gc" or "none")))
   local rows = {}
   for line in pipe:lines() do rows[#rows + 1] = line end
   pipe:close()
@@ -97,14 +100,16 @@ end
 
 local function main()
   if arg[1] ~= "machine" then
-    print(("%-20s %-10s %8s %9s %9s %9s %9s %9s   microseconds"):format("while", "", "calls", "median", "99 %", "99.9 %",
-      "worst", "held"))
+    print(("%-20s %-10s %8s %9s %9s %9s %9s %9s %9s   microseconds"):format("while", "", "calls", "median", "99 %",
+      "99.9 %", "worst", "held", "no gc"))
   end
   for _, scenario in ipairs(SCENARIOS) do
-    for _, row in ipairs(run(scenario)) do
+    local without = arg[1] ~= "machine" and run(scenario, false)
+    for i, row in ipairs(run(scenario, true)) do
       if arg[1] == "machine" then print(row)
       else
-        print(("%-20s %-10s %8s %9s %9s %9s %9s %9s"):format(row:match("^" .. ("(.-),"):rep(7) .. "(.-)$")))
+        row = row .. "," .. without[i]:match("[^,]+$")
+        print(("%-20s %-10s %8s %9s %9s %9s %9s %9s %9s"):format(row:match("^" .. ("(.-),"):rep(8) .. "(.-)$")))
       end
     end
   end
