@@ -6,9 +6,6 @@
 #include <errno.h>
 #include <poll.h>
 
-/* How long a signal that came just before a wait may go unnoticed. */
-#define TICK 0.25
-
 /* --- the engine of this Lua state ----------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -80,7 +77,7 @@ int crux_perform(lua_State *L, crux_request_box *box, const char *token, double 
   heeded = box->attempt->started;
   while (!atomic_load(&box->attempt->done)) {
     /* also when an answer that drips never lets a wait last, or a signal came just before one */
-    if (crux_engine_step(box->engine, TICK) && crux_now() - heeded < TICK) continue;
+    if (crux_engine_step(box->engine, CRUX_TICK) && crux_now() - heeded < CRUX_TICK) continue;
     heeded = crux_now();
     if (crux_run_hooks(L) != 0) {
       crux_drop_attempt(box);
@@ -96,7 +93,7 @@ int crux_perform(lua_State *L, crux_request_box *box, const char *token, double 
 int crux_sleep(lua_State *L) {
   double until = crux_now() + luaL_checknumber(L, 1), left;
   while ((left = until - crux_now()) > 0) {
-    poll(NULL, 0, crux_milliseconds(left < TICK ? left : TICK));
+    poll(NULL, 0, crux_milliseconds(left < CRUX_TICK ? left : CRUX_TICK));
     if (crux_run_hooks(L) != 0) return lua_error(L);
   }
   return 0;

@@ -29,7 +29,6 @@ static inline void crux_pushwhole(lua_State *L, double value) {
 #define crux_rawlen(L, i) lua_rawlen(L, i)
 #define crux_setfuncs(L, functions, upvalues) luaL_setfuncs(L, functions, upvalues)
 #define crux_setmetatable(L, name) luaL_setmetatable(L, name)
-#define crux_testudata(L, i, name) luaL_testudata(L, i, name)
 #define crux_setkept(L, i) lua_setuservalue(L, i)
 #else
 #define crux_rawlen(L, i) lua_objlen(L, i)
@@ -48,16 +47,6 @@ static inline void crux_setfuncs(lua_State *L, const luaL_Reg *f, int upvalues) 
 static inline void crux_setmetatable(lua_State *L, const char *name) {
   luaL_getmetatable(L, name);
   lua_setmetatable(L, -2);
-}
-
-static inline void *crux_testudata(lua_State *L, int i, const char *name) {
-  void *p = lua_touserdata(L, i);
-  int same;
-  if (!p || !lua_getmetatable(L, i)) return NULL;
-  luaL_getmetatable(L, name);
-  same = lua_rawequal(L, -1, -2);
-  lua_pop(L, 2);
-  return same ? p : NULL;
 }
 #endif
 

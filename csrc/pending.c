@@ -13,9 +13,6 @@
 #define FLIGHT "crux.core.flight"
 #define USER "crux.core.user"
 
-/* How long a signal may go unnoticed while a call waits. */
-#define TICK 0.25
-
 typedef struct {
   crux_inbox *inbox;
   struct flight_box *first; /* all that were not collected */
@@ -207,7 +204,7 @@ static int wait_for(lua_State *L, crux_inbox *inbox, const crux_transfer *t, dou
   double until = crux_now() + seconds, left;
   bool ended = crux_inbox_wait(inbox, t, 0);
   while (!ended && (left = until - crux_now()) > 0) {
-    ended = crux_inbox_wait(inbox, t, left < TICK ? left : TICK);
+    ended = crux_inbox_wait(inbox, t, left < CRUX_TICK ? left : CRUX_TICK);
     if (crux_run_hooks(L) != 0) return lua_error(L);
   }
   lua_pushboolean(L, ended);

@@ -74,7 +74,7 @@ void crux_push_meta(lua_State *L, const crux_transfer *t) {
   lua_setfield(L, -2, "time");
 }
 
-void crux_push_lower(lua_State *L, const char *s, size_t len) {
+static void push_lower(lua_State *L, const char *s, size_t len) {
   char small[64];
   luaL_Buffer b;
   size_t i;
@@ -129,7 +129,7 @@ static void push_headers(lua_State *L, const crux_buffer *head) {
     if (colon) {
       len = (size_t)(colon - at);
       value = trim(at, &len);
-      crux_push_lower(L, value, len);
+      push_lower(L, value, len);
       len = (size_t)(next - colon - 1);
       value = trim(colon + 1, &len);
       lua_pushlstring(L, value, len);

@@ -450,7 +450,7 @@ bool crux_transfer_conclude(crux_transfer *t, CURLcode code) {
     return true;
   }
   /* a connection that could not be opened matters only if no other was */
-  if (t->ready && (r->cause == CRUX_CAUSE_NOFILE || (r->cause == CRUX_CAUSE_NOMEM && !t->head_begun)))
+  if (t->ready && (r->cause == CRUX_CAUSE_NOFILE || (r->cause == CRUX_CAUSE_NOMEM && !t->head_begun && !t->unwatched)))
     r->cause = CRUX_CAUSE_NONE;
   r->code = code;
   curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_error);

@@ -9,6 +9,9 @@
 
 #define CRUX_VERSION "0.1.0"
 
+/* How long a signal that came just before a wait may go unnoticed, in seconds. */
+#define CRUX_TICK 0.25
+
 #define CRUX_CLIENT "crux.core.client"
 #define CRUX_REQUEST "crux.core.request"
 #define CRUX_ENGINE "crux.core.engine"
@@ -83,7 +86,6 @@ void crux_tame(lua_State *L, const char *token);
 int crux_push_reply(lua_State *L, crux_transfer *t);
 /* Pushes the account of an attempt; NULL: of none. */
 void crux_push_meta(lua_State *L, const crux_transfer *t);
-void crux_push_lower(lua_State *L, const char *s, size_t len);
 
 /* --- client: options --- */
 

@@ -80,8 +80,7 @@ local function check(name, n, outcome, ok, result, err)
   local answer = result or err
   if not outcome or type(answer) ~= "table" then return end
   if tostring(answer.message):find(TOKEN, 1, true) then complain(name, n, "found the token in a message") end
-  if answer.outcome ~= outcome and answer.kind ~= "memory" and not (answer.meta and answer.outcome == "unknown") and
-    answer.kind ~= "connect" and answer.outcome ~= "other" then
+  if answer.outcome ~= outcome and answer.kind ~= "memory" and answer.outcome ~= "other" then
     complain(name, n, "expected", outcome, "or a failure for want of memory, found", tostring(answer.outcome),
       tostring(answer.kind), tostring(answer.message))
   end
