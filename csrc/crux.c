@@ -33,13 +33,21 @@ static int call(lua_State *L) {
   lua_settop(L, 1);
   count = crux_prepare(L, endpoint, 1, NULL, false);
   if (count != 1) return count;
-  box = crux_check_box(L, -1);
-  return crux_perform(L, box, NULL, crux_now() + box->request->config->settings.timeout);
+  box = crux_check_box(L, 2);
+  count = crux_perform(L, box, NULL, crux_now() + box->request->config->settings.timeout);
+  crux_end_request(L, box, 2);
+  return count;
 }
 
 /* core.perform(request, token or nil, deadline) → result | nil, err */
 static int perform(lua_State *L) {
   return crux_perform(L, crux_check_box(L, 1), luaL_optstring(L, 2, NULL), luaL_checknumber(L, 3));
+}
+
+/* core.release(request): it will not be used any more */
+static int release(lua_State *L) {
+  crux_end_request(L, crux_check_box(L, 1), 1);
+  return 0;
 }
 
 /* core.failure(kind, message, token or nil) → an error for something that was not sent; it does not show the token */
@@ -110,11 +118,23 @@ static int is_token(lua_State *L) {
   return 1;
 }
 
+#define KEY_TEXT(name) #name,
+
+/* Fills the state, the table on top, with the keys. */
+static void open_keys(lua_State *L) {
+  static const char *const texts[] = { CRUX_KEYS(KEY_TEXT) };
+  int i;
+  for (i = 0; i < (int)(sizeof texts / sizeof *texts); i++) {
+    lua_pushstring(L, texts[i]);
+    lua_rawseti(L, -2, CRUX_KEY_outcome + i);
+  }
+}
+
 EXPORT int luaopen_crux_core(lua_State *L);
 
 EXPORT int luaopen_crux_core(lua_State *L) {
   static const luaL_Reg functions[] = {
-    { "client", crux_client_new }, { "perform", perform }, { "sleep", crux_sleep }, { "failure", failure },
+    { "client", crux_client_new }, { "perform", perform }, { "release", release }, { "sleep", crux_sleep }, { "failure", failure },
     { "now", now }, { "random", jitter }, { "curl_version", version }, { "assume_curl", assume_curl },
     { "is_token", is_token }, { "inbox", crux_inbox_open },
     { NULL, NULL },
@@ -123,8 +143,9 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   int state, i;
   crux_checkversion(L);
   if (!crux_process_init()) return luaL_error(L, "libcurl could not be initialized");
-  lua_createtable(L, CRUX_SLOT_NOTHING, 0);
+  lua_createtable(L, CRUX_SLOTS, 0);
   state = lua_gettop(L);
+  open_keys(L);
   crux_json_open(L);
   crux_failure_open(L);
   crux_blocking_open(L);
@@ -147,9 +168,12 @@ EXPORT int luaopen_crux_core(lua_State *L) {
     lua_rawseti(L, -2, i + 1);
   }
   lua_setfield(L, -2, "endpoints");
-  crux_set_text(L, "_VERSION", CRUX_VERSION);
-  crux_set_text(L, "SANDBOX", CRUX_SANDBOX);
-  crux_set_text(L, "PRODUCTION", CRUX_PRODUCTION);
+  lua_pushliteral(L, CRUX_VERSION);
+  lua_setfield(L, -2, "_VERSION");
+  lua_pushliteral(L, CRUX_SANDBOX);
+  lua_setfield(L, -2, "SANDBOX");
+  lua_pushliteral(L, CRUX_PRODUCTION);
+  lua_setfield(L, -2, "PRODUCTION");
   lua_rawgeti(L, state, CRUX_SLOT_NULL);
   lua_setfield(L, -2, "null");
   return 1;

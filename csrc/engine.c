@@ -24,6 +24,12 @@ struct crux_engine {
   crux_engine *left;
 };
 
+static crux_transfer *transfer_of(CURL *curl) {
+  crux_easy *easy;
+  curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&easy);
+  return easy->transfer;
+}
+
 /* --- what curl calls ----------------------------------------------------------------------------------------------- */
 
 static int on_socket(CURL *curl, curl_socket_t fd, int what, void *p, void *known) {
@@ -32,8 +38,7 @@ static int on_socket(CURL *curl, curl_socket_t fd, int what, void *p, void *know
   if (crux_poller_watch(&e->poller, fd, in, out, known != NULL)) curl_multi_assign(e->multi, fd, in || out ? e : NULL);
   else {
     /* to say so to curl would end every other transfer too */
-    crux_transfer *t;
-    curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&t);
+    crux_transfer *t = transfer_of(curl);
     t->reply.cause = CRUX_CAUSE_NOMEM;
     t->unwatched = e->unwatched = true;
   }
@@ -250,8 +255,7 @@ void crux_engine_drop(crux_engine *e, crux_transfer *t) {
 /* --- stepping ------------------------------------------------------------------------------------------------------ */
 
 static void conclude(crux_engine *e, CURL *curl, CURLcode code) {
-  crux_transfer *t;
-  curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&t);
+  crux_transfer *t = transfer_of(curl);
   curl_multi_remove_handle(e->multi, curl);
   if (crux_transfer_conclude(t, code)) {
     if (crux_transfer_prepare(t, t->easy, &e->sockets) && curl_multi_add_handle(e->multi, curl) == CURLM_OK) return;

@@ -23,7 +23,8 @@ void crux_failure_open(lua_State *L) {
   if (luaL_newmetatable(L, CRUX_ERROR)) {
     lua_pushcfunction(L, failure_tostring);
     lua_setfield(L, -2, "__tostring");
-    crux_set_text(L, "__name", CRUX_ERROR);
+    lua_pushliteral(L, CRUX_ERROR);
+    lua_setfield(L, -2, "__name");
   }
   lua_pop(L, 1);
 }
@@ -37,16 +38,17 @@ static const char *hint_for(crux_kind kind, const char *field) {
 
 void crux_push_failure(lua_State *L, crux_kind kind, const char *field) {
   const char *hint = hint_for(kind, field);
+  int message = lua_gettop(L), err = message + 1;
   lua_createtable(L, 0, 7);
-  crux_set_text(L, "outcome", crux_outcome_name(CRUX_NOT_SENT));
-  crux_set_text(L, "kind", crux_kind_name(kind));
-  lua_pushvalue(L, -2);
-  lua_setfield(L, -2, "message");
-  crux_set_boolean(L, "retryable", crux_retryable((crux_verdict){ CRUX_NOT_SENT, kind }, 0, false, false));
-  if (field) crux_set_text(L, "field", field);
-  if (hint) crux_set_text(L, "hint", hint);
+  crux_set_text(L, CRUX_KEY_outcome, crux_outcome_name(CRUX_NOT_SENT));
+  crux_set_text(L, CRUX_KEY_kind, crux_kind_name(kind));
+  lua_pushvalue(L, message);
+  crux_setkey(L, err, CRUX_KEY_message);
+  crux_set_boolean(L, CRUX_KEY_retryable, crux_retryable((crux_verdict){ CRUX_NOT_SENT, kind }, 0, false, false));
+  if (field) crux_set_text(L, CRUX_KEY_field, field);
+  if (hint) crux_set_text(L, CRUX_KEY_hint, hint);
   crux_push_meta(L, NULL);
-  lua_setfield(L, -2, "meta");
+  crux_setkey(L, err, CRUX_KEY_meta);
   crux_setmetatable(L, CRUX_ERROR);
   lua_remove(L, -2);
 }

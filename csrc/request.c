@@ -61,11 +61,16 @@ static const char *push_key(lua_State *L, int index) {
   return s;
 }
 
-/* Names with a NUL in them are nobody's. */
+/* The key at an index as the name it may be; names with a NUL in them are nobody's. */
+static const char *name_at(lua_State *L, int key) {
+  size_t len = 0;
+  const char *name = lua_type(L, key) == LUA_TSTRING ? lua_tolstring(L, key, &len) : "";
+  return strlen(name) == len ? name : "";
+}
+
 static bool is_known(lua_State *L, int key, const crux_field *fields, bool options, bool policy) {
-  size_t len;
-  const char *name = lua_type(L, key) == LUA_TSTRING ? lua_tolstring(L, key, &len) : NULL;
-  return name && strlen(name) == len && (find_field(fields, name) || (options && crux_is_option(name, policy)));
+  const char *name = name_at(L, key);
+  return find_field(fields, name) || (options && crux_is_option(name, policy));
 }
 
 static bool has_unknown(lua_State *L, int index, const crux_field *fields, bool options, bool policy) {
@@ -103,12 +108,12 @@ bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_fi
 /* --- values --------------------------------------------------------------------------------------------------------- */
 
 static bool is_uuid(const char *s, size_t len) {
+  static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
   size_t i;
-  if (len != 36) return false;
-  for (i = 0; i < len; i++) {
-    bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    bool hex = (s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f') || (s[i] >= 'A' && s[i] <= 'F');
-    if (dash ? s[i] != '-' : !hex) return false;
+  if (len != sizeof shape - 1) return false;
+  for (i = 0; i < sizeof shape - 1; i++) {
+    unsigned digit = (unsigned char)s[i] - (unsigned)'0', letter = ((unsigned char)s[i] | 32u) - (unsigned)'a';
+    if (shape[i] == '-' ? s[i] != '-' : digit > 9 && letter > 5) return false;
   }
   return true;
 }
@@ -278,45 +283,43 @@ static int check_list(lua_State *L, int list, const crux_field *field, checking 
   return 0;
 }
 
-static int count_keys(lua_State *L, int index) {
-  int count = 0;
-  lua_pushnil(L);
-  while (lua_next(L, index)) {
-    lua_pop(L, 1);
-    count++;
-  }
-  return count;
-}
-
 /* Checks the fields of the table at `index`, which is an item of `list` unless that is NULL. 0; or nil and err pushed, and
    their number returned. */
 static int check_object(lua_State *L, int index, const char *list, int item, const crux_field *fields, checking *c) {
-  int found = 0, faults;
+  unsigned given = 0, wrong = 0, bit = 1;
   luaL_checkstack(L, 16, "arguments");
-  for (; fields->name; fields++) {
-    bool valid;
-    lua_pushstring(L, fields->name);
-    lua_rawget(L, index);
-    if (lua_isnil(L, -1) && !fields->required) {
-      lua_pop(L, 1);
-      continue;
-    }
-    found++;
-    if (fields->type == CRUX_FIELD_LIST) {
-      faults = check_list(L, lua_gettop(L), fields, c);
-      if (faults) return faults;
-    } else if (!(valid = check_value(L, fields->type, c)) || c->text > TEXT_MAX) {
-      if (!valid) crux_push_expected(L, expectation(fields->type), lua_gettop(L), fields->type != CRUX_FIELD_UUID);
-      else lua_pushfstring(L, "expected a request of at most %d bytes of text, found more", TEXT_MAX);
-      if (list) lua_pushfstring(L, "%s[%d].", list, item);
-      else lua_pushliteral(L, "");
-      lua_insert(L, -2);
-      return fault(L, lua_tostring(L, -2), fields->name);
+  lua_pushnil(L);
+  while (lua_next(L, index)) {
+    const crux_field *field = find_field(fields, name_at(L, -2));
+    if (!field) c->foreign = true;
+    else {
+      unsigned its = 1u << (field - fields);
+      given |= its;
+      if (field->type != CRUX_FIELD_LIST && !check_value(L, field->type, c)) wrong |= its;
     }
     lua_pop(L, 1);
   }
-  if (count_keys(L, index) > found) c->foreign = true;
   if (has_metatable(L, index)) c->convert = true;
+  /* a table has no order, but its faults have */
+  for (; fields->name; fields++, bit <<= 1) {
+    bool lacking = fields->required && !(given & bit), list_given = fields->type == CRUX_FIELD_LIST && (given & bit);
+    bool long_text = fields->type == CRUX_FIELD_TEXT && (given & bit) && c->text > TEXT_MAX;
+    if (!(lacking || list_given || long_text || (wrong & bit))) continue;
+    lua_pushstring(L, fields->name);
+    lua_rawget(L, index);
+    if (list_given) {
+      int faults = check_list(L, lua_gettop(L), fields, c);
+      if (faults) return faults;
+      lua_pop(L, 1);
+      continue;
+    }
+    if (lacking || (wrong & bit)) crux_push_expected(L, expectation(fields->type), lua_gettop(L), fields->type != CRUX_FIELD_UUID);
+    else lua_pushfstring(L, "expected a request of at most %d bytes of text, found more", TEXT_MAX);
+    if (list) lua_pushfstring(L, "%s[%d].", list, item);
+    else lua_pushliteral(L, "");
+    lua_insert(L, -2);
+    return fault(L, lua_tostring(L, -2), fields->name);
+  }
   return 0;
 }
 
@@ -363,7 +366,11 @@ static void push_sent(lua_State *L, int index, const crux_field *fields) {
 
 crux_request_box *crux_check_box(lua_State *L, int index) { return luaL_checkudata(L, index, CRUX_REQUEST); }
 
-crux_request *crux_check_request(lua_State *L, int index) { return crux_check_box(L, index)->request; }
+crux_request *crux_check_request(lua_State *L, int index) {
+  crux_request *request = crux_check_box(L, index)->request;
+  if (!request) luaL_error(L, "the request has ended");
+  return request;
+}
 
 static bool has_options(lua_State *L, int index, bool policy) {
   lua_pushnil(L);
@@ -377,6 +384,37 @@ static bool has_options(lua_State *L, int index, bool policy) {
   return false;
 }
 
+/* A userdata with a finalizer costs more than all the rest of a request, hence the spare one. */
+static crux_request_box *push_box(lua_State *L) {
+  crux_request_box *box;
+  crux_pushslot(L, CRUX_SLOT_SPARE);
+  box = lua_touserdata(L, -1);
+  if (box) {
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, lua_upvalueindex(1), CRUX_SLOT_SPARE);
+    return box;
+  }
+  lua_pop(L, 1);
+  box = lua_newuserdata(L, sizeof *box);
+  memset(box, 0, sizeof *box);
+  crux_setmetatable(L, CRUX_REQUEST);
+  return box;
+}
+
+static void empty(crux_request_box *box) {
+  crux_drop_attempt(box);
+  crux_request_release(box->request);
+  crux_config_release(box->config);
+  box->request = NULL;
+  box->config = NULL;
+}
+
+void crux_end_request(lua_State *L, crux_request_box *box, int index) {
+  empty(box);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, lua_upvalueindex(1), CRUX_SLOT_SPARE);
+}
+
 int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy) {
   crux_request_box *box;
   crux_settings base;
@@ -385,10 +423,8 @@ int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_co
   checking c = { 0, false, false };
   bool options = false;
   int top, faults, wrong;
-  box = lua_newuserdata(L, sizeof *box);
+  box = push_box(L);
   top = lua_gettop(L);
-  memset(box, 0, sizeof *box);
-  crux_setmetatable(L, CRUX_REQUEST);
   faults = check_object(L, index, NULL, 0, endpoint->fields, &c);
   /* unknown fields come first, so they are looked for only where there must be some or a fault was found */
   if (faults || c.foreign) {
@@ -429,12 +465,7 @@ int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_co
 }
 
 static int request_gc(lua_State *L) {
-  crux_request_box *box = crux_check_box(L, 1);
-  crux_drop_attempt(box);
-  crux_request_release(box->request);
-  crux_config_release(box->config);
-  box->request = NULL;
-  box->config = NULL;
+  empty(crux_check_box(L, 1));
   return 0;
 }
 
@@ -452,11 +483,12 @@ static int request_dry_run(lua_State *L) {
   const crux_request *r = crux_check_request(L, 1);
   const char *lines[CRUX_HEADERS];
   char length[24];
-  int i;
+  int i, dry;
   crux_request_headers(r, "Authorization: Token [redacted]", lines);
   lua_createtable(L, 0, 4);
-  crux_set_text(L, "method", r->endpoint->method);
-  crux_set_text(L, "url", r->url);
+  dry = lua_gettop(L);
+  crux_set_text(L, CRUX_KEY_method, r->endpoint->method);
+  crux_set_text(L, CRUX_KEY_url, r->url);
   lua_createtable(L, 0, CRUX_HEADERS + 1);
   for (i = 0; i < CRUX_HEADERS; i++) {
     const char *colon = strchr(lines[i], ':');
@@ -466,11 +498,12 @@ static int request_dry_run(lua_State *L) {
   }
   if (r->endpoint->has_body) {
     snprintf(length, sizeof length, "%zu", r->body_len);
-    crux_set_text(L, "Content-Length", length);
+    lua_pushstring(L, length);
+    lua_setfield(L, -2, "Content-Length");
     lua_pushlstring(L, r->body, r->body_len);
-    lua_setfield(L, -3, "body");
+    crux_setkey(L, dry, CRUX_KEY_body);
   }
-  lua_setfield(L, -2, "headers");
+  crux_setkey(L, dry, CRUX_KEY_headers);
   return 1;
 }
 

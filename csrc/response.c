@@ -59,19 +59,20 @@ static const char *hint_of(const crux_reply *r, bool safe) {
 void crux_push_meta(lua_State *L, const crux_transfer *t) {
   const crux_reply *r = t ? &t->reply : NULL;
   lua_createtable(L, 0, 8);
-  crux_set_integer(L, "attempts", r ? 1 : 0);
-  crux_set_integer(L, "sends", r ? (lua_Integer)r->sends : 0);
-  crux_set_integer(L, "bytes_sent", r ? (lua_Integer)r->bytes_sent : 0);
-  crux_set_boolean(L, "reused", r && r->reused);
+  crux_set_integer(L, CRUX_KEY_attempts, r ? 1 : 0);
+  crux_set_integer(L, CRUX_KEY_sends, r ? (lua_Integer)r->sends : 0);
+  crux_set_integer(L, CRUX_KEY_bytes_sent, r ? (lua_Integer)r->bytes_sent : 0);
+  crux_set_boolean(L, CRUX_KEY_reused, r && r->reused);
   /* the request's own, where no response says otherwise */
-  crux_set_text(L, "http_version", r && r->http_version[0] ? r->http_version : "1.1");
+  crux_set_text(L, CRUX_KEY_http_version, r && r->http_version[0] ? r->http_version : "1.1");
+  crux_pushslot(L, CRUX_KEY_time);
   lua_createtable(L, 0, 5);
-  crux_set_number(L, "dns", r ? r->time.dns : 0);
-  crux_set_number(L, "connect", r ? r->time.connect : 0);
-  crux_set_number(L, "tls", r ? r->time.tls : 0);
-  crux_set_number(L, "first_byte", r ? r->time.first_byte : 0);
-  crux_set_number(L, "total", r ? r->time.total : 0);
-  lua_setfield(L, -2, "time");
+  crux_set_number(L, CRUX_KEY_dns, r ? r->time.dns : 0);
+  crux_set_number(L, CRUX_KEY_connect, r ? r->time.connect : 0);
+  crux_set_number(L, CRUX_KEY_tls, r ? r->time.tls : 0);
+  crux_set_number(L, CRUX_KEY_first_byte, r ? r->time.first_byte : 0);
+  crux_set_number(L, CRUX_KEY_total, r ? r->time.total : 0);
+  lua_rawset(L, -3);
 }
 
 static void push_lower(lua_State *L, const char *s, size_t len) {
@@ -139,47 +140,45 @@ static void push_headers(lua_State *L, const crux_buffer *head) {
   }
 }
 
+/* Pushes what is wrong with the body as it came, or nil. */
+static void push_body_error(lua_State *L, const crux_transfer *t) {
+  const crux_reply *r = &t->reply;
+  int len = (int)r->body.len;
+  switch (r->body_end) {
+    case CRUX_BODY_CUT: lua_pushfstring(L, "cut off after %d bytes: %s", len, curl_easy_strerror(r->code)); return;
+    case CRUX_BODY_LIMIT:
+      lua_pushfstring(L, "longer than max_body, %d bytes", (int)t->request->config->settings.max_body);
+      return;
+    case CRUX_BODY_NOMEM: lua_pushfstring(L, "out of memory after %d bytes", len); return;
+    default: lua_pushnil(L); return;
+  }
+}
+
 /* With the table on top: `raw`, `headers`, `body`, and in `meta`, which is set too, what is wrong with the body. */
 static void set_response(lua_State *L, crux_transfer *t) {
   const crux_reply *r = &t->reply;
   int table = lua_gettop(L);
-  size_t len = r->body.len;
   crux_push_meta(L, t);
   if (r->status) {
+    crux_pushslot(L, CRUX_KEY_headers);
     push_headers(L, &r->head);
-    lua_setfield(L, table, "headers");
-    lua_pushlstring(L, len ? r->body.data : "", len);
-    lua_setfield(L, table, "raw");
-    switch (r->body_end) {
-      case CRUX_BODY_CUT:
-        lua_pushfstring(L, "cut off after %d bytes: %s", (int)len, curl_easy_strerror(r->code));
-        lua_setfield(L, -2, "body_error");
-        break;
-      case CRUX_BODY_LIMIT:
-        lua_pushfstring(L, "longer than max_body, %d bytes", (int)t->request->config->settings.max_body);
-        lua_setfield(L, -2, "body_error");
-        break;
-      case CRUX_BODY_NOMEM:
-        lua_pushfstring(L, "out of memory after %d bytes", (int)len);
-        lua_setfield(L, -2, "body_error");
-        break;
-      case CRUX_BODY_WHOLE:
-        if (len == 0) break;
-        crux_json_decode(L, r->body.data, len);
-        if (lua_isnil(L, -2)) {
-          lua_pushliteral(L, "not JSON: ");
-          lua_insert(L, -2);
-          lua_concat(L, 2);
-          lua_setfield(L, -3, "body_error");
-          lua_pop(L, 1);
-        } else {
-          lua_pop(L, 1);
-          lua_setfield(L, table, "body");
-        }
-        break;
+    lua_rawset(L, table);
+    crux_pushslot(L, CRUX_KEY_raw);
+    lua_pushlstring(L, r->body.len ? r->body.data : "", r->body.len);
+    lua_rawset(L, table);
+    push_body_error(L, t);
+    if (lua_isnil(L, -1) && r->body.len > 0) {
+      crux_json_decode(L, r->body.data, r->body.len);
+      if (lua_isnil(L, -2)) lua_pushfstring(L, "not JSON: %s", lua_tostring(L, -1));
+      else {
+        lua_pushvalue(L, -2);
+        crux_setkey(L, table, CRUX_KEY_body);
+      }
     }
+    if (lua_isstring(L, -1)) crux_setkey(L, table + 1, CRUX_KEY_body_error);
+    lua_settop(L, table + 1);
   }
-  lua_setfield(L, table, "meta");
+  crux_setkey(L, table, CRUX_KEY_meta);
 }
 
 /* --- the server's complaints, as Django REST Framework words them --- */
@@ -233,11 +232,11 @@ static void flatten(lua_State *L, int fields) {
 /* With the error on top: `detail` and `fields` out of its body. */
 static void set_complaints(lua_State *L) {
   int err = lua_gettop(L), fields;
-  lua_getfield(L, err, "body");
+  crux_getkey(L, err, CRUX_KEY_body);
   if (lua_type(L, -1) != LUA_TTABLE) {
     if (lua_type(L, -1) == LUA_TSTRING) {
       lua_pushvalue(L, -1);
-      lua_setfield(L, err, "detail");
+      crux_setkey(L, err, CRUX_KEY_detail);
     }
     lua_settop(L, err);
     return;
@@ -249,7 +248,7 @@ static void set_complaints(lua_State *L) {
     /* a lone message, not a field's */
     if (lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), "detail") == 0 &&
         lua_type(L, -1) == LUA_TSTRING) {
-      lua_setfield(L, err, "detail");
+      crux_setkey(L, err, CRUX_KEY_detail);
       continue;
     }
     lua_createtable(L, 0, 1);
@@ -264,7 +263,7 @@ static void set_complaints(lua_State *L) {
   lua_pushnil(L);
   if (lua_next(L, fields)) {
     lua_pushvalue(L, fields);
-    lua_setfield(L, err, "fields");
+    crux_setkey(L, err, CRUX_KEY_fields);
   }
   lua_settop(L, err);
 }
@@ -296,7 +295,7 @@ void crux_tame(lua_State *L, const char *token) {
 /* Of several fields the message names the first in alphabetical order, so that it is the same each time. */
 static bool push_first_complaint(lua_State *L, int err) {
   const char *first = NULL;
-  lua_getfield(L, err, "fields");
+  crux_getkey(L, err, CRUX_KEY_fields);
   if (!lua_istable(L, -1)) {
     lua_pop(L, 1);
     return false;
@@ -318,7 +317,7 @@ static bool push_first_complaint(lua_State *L, int err) {
 static void push_http_message(lua_State *L, crux_transfer *t, int err) {
   const char *name = name_of(t->reply.status);
   lua_pushfstring(L, "HTTP %d%s%s", t->reply.status, name[0] ? " " : "", name);
-  lua_getfield(L, err, "detail");
+  crux_getkey(L, err, CRUX_KEY_detail);
   if (lua_type(L, -1) != LUA_TSTRING || crux_rawlen(L, -1) == 0) {
     lua_pop(L, 1);
     if (!push_first_complaint(L, err)) return;
@@ -378,7 +377,7 @@ static void set_message(lua_State *L, crux_transfer *t) {
   if (t->reply.verdict.kind == CRUX_KIND_HTTP || t->reply.verdict.kind == CRUX_KIND_AUTH) push_http_message(L, t, err);
   else push_transport_message(L, t);
   crux_tame(L, crux_transfer_token(t));
-  lua_setfield(L, err, "message");
+  crux_setkey(L, err, CRUX_KEY_message);
 }
 
 /* The seconds that the server asks for; -1 if it does not. A date is measured by the server's own clock, if it tells. */
@@ -404,24 +403,24 @@ int crux_push_reply(lua_State *L, crux_transfer *t) {
   double after;
   if (r->verdict.outcome == CRUX_ACCEPTED) {
     lua_createtable(L, 0, 6);
-    crux_set_text(L, "outcome", crux_outcome_name(CRUX_ACCEPTED));
-    crux_set_integer(L, "status", r->status);
+    crux_set_text(L, CRUX_KEY_outcome, crux_outcome_name(CRUX_ACCEPTED));
+    crux_set_integer(L, CRUX_KEY_status, r->status);
     set_response(L, t);
     return 1;
   }
   lua_pushnil(L);
   lua_createtable(L, 0, 12);
-  crux_set_text(L, "outcome", crux_outcome_name(r->verdict.outcome));
-  crux_set_text(L, "kind", crux_kind_name(r->verdict.kind));
-  if (r->status) crux_set_integer(L, "status", r->status);
+  crux_set_text(L, CRUX_KEY_outcome, crux_outcome_name(r->verdict.outcome));
+  crux_set_text(L, CRUX_KEY_kind, crux_kind_name(r->verdict.kind));
+  if (r->status) crux_set_integer(L, CRUX_KEY_status, r->status);
   set_response(L, t);
   set_complaints(L);
   after = retry_after(L);
-  if (after >= 0) crux_set_number(L, "retry_after", after);
-  crux_set_boolean(L, "retryable", crux_retryable(r->verdict, r->status, after >= 0, safe));
+  if (after >= 0) crux_set_number(L, CRUX_KEY_retry_after, after);
+  crux_set_boolean(L, CRUX_KEY_retryable, crux_retryable(r->verdict, r->status, after >= 0, safe));
   set_message(L, t);
   hint = hint_of(r, safe);
-  if (hint) crux_set_text(L, "hint", hint);
+  if (hint) crux_set_text(L, CRUX_KEY_hint, hint);
   crux_setmetatable(L, CRUX_ERROR);
   return 2;
 }

@@ -4,7 +4,6 @@
 #include "process.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -158,12 +157,12 @@ static bool is_unasked(const crux_transfer *t) {
 }
 
 static int on_prereq(void *p, char *ip, char *local_ip, int port, int local_port) {
-  crux_transfer *t = p;
+  crux_transfer *t = ((crux_easy *)p)->transfer;
   long size = request_size(t);
   int waiting = CRUX_WAITING;
   crux_ends ends = { .local_port = local_port, .port = port };
   (void)local_ip;
-  snprintf(ends.address, sizeof ends.address, "%s", ip ? ip : "");
+  strncat(ends.address, ip ? ip : "", sizeof ends.address - 1);
   t->ready = *t->opens = true;
   if (t->prereqs++ > 0 && size > t->size_before) return refuse(t, CRUX_CAUSE_RESEND);
   t->size_before = size;
@@ -174,7 +173,7 @@ static int on_prereq(void *p, char *ip, char *local_ip, int port, int local_port
 }
 
 static curl_socket_t on_open(void *p, curlsocktype purpose, struct curl_sockaddr *address) {
-  crux_transfer *t = p;
+  crux_transfer *t = ((crux_easy *)p)->transfer;
   curl_socket_t fd = crux_sockets_open(t->sockets, address, t);
   (void)purpose;
   if (fd != CURL_SOCKET_BAD) t->opened++;
@@ -204,7 +203,7 @@ static int status_of(const char *line, size_t len, char version[4]) {
 }
 
 static size_t on_header(char *data, size_t size, size_t count, void *p) {
-  crux_transfer *t = p;
+  crux_transfer *t = ((crux_easy *)p)->transfer;
   size_t len = size * count;
   if (t->head_done) return len; /* a trailer */
   if (t->reply.time.first_byte == 0) t->reply.time.first_byte = crux_now() - t->started;
@@ -227,7 +226,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *p) {
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *p) {
-  crux_transfer *t = p;
+  crux_transfer *t = ((crux_easy *)p)->transfer;
   size_t len = size * count;
   switch (crux_buffer_add(&t->reply.body, data, len, t->request->config->settings.max_body)) {
     case CRUX_BUFFER_FULL: t->reply.body_end = CRUX_BODY_LIMIT; return 0;
@@ -262,10 +261,13 @@ static void forget(crux_easy *easy) {
   easy->config = NULL;
   easy->endpoint = NULL;
   easy->url = NULL;
+  easy->reuse = CRUX_REUSE_KEPT;
+  easy->guarded = false;
 }
 
 /* What every attempt under a config shares. Options that a run-time curl does not know are ones it does not need. */
-static bool set_config(CURL *curl, const crux_settings *s, crux_sockets *sockets) {
+static bool set_config(crux_easy *easy, const crux_settings *s, crux_sockets *sockets) {
+  CURL *curl = easy->curl;
   bool ok = !curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) &&
        !curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
        !curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) && !curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L) &&
@@ -276,6 +278,9 @@ static bool set_config(CURL *curl, const crux_settings *s, crux_sockets *sockets
        !curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
        !curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close) &&
        !curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, sockets) &&
+       !curl_easy_setopt(curl, CURLOPT_WRITEDATA, easy) && !curl_easy_setopt(curl, CURLOPT_HEADERDATA, easy) &&
+       !curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, easy) && !curl_easy_setopt(curl, CURLOPT_PRIVATE, easy) &&
+       !curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, easy->error) &&
        /* an empty string, unlike none, keeps curl from asking the environment */
        !curl_easy_setopt(curl, CURLOPT_PROXY, s->tls && s->proxy ? s->proxy : "") &&
        !curl_easy_setopt(curl, CURLOPT_NOPROXY, s->tls && s->no_proxy ? s->no_proxy : "") &&
@@ -307,24 +312,26 @@ static bool has_prereq(void) {
 }
 
 /* curl resends a request when a kept connection ends before the answer's first byte, and says nothing of it. */
-static bool set_guard(crux_transfer *t, CURL *curl) {
-#if LIBCURL_VERSION_NUM >= PREREQ_VERSION
-  if (has_prereq()) {
-    return !curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_prereq) &&
-           !curl_easy_setopt(curl, CURLOPT_PREREQDATA, t) &&
-           !curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, (long)t->fresh) &&
-           !curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 0L);
-  }
-#endif
-  /* nobody says when it is sent, so it is as of now; and only a new connection is never resent on */
-  {
+static bool set_guard(crux_transfer *t, crux_easy *easy) {
+  CURL *curl = easy->curl;
+  bool guarded = has_prereq();
+  crux_reuse reuse = !guarded ? CRUX_REUSE_NONE : t->fresh ? CRUX_REUSE_FRESH : CRUX_REUSE_KEPT;
+  if (!guarded) {
+    /* nobody says when it is sent, so it is as of now; and only a new connection is never resent on */
     int waiting = CRUX_WAITING;
     if (!atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_SENT) && waiting == CRUX_ABORTED) return false;
   }
 #if LIBCURL_VERSION_NUM >= PREREQ_VERSION
-  if (curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, NULL)) return false;
+  if (easy->guarded != guarded && (curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, guarded ? on_prereq : NULL) ||
+                                   curl_easy_setopt(curl, CURLOPT_PREREQDATA, easy)))
+    return false;
 #endif
-  return !curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L) && !curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
+  easy->guarded = guarded;
+  if (easy->reuse != reuse && (curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, (long)(reuse != CRUX_REUSE_KEPT)) ||
+                               curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, (long)(reuse == CRUX_REUSE_NONE))))
+    return false;
+  easy->reuse = reuse;
+  return true;
 }
 
 static bool set_url(crux_easy *easy, const char *url) {
@@ -375,23 +382,21 @@ static bool set_request(crux_transfer *t, crux_easy *easy) {
          !curl_easy_setopt(curl, CURLOPT_HTTPHEADER, set_headers(t, easy)) &&
          /* 0 would mean for ever */
          !curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(timeout > 0 ? timeout : 1)) &&
-         !curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)(connect > 0 ? connect : 1)) &&
-         !curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->reply.error) &&
-         !curl_easy_setopt(curl, CURLOPT_HEADERDATA, t) && !curl_easy_setopt(curl, CURLOPT_WRITEDATA, t) &&
-         !curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, t) && !curl_easy_setopt(curl, CURLOPT_PRIVATE, t);
+         !curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)(connect > 0 ? connect : 1));
 }
 
 bool crux_transfer_prepare(crux_transfer *t, crux_easy *easy, crux_sockets *sockets) {
   crux_config *config = t->request->config;
   t->easy = easy;
+  easy->transfer = t;
   t->sockets = sockets;
   t->written = -1;
   if (easy->config != config) {
     forget(easy);
-    if (!set_config(easy->curl, &config->settings, sockets)) return false;
+    if (!set_config(easy, &config->settings, sockets)) return false;
     easy->config = crux_config_retain(config);
   }
-  return set_guard(t, easy->curl) && set_request(t, easy);
+  return set_guard(t, easy) && set_request(t, easy);
 }
 
 /* --- the account --------------------------------------------------------------------------------------------------- */
@@ -453,8 +458,11 @@ bool crux_transfer_conclude(crux_transfer *t, CURLcode code) {
   if (t->ready && (r->cause == CRUX_CAUSE_NOFILE || (r->cause == CRUX_CAUSE_NOMEM && !t->head_begun && !t->unwatched)))
     r->cause = CRUX_CAUSE_NONE;
   r->code = code;
-  curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_error);
-  r->os_error = code == CURLE_OK ? 0 : (int)os_error;
+  if (code != CURLE_OK) {
+    curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_error);
+    r->os_error = (int)os_error;
+    memcpy(r->error, t->easy->error, sizeof r->error);
+  }
   if (t->head_done && r->cause != CRUX_CAUSE_UNASKED) r->status = t->head_status;
   if (r->body_end == CRUX_BODY_WHOLE && code != CURLE_OK) r->body_end = CRUX_BODY_CUT;
   read_times(t, curl);

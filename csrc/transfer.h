@@ -58,14 +58,25 @@ typedef struct {
    gives up first: whoever is second sees that it is. */
 typedef enum { CRUX_WAITING, CRUX_SENT, CRUX_ABORTED } crux_stage;
 
+/* How curl may use connections for an attempt. */
+typedef enum {
+  CRUX_REUSE_KEPT,  /* a kept one, or a new one that is kept */
+  CRUX_REUSE_FRESH, /* a new one */
+  CRUX_REUSE_NONE   /* a new one, for this attempt alone */
+} crux_reuse;
+
 /* An easy handle and what it is set up for. */
 typedef struct crux_easy {
   CURL *curl;
+  struct crux_transfer *transfer; /* that it is lent to */
   crux_config *config;
   const crux_endpoint *endpoint;
+  crux_reuse reuse;
+  bool guarded;
   char *url;              /* and as curl takes it apart: calls go to the same one over and over */
   CURLU *parts;
   struct curl_slist headers[CRUX_HEADERS + 1];
+  char error[CURL_ERROR_SIZE];
   struct crux_easy *next;
 } crux_easy;
 

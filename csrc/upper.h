@@ -17,6 +17,15 @@
 #define CRUX_ENGINE "crux.core.engine"
 #define CRUX_ERROR "crux.error"
 
+/* The fields of results, errors and dry runs: kept as strings in the state, since to set one by its text takes longer. */
+#define CRUX_KEYS(KEY) \
+  KEY(outcome) KEY(status) KEY(body) KEY(raw) KEY(headers) KEY(meta) \
+  KEY(kind) KEY(message) KEY(retryable) KEY(detail) KEY(fields) KEY(field) KEY(retry_after) KEY(hint) \
+  KEY(attempts) KEY(sends) KEY(bytes_sent) KEY(reused) KEY(http_version) KEY(time) KEY(body_error) \
+  KEY(dns) KEY(connect) KEY(tls) KEY(first_byte) KEY(total) \
+  KEY(method) KEY(url)
+#define CRUX_KEY_SLOT(name) CRUX_KEY_##name,
+
 /* Slots of the state. */
 enum {
   CRUX_SLOT_ENCODE = 1,
@@ -26,27 +35,44 @@ enum {
   CRUX_SLOT_POINT,  /* the decimal point it was made under */
   CRUX_SLOT_ENGINE, /* of the blocking calls */
   CRUX_SLOT_WORKER, /* this state's share in the worker, once it has one */
-  CRUX_SLOT_NOTHING /* a Lua function that does nothing, but in which hooks can run */
+  CRUX_SLOT_NOTHING, /* a Lua function that does nothing, but in which hooks can run */
+  CRUX_SLOT_SPARE,   /* a request that is done with, for the next one to use, or false */
+  CRUX_KEYS(CRUX_KEY_SLOT)
+  CRUX_SLOTS
 };
 
 static inline void crux_pushslot(lua_State *L, int slot) { lua_rawgeti(L, lua_upvalueindex(1), slot); }
 
-/* Sets a field of the table on top. */
-static inline void crux_set_text(lua_State *L, const char *name, const char *value) {
+/* Sets a field of the table on top; `key` is one of CRUX_KEYS. */
+static inline void crux_set_text(lua_State *L, int key, const char *value) {
+  crux_pushslot(L, key);
   lua_pushstring(L, value);
-  lua_setfield(L, -2, name);
+  lua_rawset(L, -3);
 }
-static inline void crux_set_number(lua_State *L, const char *name, double value) {
+static inline void crux_set_number(lua_State *L, int key, double value) {
+  crux_pushslot(L, key);
   lua_pushnumber(L, value);
-  lua_setfield(L, -2, name);
+  lua_rawset(L, -3);
 }
-static inline void crux_set_integer(lua_State *L, const char *name, lua_Integer value) {
+static inline void crux_set_integer(lua_State *L, int key, lua_Integer value) {
+  crux_pushslot(L, key);
   lua_pushinteger(L, value);
-  lua_setfield(L, -2, name);
+  lua_rawset(L, -3);
 }
-static inline void crux_set_boolean(lua_State *L, const char *name, bool value) {
+static inline void crux_set_boolean(lua_State *L, int key, bool value) {
+  crux_pushslot(L, key);
   lua_pushboolean(L, value);
-  lua_setfield(L, -2, name);
+  lua_rawset(L, -3);
+}
+/* The value on top becomes a field of the table at `table`, not a relative index; it is popped. */
+static inline void crux_setkey(lua_State *L, int table, int key) {
+  crux_pushslot(L, key);
+  lua_insert(L, -2);
+  lua_rawset(L, table);
+}
+static inline void crux_getkey(lua_State *L, int table, int key) {
+  crux_pushslot(L, key);
+  lua_rawget(L, table);
 }
 
 /* Makes a type of userdata. The state, on top, becomes its methods' upvalue. */
@@ -124,6 +150,8 @@ int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_co
 /* Pushes nil and err and returns true if the table has a key that is neither one of `fields` nor, with `options`, an
    option. `where` is the table's place, "" or as in "skus[3]." */
 bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy);
+/* Ends a request: nobody will use it any more, and the next one may be made of it. */
+void crux_end_request(lua_State *L, crux_request_box *box, int index);
 crux_request_box *crux_check_box(lua_State *L, int index);
 crux_request *crux_check_request(lua_State *L, int index);
 void crux_request_open(lua_State *L);

@@ -88,6 +88,13 @@ local function options_of(client, arguments)
   }
 end
 
+-- The request of a call, its deadline and its options; or nil and an error.
+local function prepare(client, name, arguments)
+  check(arguments, "arguments", 4)
+  local request, deadline, own = client.handle:prepare(name, arguments)
+  return request, deadline, own and options_of(client, arguments) or client.defaults
+end
+
 --- A call of this client that has not begun.
 -- @tparam string name as in `client:cancel_order`
 -- @tparam table arguments
@@ -96,30 +103,32 @@ end
 -- @treturn[2] table err of kind `invalid`
 -- @raise on an unknown name, a closed client, or arguments that are not a table
 function Client:prepare(name, arguments)
-  check(arguments, "arguments", 3)
-  local request, deadline, own = self.handle:prepare(name, arguments)
+  local request, deadline, options = prepare(self, name, arguments)
   if not request then return nil, deadline end
-  return policy.new(request, deadline, own and options_of(self, arguments) or self.defaults)
+  return policy.new(request, deadline, options)
+end
+
+local function call(client, name, arguments)
+  local host = client.host
+  host.admit()
+  local request, deadline, options = prepare(client, name, arguments)
+  if not request then return nil, deadline end
+  return policy.carry(request, deadline, options, host.send, host.sleep)
 end
 
 --- Makes a call and blocks until there is an answer or its deadline has passed. Every endpoint has such a method:
 -- `client:cancel_order(arguments)`, `client:get_order(arguments)`.
+-- @function Client:call
 -- @tparam string name
 -- @tparam table arguments the endpoint's fields and any options
 -- @treturn[1] table result
 -- @treturn[2] nil
 -- @treturn[2] table err
 -- @raise as `prepare`, and what `on_event` raises
-function Client:call(name, arguments)
-  local host = self.host
-  host.admit()
-  local call, err = self:prepare(name, arguments)
-  if not call then return nil, err end
-  return policy.carry(call, host.send, host.sleep)
-end
+Client.call = call
 
 for _, name in ipairs(core.endpoints) do
-  Client[name] = function(self, arguments) return self:call(name, arguments) end
+  Client[name] = function(self, arguments) return call(self, name, arguments) end
 end
 
 --- What a call would send, without sending it. No token is needed and a token function is not called.

@@ -4,6 +4,8 @@
 -- @module crux.policy
 local core = require "crux.core"
 
+local release = core.release
+
 local policy = {}
 
 -- Exponential back-off with full jitter, in seconds.
@@ -13,7 +15,7 @@ local FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5
 -- @param request userdata from `prepare`
 -- @tparam number deadline on the clock of `core.now`
 -- @tparam table options `token` (only if it is a function), `retries` and `on_event`
-function policy.new(request, deadline, options)
+local function new(request, deadline, options)
   return {
     request = request,
     deadline = deadline,
@@ -65,18 +67,20 @@ end
 -- @treturn[1] ?string the attempt's token, if it is not the client's own
 -- @treturn[2] nil
 -- @treturn[2] table err: the call is over without this attempt; give it to `settle`
-function policy.begin(call)
-  local token = call.next_token
-  call.next_token = nil
-  if call.token and not token then
+local function begin(call)
+  local token
+  if call.token then
     local err
-    token, err = ask(call)
-    if not token then return nil, err end
-    if core.now() >= call.deadline then
-      return nil, core.failure("timeout", "the deadline passed before the request was sent")
+    token, call.next_token = call.next_token, nil
+    if not token then
+      token, err = ask(call)
+      if not token then return nil, err end
+      if core.now() >= call.deadline then
+        return nil, core.failure("timeout", "the deadline passed before the request was sent")
+      end
     end
+    call.last_token = token
   end
-  call.last_token = token
   call.attempts = call.attempts + 1
   if call.on_event then emit(call, "request") end
   return true, token
@@ -92,11 +96,13 @@ local function refresh(call, err)
   return core.now() < call.deadline
 end
 
---- Ends a call with this answer.
-function policy.finish(call, result, err)
+--- Ends a call with this answer, and its request.
+local function finish(call, result, err)
   local meta = (result or err).meta
   meta.attempts, meta.sends, meta.bytes_sent = call.attempts, call.sends, call.bytes_sent
   call.done, call.result, call.err = true, result, err
+  release(call.request)
+  call.request = nil
   return true
 end
 
@@ -105,42 +111,61 @@ end
 -- @tparam ?table result
 -- @tparam ?table err
 -- @treturn boolean done
-function policy.settle(call, result, err)
+local function settle(call, result, err)
   local meta = (result or err).meta
   local pause
   call.sends = call.sends + meta.sends
   call.bytes_sent = call.bytes_sent + meta.bytes_sent
-  call.heard = result or err -- the truth so far, should `on_event` raise
-  if call.on_event and meta.attempts > 0 then emit(call, "response", call.heard) end
-  if result then return policy.finish(call, result) end
+  if call.on_event then
+    call.heard = result or err -- the truth so far, should it raise
+    if meta.attempts > 0 then emit(call, "response", call.heard) end
+  end
+  if result then return finish(call, result) end
   if meta.sends > 0 then call.last_sent = err end
   if refresh(call, err) then pause = 0
   else pause = policy.pause(call, err, core.now()) end
   if not pause then
     -- a later attempt that was not sent says nothing of an earlier one that was
-    return policy.finish(call, nil, err.outcome == "not_sent" and call.last_sent or err)
+    return finish(call, nil, err.outcome == "not_sent" and call.last_sent or err)
   end
   call.due = core.now() + pause
   if call.on_event then emit(call, "retry", err, pause) end
   return false
 end
 
+policy.new, policy.begin, policy.finish, policy.settle = new, begin, finish, settle
+
 --- Carries a call to its end, for whoever can wait.
--- @tparam table call
+-- @param request userdata from `prepare`
+-- @tparam number deadline on the clock of `core.now`
+-- @tparam table options as for `policy.new`
 -- @tparam function send (request, token, deadline) → result | nil, err
 -- @tparam function sleep (seconds)
 -- @treturn[1] table result
 -- @treturn[2] nil
 -- @treturn[2] table err
-function policy.carry(call, send, sleep)
-  while true do
-    local ready, token = policy.begin(call)
-    local done
-    if ready then done = policy.settle(call, send(call.request, token, call.deadline))
-    else done = policy.settle(call, nil, token) end
-    if done then return call.result, call.err end
-    sleep(call.due - core.now())
+function policy.carry(request, deadline, options, send, sleep)
+  local result, err, done
+  if not options.token and not options.on_event then
+    result, err = send(request, nil, deadline)
+    -- most calls end here: what was accepted at once, with nobody watching, leaves nothing to decide
+    if result then
+      release(request)
+      return result
+    end
   end
+  local call = new(request, deadline, options)
+  if err then
+    call.attempts = 1
+    done = settle(call, nil, err)
+  end
+  while not done do
+    if call.due then sleep(call.due - core.now()) end
+    local ready, token = begin(call)
+    if ready then done = settle(call, send(request, token, deadline))
+    else done = settle(call, nil, token) end
+  end
+  return call.result, call.err
 end
 
 return policy
