@@ -385,13 +385,22 @@ static bool set_request(crux_transfer *t, crux_easy *easy) {
          !curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)(connect > 0 ? connect : 1));
 }
 
+static bool alike(const char *a, const char *b) { return a == b || (a && b && strcmp(a, b) == 0); }
+
+/* Whether what `set_config` asks of a config is the same in both: single calls make one each. */
+static bool serves(const crux_easy *easy, const crux_config *config) {
+  const crux_settings *a = easy->config ? &easy->config->settings : NULL, *b = &config->settings;
+  return a && (a == b || (a->tls == b->tls && alike(a->proxy, b->proxy) && alike(a->no_proxy, b->no_proxy) &&
+                          alike(a->ca_file, b->ca_file) && alike(a->ca_path, b->ca_path)));
+}
+
 bool crux_transfer_prepare(crux_transfer *t, crux_easy *easy, crux_sockets *sockets) {
   crux_config *config = t->request->config;
   t->easy = easy;
   easy->transfer = t;
   t->sockets = sockets;
   t->written = -1;
-  if (easy->config != config) {
+  if (!serves(easy, config)) {
     forget(easy);
     if (!set_config(easy, &config->settings, sockets)) return false;
     easy->config = crux_config_retain(config);

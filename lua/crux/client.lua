@@ -148,12 +148,13 @@ end
 
 -- Made by the first method that needs it; a client that only blocks has none.
 local function loop_of(self)
-  self.handle:describe(true)
-  if not self.loop then
-    self.loop = Loop.new(self.host.await)
-    self.loops[self.loop] = true
+  local loop = self.loop
+  if not loop then
+    self.handle:describe(true)
+    loop = Loop.new(self.host.await)
+    self.loop, self.loops[loop] = loop, true
   end
-  return self.loop
+  return loop
 end
 
 --- Starts a call and returns at once: no look-up, handshake or server is ever waited for.
