@@ -4,6 +4,7 @@
 -- time is part of that; in `no gc`, a second run, it is run between the calls. With `machine`, a line of plain fields each.
 local LUA = os.getenv("TEST_LUA") or "lua5.4"
 local CALLS = 1000
+local ROUNDS = 3
 
 local OPERATIONS = { "submit", "poll", "step", "abort", "close", "late poll" }
 
@@ -98,17 +99,31 @@ local function run(scenario, collects)
   return rows
 end
 
+local function held_of(row) return tonumber(row:match("[^,]+$")) end
+
+-- Of each operation the round in which it was held least.
+local function quietest(scenario, collects)
+  local best = run(scenario, collects)
+  for _ = 2, ROUNDS do
+    for i, row in ipairs(run(scenario, collects)) do
+      if held_of(row) < held_of(best[i]) then best[i] = row end
+    end
+  end
+  return best
+end
+
 local function main()
   if arg[1] ~= "machine" then
     print(("%-20s %-10s %8s %9s %9s %9s %9s %9s %9s   microseconds"):format("while", "", "calls", "median", "99 %",
       "99.9 %", "worst", "held", "no gc"))
   end
   for _, scenario in ipairs(SCENARIOS) do
-    local without = arg[1] ~= "machine" and run(scenario, false)
-    for i, row in ipairs(run(scenario, true)) do
-      if arg[1] == "machine" then print(row)
-      else
-        row = row .. "," .. without[i]:match("[^,]+$")
+    if arg[1] == "machine" then
+      for _, row in ipairs(run(scenario, true)) do print(row) end
+    else
+      local without = quietest(scenario, false)
+      for i, row in ipairs(quietest(scenario, true)) do
+        row = ("%s,%.1f"):format(row, held_of(without[i]))
         print(("%-20s %-10s %8s %9s %9s %9s %9s %9s %9s"):format(row:match("^" .. ("(.-),"):rep(8) .. "(.-)$")))
       end
     end
