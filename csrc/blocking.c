@@ -13,7 +13,7 @@ typedef struct {
 } engine_box;
 
 static int engine_gc(lua_State *L) {
-  engine_box *box = luaL_checkudata(L, 1, CRUX_ENGINE);
+  engine_box *box = crux_check(L, 1, CRUX_CLASS_ENGINE);
   crux_engine_free(box->engine);
   box->engine = NULL;
   return 0;
@@ -103,10 +103,11 @@ void crux_blocking_open(lua_State *L) {
   static const luaL_Reg none[] = { { NULL, NULL } };
   engine_box *box;
   int state = lua_gettop(L);
-  crux_new_class(L, CRUX_ENGINE, engine_gc, none);
+  crux_new_class(L, CRUX_CLASS_ENGINE, engine_gc, none);
   box = lua_newuserdata(L, sizeof *box);
   box->engine = NULL;
-  crux_setmetatable(L, CRUX_ENGINE);
+  lua_rawgeti(L, state, CRUX_CLASS_ENGINE);
+  lua_setmetatable(L, -2);
   lua_rawseti(L, state, CRUX_SLOT_ENGINE);
   if (luaL_loadstring(L, "return") != 0) lua_error(L);
   lua_rawseti(L, state, CRUX_SLOT_NOTHING);

@@ -267,13 +267,13 @@ int crux_read_options(lua_State *L, int index, const crux_settings *base, bool p
 /* --- the userdata --- */
 
 static crux_client *check_client(lua_State *L) {
-  crux_client *c = luaL_checkudata(L, 1, CRUX_CLIENT);
+  crux_client *c = crux_check(L, 1, CRUX_CLASS_CLIENT);
   if (!c->config) luaL_error(L, "the client is closed");
   return c;
 }
 
 static int client_gc(lua_State *L) {
-  crux_client *c = luaL_checkudata(L, 1, CRUX_CLIENT);
+  crux_client *c = crux_check(L, 1, CRUX_CLASS_CLIENT);
   crux_config_release(c->config);
   c->config = NULL;
   return 0;
@@ -290,7 +290,7 @@ int crux_client_new(lua_State *L) {
   base.no_proxy = luaL_optstring(L, 2, NULL);
   c = lua_newuserdata(L, sizeof *c);
   c->config = NULL;
-  crux_setmetatable(L, CRUX_CLIENT);
+  crux_set_class(L, CRUX_CLASS_CLIENT);
   if (crux_push_unknown(L, 1, "", NULL, true, true)) return 2;
   count = crux_read_options(L, 1, &base, true, 0, &c->config);
   if (count > 0) return count;
@@ -315,7 +315,7 @@ static int client_prepare(lua_State *L) {
 
 /* client:describe(open) → what it is, without the token; `open`: raises if it is closed */
 static int client_describe(lua_State *L) {
-  const crux_client *c = lua_toboolean(L, 2) ? check_client(L) : luaL_checkudata(L, 1, CRUX_CLIENT);
+  const crux_client *c = lua_toboolean(L, 2) ? check_client(L) : crux_check(L, 1, CRUX_CLASS_CLIENT);
   if (!c->config) lua_pushliteral(L, "crux.client (closed)");
   else {
     const crux_settings *s = &c->config->settings;
@@ -328,5 +328,5 @@ void crux_client_open(lua_State *L) {
   static const luaL_Reg methods[] = {
     { "prepare", client_prepare }, { "describe", client_describe }, { "close", client_gc }, { NULL, NULL },
   };
-  crux_new_class(L, CRUX_CLIENT, client_gc, methods);
+  crux_new_class(L, CRUX_CLASS_CLIENT, client_gc, methods);
 }

@@ -28,7 +28,6 @@ static inline void crux_pushwhole(lua_State *L, double value) {
 #if LUA_VERSION_NUM >= 502
 #define crux_rawlen(L, i) lua_rawlen(L, i)
 #define crux_setfuncs(L, functions, upvalues) luaL_setfuncs(L, functions, upvalues)
-#define crux_setmetatable(L, name) luaL_setmetatable(L, name)
 #define crux_setkept(L, i) lua_setuservalue(L, i)
 #else
 #define crux_rawlen(L, i) lua_objlen(L, i)
@@ -42,11 +41,6 @@ static inline void crux_setfuncs(lua_State *L, const luaL_Reg *f, int upvalues) 
     lua_setfield(L, -(upvalues + 2), f->name);
   }
   lua_pop(L, upvalues);
-}
-
-static inline void crux_setmetatable(lua_State *L, const char *name) {
-  luaL_getmetatable(L, name);
-  lua_setmetatable(L, -2);
 }
 #endif
 

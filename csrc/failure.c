@@ -20,13 +20,13 @@ static int failure_tostring(lua_State *L) {
 }
 
 void crux_failure_open(lua_State *L) {
-  if (luaL_newmetatable(L, CRUX_ERROR)) {
-    lua_pushcfunction(L, failure_tostring);
-    lua_setfield(L, -2, "__tostring");
-    lua_pushliteral(L, CRUX_ERROR);
-    lua_setfield(L, -2, "__name");
-  }
-  lua_pop(L, 1);
+  int state = lua_gettop(L);
+  lua_newtable(L);
+  lua_pushcfunction(L, failure_tostring);
+  lua_setfield(L, -2, "__tostring");
+  lua_pushliteral(L, "crux.error");
+  lua_setfield(L, -2, "__name");
+  lua_rawseti(L, state, CRUX_CLASS_ERROR);
 }
 
 static const char *hint_for(crux_kind kind, const char *field) {
@@ -49,6 +49,6 @@ void crux_push_failure(lua_State *L, crux_kind kind, const char *field) {
   if (hint) crux_set_text(L, CRUX_KEY_hint, hint);
   crux_push_meta(L, NULL);
   crux_setkey(L, err, CRUX_KEY_meta);
-  crux_setmetatable(L, CRUX_ERROR);
+  crux_set_class(L, CRUX_CLASS_ERROR);
   lua_remove(L, -2);
 }

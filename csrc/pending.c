@@ -9,10 +9,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#define INBOX "crux.core.inbox"
-#define FLIGHT "crux.core.flight"
-#define USER "crux.core.user"
-
 typedef struct {
   crux_inbox *inbox;
   struct flight_box *first; /* all that were not collected */
@@ -43,13 +39,13 @@ static crux_inbox *open_inbox(lua_State *L, inbox_box *box) {
 }
 
 static inbox_box *check_inbox(lua_State *L) {
-  inbox_box *box = luaL_checkudata(L, 1, INBOX);
+  inbox_box *box = crux_check(L, 1, CRUX_CLASS_INBOX);
   open_inbox(L, box);
   return box;
 }
 
 static int user_gc(lua_State *L) {
-  bool *joined = luaL_checkudata(L, 1, USER);
+  bool *joined = crux_check(L, 1, CRUX_CLASS_USER);
   if (*joined) crux_worker_part();
   *joined = false;
   return 0;
@@ -62,7 +58,7 @@ static void join(lua_State *L) {
   if (lua_isnil(L, -1)) {
     joined = lua_newuserdata(L, sizeof *joined);
     *joined = false;
-    crux_setmetatable(L, USER);
+    crux_set_class(L, CRUX_CLASS_USER);
     lua_rawseti(L, lua_upvalueindex(1), CRUX_SLOT_WORKER);
     crux_worker_join();
     *joined = true;
@@ -77,7 +73,7 @@ int crux_inbox_open(lua_State *L) {
   box = lua_newuserdata(L, sizeof *box);
   memset(box, 0, sizeof *box);
   crux_rendezvous_init(&box->rendezvous);
-  crux_setmetatable(L, INBOX);
+  crux_set_class(L, CRUX_CLASS_INBOX);
   box->inbox = crux_inbox_new();
   if (!box->inbox) return luaL_error(L, "not enough memory");
   return 1;
@@ -101,7 +97,7 @@ static crux_transfer *release_hold(flight_box *f, crux_transfer *aborted) {
 
 /* inbox:close(): gives up what is under way, all of it before any other attempt is sent instead. */
 static int inbox_close(lua_State *L) {
-  inbox_box *box = luaL_checkudata(L, 1, INBOX);
+  inbox_box *box = crux_check(L, 1, CRUX_CLASS_INBOX);
   crux_transfer *aborted = NULL;
   flight_box *f;
   if (!box->inbox) return 0;
@@ -118,7 +114,7 @@ static int inbox_close(lua_State *L) {
 }
 
 static int inbox_gc(lua_State *L) {
-  inbox_box *box = luaL_checkudata(L, 1, INBOX);
+  inbox_box *box = crux_check(L, 1, CRUX_CLASS_INBOX);
   inbox_close(L);
   for (; box->first; box->first = box->first->next) box->first->inbox = NULL;
   return 0;
@@ -195,7 +191,7 @@ static int inbox_hang_up(lua_State *L) {
 }
 
 static int inbox_flights(lua_State *L) {
-  lua_pushinteger(L, ((inbox_box *)luaL_checkudata(L, 1, INBOX))->flights);
+  lua_pushinteger(L, ((inbox_box *)crux_check(L, 1, CRUX_CLASS_INBOX))->flights);
   return 1;
 }
 
@@ -216,14 +212,14 @@ static int inbox_wait(lua_State *L) { return wait_for(L, check_inbox(L)->inbox, 
 
 /* --- flights -------------------------------------------------------------------------------------------------------- */
 
-static flight_box *check_flight(lua_State *L) { return luaL_checkudata(L, 1, FLIGHT); }
+static flight_box *check_flight(lua_State *L) { return crux_check(L, 1, CRUX_CLASS_FLIGHT); }
 
 /* inbox:flight() → flight */
 static int inbox_flight(lua_State *L) {
   inbox_box *inbox = check_inbox(L);
   flight_box *f = lua_newuserdata(L, sizeof *f);
   memset(f, 0, sizeof *f);
-  crux_setmetatable(L, FLIGHT);
+  crux_set_class(L, CRUX_CLASS_FLIGHT);
   f->inbox = inbox;
   f->next = inbox->first;
   if (f->next) f->next->previous = f;
@@ -346,7 +342,7 @@ void crux_pending_open(lua_State *L) {
     { "start", flight_start }, { "done", flight_done }, { "wait", flight_wait }, { "answer", flight_answer },
     { "abort", flight_abort }, { "finish", flight_finish }, { NULL, NULL },
   };
-  crux_new_class(L, USER, user_gc, none);
-  crux_new_class(L, INBOX, inbox_gc, inbox_methods);
-  crux_new_class(L, FLIGHT, flight_gc, flight_methods);
+  crux_new_class(L, CRUX_CLASS_USER, user_gc, none);
+  crux_new_class(L, CRUX_CLASS_INBOX, inbox_gc, inbox_methods);
+  crux_new_class(L, CRUX_CLASS_FLIGHT, flight_gc, flight_methods);
 }

@@ -364,7 +364,7 @@ static void push_sent(lua_State *L, int index, const crux_field *fields) {
 
 /* --- the request ---------------------------------------------------------------------------------------------------- */
 
-crux_request_box *crux_check_box(lua_State *L, int index) { return luaL_checkudata(L, index, CRUX_REQUEST); }
+crux_request_box *crux_check_box(lua_State *L, int index) { return crux_check(L, index, CRUX_CLASS_REQUEST); }
 
 crux_request *crux_check_request(lua_State *L, int index) {
   crux_request *request = crux_check_box(L, index)->request;
@@ -397,7 +397,7 @@ static crux_request_box *push_box(lua_State *L) {
   lua_pop(L, 1);
   box = lua_newuserdata(L, sizeof *box);
   memset(box, 0, sizeof *box);
-  crux_setmetatable(L, CRUX_REQUEST);
+  crux_set_class(L, CRUX_CLASS_REQUEST);
   return box;
 }
 
@@ -511,5 +511,5 @@ void crux_request_open(lua_State *L) {
   static const luaL_Reg methods[] = {
     { "describe", request_describe }, { "dry_run", request_dry_run }, { NULL, NULL },
   };
-  crux_new_class(L, CRUX_REQUEST, request_gc, methods);
+  crux_new_class(L, CRUX_CLASS_REQUEST, request_gc, methods);
 }

@@ -421,6 +421,6 @@ int crux_push_reply(lua_State *L, crux_transfer *t) {
   set_message(L, t);
   hint = hint_of(r, safe);
   if (hint) crux_set_text(L, CRUX_KEY_hint, hint);
-  crux_setmetatable(L, CRUX_ERROR);
+  crux_set_class(L, CRUX_CLASS_ERROR);
   return 2;
 }

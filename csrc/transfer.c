@@ -356,18 +356,19 @@ static bool set_endpoint(crux_easy *easy, const crux_endpoint *endpoint) {
   return true;
 }
 
+/* All but the first, Host, which curl writes just so by itself. */
 static struct curl_slist *set_headers(crux_transfer *t, crux_easy *easy) {
   const char *lines[CRUX_HEADERS];
   int i;
   crux_request_headers(t->request, t->authorization, lines);
-  for (i = 0; i < CRUX_HEADERS; i++) {
+  for (i = 1; i < CRUX_HEADERS; i++) {
     easy->headers[i].data = (char *)lines[i];
     easy->headers[i].next = &easy->headers[i + 1];
   }
   easy->headers[CRUX_HEADERS].data = (char *)"Expect:";
   easy->headers[CRUX_HEADERS].next = NULL;
   if (t->request->body_len <= EXPECT_BODY) easy->headers[CRUX_HEADERS - 1].next = NULL;
-  return easy->headers;
+  return easy->headers + 1;
 }
 
 static bool set_request(crux_transfer *t, crux_easy *easy) {

@@ -12,11 +12,6 @@
 /* How long a signal that came just before a wait may go unnoticed, in seconds. */
 #define CRUX_TICK 0.25
 
-#define CRUX_CLIENT "crux.core.client"
-#define CRUX_REQUEST "crux.core.request"
-#define CRUX_ENGINE "crux.core.engine"
-#define CRUX_ERROR "crux.error"
-
 /* The fields of results, errors and dry runs: kept as strings in the state, since to set one by its text takes longer. */
 #define CRUX_KEYS(KEY) \
   KEY(outcome) KEY(status) KEY(body) KEY(raw) KEY(headers) KEY(meta) \
@@ -37,6 +32,13 @@ enum {
   CRUX_SLOT_WORKER, /* this state's share in the worker, once it has one */
   CRUX_SLOT_NOTHING, /* a Lua function that does nothing, but in which hooks can run */
   CRUX_SLOT_SPARE,   /* a request that is done with, for the next one to use, or false */
+  CRUX_CLASS_CLIENT, /* metatables, of errors and of each type of userdata */
+  CRUX_CLASS_REQUEST,
+  CRUX_CLASS_ENGINE,
+  CRUX_CLASS_INBOX,
+  CRUX_CLASS_FLIGHT,
+  CRUX_CLASS_USER,
+  CRUX_CLASS_ERROR,
   CRUX_KEYS(CRUX_KEY_SLOT)
   CRUX_SLOTS
 };
@@ -75,16 +77,37 @@ static inline void crux_getkey(lua_State *L, int table, int key) {
   lua_rawget(L, table);
 }
 
-/* Makes a type of userdata. The state, on top, becomes its methods' upvalue. */
-static inline void crux_new_class(lua_State *L, const char *name, lua_CFunction gc, const luaL_Reg *methods) {
-  luaL_newmetatable(L, name);
-  lua_pushcfunction(L, gc);
+/* Makes a type of userdata. The state, on top, becomes the upvalue of its finalizer and methods. */
+static inline void crux_new_class(lua_State *L, int class, lua_CFunction gc, const luaL_Reg *methods) {
+  int state = lua_gettop(L);
+  lua_newtable(L);
+  lua_pushvalue(L, state);
+  lua_pushcclosure(L, gc, 1);
   lua_setfield(L, -2, "__gc");
   lua_newtable(L);
-  lua_pushvalue(L, -3);
+  lua_pushvalue(L, state);
   crux_setfuncs(L, methods, 1);
   lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  lua_rawseti(L, state, class);
+}
+
+/* Makes the value on top one of a class. */
+static inline void crux_set_class(lua_State *L, int class) {
+  crux_pushslot(L, class);
+  lua_setmetatable(L, -2);
+}
+
+/* The userdata at an index, or raises if it is none of that class. */
+static inline void *crux_check(lua_State *L, int index, int class) {
+  void *p = lua_touserdata(L, index);
+  bool is = false;
+  if (p && lua_getmetatable(L, index)) {
+    crux_pushslot(L, class);
+    is = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+  }
+  if (!is) luaL_error(L, "expected an object of crux's, found another %s", luaL_typename(L, index));
+  return p;
 }
 
 /* --- json: lua-cjson, an instance of our own --- */
