@@ -21,7 +21,7 @@ end
 
 -- How a call waits: on the caller's thread.
 local BLOCKING = {
-  admit = function() end, send = core.perform, sleep = function(seconds) core.sleep(seconds) end,
+  send = core.perform, sleep = function(seconds) core.sleep(seconds) end,
   await = function(what, seconds) what:wait(seconds) end,
 }
 
@@ -29,7 +29,7 @@ local BLOCKING = {
 -- @tparam table options
 -- @tparam table said
 -- @tparam ?string no_proxy
--- @tparam[opt] table host how its calls wait: `admit` raises where they cannot, `send` and `sleep` as for
+-- @tparam[opt] table host how its calls wait: `admit`, if there is one, raises where they cannot; `send` and `sleep` as for
 --   `crux.policy`'s `carry`, `await` (an inbox or a flight, seconds) for what was submitted; it may return early
 -- @local
 function Client.make(options, said, no_proxy, host)
@@ -110,7 +110,7 @@ end
 
 local function call(client, name, arguments)
   local host = client.host
-  host.admit()
+  if host.admit then host.admit() end
   local request, deadline, options = prepare(client, name, arguments)
   if not request then return nil, deadline end
   return policy.carry(request, deadline, options, host.send, host.sleep)
