@@ -13,9 +13,9 @@
 
 /* --- faults --------------------------------------------------------------------------------------------------------- */
 
-/* The message on top is what is wrong with `where` .. `name`: nil and err instead. */
+/* The message on top is what is wrong with that name, or index in brackets, of what is at `where`: nil and err instead. */
 static int fault(lua_State *L, const char *where, const char *name) {
-  const char *field = lua_pushfstring(L, "%s%s", where, name);
+  const char *field = lua_pushfstring(L, "%s%s%s", where, where[0] && name[0] != '[' ? "." : "", name);
   lua_pushfstring(L, "%s: %s", field, lua_tostring(L, -2));
   lua_pushnil(L);
   lua_insert(L, -2);
@@ -54,7 +54,7 @@ static const char *push_key(lua_State *L, int index) {
   }
   if (lua_type(L, index) != LUA_TSTRING) return lua_pushfstring(L, "[%s]", luaL_typename(L, index));
   s = lua_tolstring(L, index, &len);
-  for (i = 0; i < len && s[i] > ' ' && s[i] < 127; i++) continue;
+  for (i = 0; i < len && s[i] > ' ' && s[i] < 127 && s[i] != '['; i++) continue;
   /* what is long or odd is no misspelt name, and may be a value in the wrong place */
   if (len == 0 || len > 32 || i < len) return lua_pushfstring(L, "[a string of %d bytes]", (int)len);
   lua_pushvalue(L, index);
@@ -199,7 +199,7 @@ static int list_length(lua_State *L, int index) {
   while (lua_next(L, index)) {
     double key = lua_type(L, -2) == LUA_TNUMBER ? lua_tonumber(L, -2) : 0;
     lua_pop(L, 1);
-    if (key < 1 || key != floor(key)) {
+    if (key < 1 || key != floor(key) || isinf(key)) {
       lua_pop(L, 1);
       return 0;
     }
@@ -236,7 +236,7 @@ static bool push_unknown_within(lua_State *L, int index, const crux_field *field
     lua_settop(L, list);
     if (least != 0) {
       lua_rawgeti(L, list, (int)least);
-      snprintf(where, sizeof where, "%s[%d].", fields->name, (int)least);
+      snprintf(where, sizeof where, "%s[%d]", fields->name, (int)least);
       return crux_push_unknown(L, list + 1, where, fields->fields, false, false);
     }
     lua_pop(L, 1);
@@ -315,7 +315,7 @@ static int check_object(lua_State *L, int index, const char *list, int item, con
     }
     if (lacking || (wrong & bit)) crux_push_expected(L, expectation(fields->type), lua_gettop(L), fields->type != CRUX_FIELD_UUID);
     else lua_pushfstring(L, "expected a request of at most %d bytes of text, found more", TEXT_MAX);
-    if (list) lua_pushfstring(L, "%s[%d].", list, item);
+    if (list) lua_pushfstring(L, "%s[%d]", list, item);
     else lua_pushliteral(L, "");
     lua_insert(L, -2);
     return fault(L, lua_tostring(L, -2), fields->name);

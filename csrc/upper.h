@@ -171,7 +171,7 @@ typedef struct {
    win over the client's; without a client (NULL) they stand over the defaults. */
 int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy);
 /* Pushes nil and err and returns true if the table has a key that is neither one of `fields` nor, with `options`, an
-   option. `where` is the table's place, "" or as in "skus[3]." */
+   option. `where` is the table's place, "" or as in "skus[3]". */
 bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy);
 /* Ends a request: nobody will use it any more, and the next one may be made of it. */
 void crux_end_request(lua_State *L, crux_request_box *box, int index);

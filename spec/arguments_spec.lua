@@ -238,7 +238,7 @@ describe("a list", function()
   end)
 
   it("has no other keys", function()
-    for _, key in ipairs{ "n", "supplier_uuid", 0, -1, 1.5, true, print } do
+    for _, key in ipairs{ "n", "supplier_uuid", 0, -1, 1.5, HUGE, true, print } do
       refused({ order_uuid = U, skus = { one, [key] = one } }, "skus",
         "expected a list, found a table with other keys than 1, 2, 3")
     end
@@ -370,6 +370,10 @@ describe("an unknown field", function()
     refused({ order_uuid = U, ["order uuid"] = 1 }, "[a string of 10 bytes]", "unknown field")
     refused({ order_uuid = U, ["a\nb"] = 1 }, "[a string of 3 bytes]", "unknown field")
     refused({ order_uuid = U, ["order_uuid\0"] = 1 }, "[a string of 11 bytes]", "unknown field")
+    refused({ order_uuid = U, ["[1]"] = 1 }, "[a string of 3 bytes]", "unknown field")
+    refused(sku(2, 1), "skus[1][2]", "unknown field")
+    refused(sku(print, 1), "skus[1][function]", "unknown field")
+    refused(sku("sku id", 1), "skus[1][a string of 6 bytes]", "unknown field")
   end)
 
   it("is not shown where it may be a secret in the wrong place", function()
