@@ -86,6 +86,11 @@ void crux_push_expected(lua_State *L, const char *what, int index, bool echo) {
   size_t len, i;
   const char *s;
   char number[40];
+  /* a secret may be any value */
+  if (!echo && (type == LUA_TNUMBER || type == LUA_TBOOLEAN)) {
+    lua_pushfstring(L, "expected %s, found a %s", what, lua_typename(L, type));
+    return;
+  }
   switch (type) {
     case LUA_TNONE:
     case LUA_TNIL: lua_pushfstring(L, "expected %s, found nothing", what); return;

@@ -85,6 +85,7 @@ end
 local function found(value, quiet)
   local kind = type(value)
   if kind == "nil" then return "nothing" end
+  if quiet and kind ~= "string" then return "a " .. kind end
   if kind == "boolean" then return tostring(value) end
   if kind == "number" then
     local brief = ("%.14g"):format(value)

@@ -23,6 +23,7 @@ end)
 
 local function found(value, echo)
   local kind = type(value)
+  if not echo and kind ~= "string" then return "a " .. kind end
   if kind == "number" then return ("%.14g"):format(value) end
   if kind == "boolean" then return tostring(value) end
   if kind ~= "string" then return "a " .. kind end
