@@ -122,6 +122,19 @@ static const char *text_at(lua_State *L, int index) {
   return s && strlen(s) == len ? s : NULL;
 }
 
+const char *crux_token_of(lua_State *L, int index, const char *otherwise) {
+  const char *token;
+  lua_pushliteral(L, "token");
+  lua_rawget(L, index);
+  token = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : otherwise;
+  lua_pop(L, 1);
+  return token;
+}
+
+bool crux_is_text(lua_State *L, int index, const char *text) {
+  return text && lua_type(L, index) == LUA_TSTRING && strcmp(lua_tostring(L, index), text) == 0;
+}
+
 bool crux_is_token(const char *s) {
   size_t len = strlen(s);
   while (*s > ' ' && *s < 127) s++;
@@ -150,6 +163,7 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
   char *place = (char *)s + o->offset;
   const char *text = text_at(L, -1);
   double number = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+  bool echo = !crux_is_text(L, -1, s->token);
   char what[96];
   switch (o->type) {
     case OPTION_TOKEN:
@@ -180,7 +194,7 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
       if (text && strcmp(text, "v1") == 0) s->api_prefix = "";
       else if (text && strcmp(text, "timp") == 0) s->api_prefix = "/timp";
       else {
-        crux_push_expected(L, "'v1' or 'timp'", -1, true);
+        crux_push_expected(L, "'v1' or 'timp'", -1, echo);
         return false;
       }
       return true;
@@ -189,7 +203,7 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
         *(double *)(void *)place = number;
         return true;
       }
-      crux_push_expected(L, "a positive, finite number of seconds", -1, true);
+      crux_push_expected(L, "a positive, finite number of seconds", -1, echo);
       return false;
     case OPTION_WHOLE:
       if (number >= o->low && number <= o->high && number == floor(number)) {
@@ -198,7 +212,7 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
         return true;
       }
       snprintf(what, sizeof what, "a whole number from %.0f to %.0f", o->low, o->high);
-      crux_push_expected(L, what, -1, true);
+      crux_push_expected(L, what, -1, echo);
       return false;
     case OPTION_PROXY:
       switch (text ? (text[0] ? crux_proxy_parse(text) : CRUX_URL_OK) : CRUX_URL_BAD) {
@@ -217,7 +231,7 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
       return false;
     case OPTION_FUNCTION:
       if (lua_isfunction(L, -1)) return true;
-      crux_push_expected(L, "a function", -1, true);
+      crux_push_expected(L, "a function", -1, echo);
       return false;
   }
   memcpy(place, &text, sizeof text);
@@ -296,7 +310,7 @@ int crux_client_new(lua_State *L) {
   c = lua_newuserdata(L, sizeof *c);
   c->config = NULL;
   crux_set_class(L, CRUX_CLASS_CLIENT);
-  if (crux_push_unknown(L, 1, "", NULL, true, true)) return 2;
+  if (crux_push_unknown(L, 1, "", NULL, true, true, crux_token_of(L, 1, NULL))) return 2;
   count = crux_read_options(L, 1, &base, true, 0, &c->config);
   if (count > 0) return count;
   lua_settop(L, 3);

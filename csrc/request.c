@@ -44,7 +44,7 @@ static const char *nearest_name(const char *name, const crux_field *fields, bool
 }
 
 /* Keys as messages may show them; two of one table are told apart by it. */
-static const char *push_key(lua_State *L, int index) {
+static const char *push_key(lua_State *L, int index, const char *token) {
   size_t len, i;
   const char *s;
   if (lua_type(L, index) == LUA_TNUMBER) {
@@ -56,7 +56,7 @@ static const char *push_key(lua_State *L, int index) {
   s = lua_tolstring(L, index, &len);
   for (i = 0; i < len && s[i] > ' ' && s[i] < 127 && s[i] != '['; i++) continue;
   /* what is long or odd is no misspelt name, and may be a value in the wrong place */
-  if (len == 0 || len > 32 || i < len) return lua_pushfstring(L, "[a string of %d bytes]", (int)len);
+  if (len == 0 || len > 32 || i < len || crux_is_text(L, index, token)) return lua_pushfstring(L, "[a string of %d bytes]", (int)len);
   lua_pushvalue(L, index);
   return s;
 }
@@ -84,7 +84,8 @@ static bool has_unknown(lua_State *L, int index, const crux_field *fields, bool 
   return false;
 }
 
-bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy) {
+bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy,
+                       const char *token) {
   const char *least, *nearest;
   if (!has_unknown(L, index, fields, options, policy)) return false;
   lua_pushnil(L);
@@ -93,7 +94,7 @@ bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_fi
   while (lua_next(L, index)) {
     lua_pop(L, 1);
     if (is_known(L, -1, fields, options, policy)) continue;
-    push_key(L, lua_gettop(L));
+    push_key(L, lua_gettop(L), token);
     if (lua_isnil(L, -3) || strcmp(lua_tostring(L, -1), lua_tostring(L, -3)) < 0) lua_replace(L, -3);
     else lua_pop(L, 1);
   }
@@ -154,9 +155,11 @@ static const char *expectation(crux_field_type type) {
 
 /* What checking the arguments found out about them. */
 typedef struct {
-  size_t text;  /* bytes of it so far */
-  bool foreign; /* a table has a key that is none of its fields: an option, or a fault */
-  bool convert; /* a value is not yet what is sent for it, or a table more than its raw fields */
+  int arguments;     /* all of them, a table */
+  const char *token; /* the client's */
+  size_t text;       /* bytes of it so far */
+  bool foreign;      /* a table has a key that is none of its fields: an option, or a fault */
+  bool convert;      /* a value is not yet what is sent for it, or a table more than its raw fields */
 } checking;
 
 static double cents_of(lua_State *L, int index) {
@@ -216,7 +219,7 @@ static int list_length(lua_State *L, int index) {
 }
 
 /* Unknown fields anywhere come before any other fault. */
-static bool push_unknown_within(lua_State *L, int index, const crux_field *fields) {
+static bool push_unknown_within(lua_State *L, int index, const crux_field *fields, const char *token) {
   char where[64];
   for (; fields->name; fields++) {
     int list = lua_gettop(L) + 1;
@@ -237,7 +240,7 @@ static bool push_unknown_within(lua_State *L, int index, const crux_field *field
     if (least != 0) {
       lua_rawgeti(L, list, (int)least);
       snprintf(where, sizeof where, "%s[%d]", fields->name, (int)least);
-      return crux_push_unknown(L, list + 1, where, fields->fields, false, false);
+      return crux_push_unknown(L, list + 1, where, fields->fields, false, false, token);
     }
     lua_pop(L, 1);
   }
@@ -245,6 +248,11 @@ static bool push_unknown_within(lua_State *L, int index, const crux_field *field
 }
 
 static int check_object(lua_State *L, int index, const char *list, int item, const crux_field *fields, checking *c);
+
+/* False: the value at `index` is the token in the wrong place. */
+static bool may_be_told(lua_State *L, int index, const checking *c) {
+  return !crux_is_text(L, index, crux_token_of(L, c->arguments, c->token));
+}
 
 static bool has_metatable(lua_State *L, int index) {
   if (!lua_getmetatable(L, index)) return false;
@@ -262,7 +270,7 @@ static int check_list(lua_State *L, int list, const crux_field *field, checking 
   }
   if (count == 0) {
     lua_pushnil(L);
-    if (lua_type(L, list) != LUA_TTABLE) crux_push_expected(L, expectation(field->type), list, true);
+    if (lua_type(L, list) != LUA_TTABLE) crux_push_expected(L, expectation(field->type), list, may_be_told(L, list, c));
     else if (lua_next(L, list)) lua_pushfstring(L, "expected a list, found a table with other keys than 1, 2, 3");
     else lua_pushfstring(L, "expected %s, found an empty one", expectation(field->type));
     return fault(L, "", field->name);
@@ -272,7 +280,7 @@ static int check_list(lua_State *L, int list, const crux_field *field, checking 
     lua_rawgeti(L, list, i);
     if (lua_type(L, item) != LUA_TTABLE) {
       snprintf(where, sizeof where, "[%d]", i);
-      crux_push_expected(L, "a table", item, true);
+      crux_push_expected(L, "a table", item, may_be_told(L, item, c));
       return fault(L, field->name, where);
     }
     faults = check_object(L, item, field->name, i, field->fields, c);
@@ -313,7 +321,9 @@ static int check_object(lua_State *L, int index, const char *list, int item, con
       lua_pop(L, 1);
       continue;
     }
-    if (lacking || (wrong & bit)) crux_push_expected(L, expectation(fields->type), lua_gettop(L), fields->type != CRUX_FIELD_UUID);
+    if (lacking || (wrong & bit))
+      crux_push_expected(L, expectation(fields->type), lua_gettop(L),
+                         fields->type != CRUX_FIELD_UUID && may_be_told(L, lua_gettop(L), c));
     else lua_pushfstring(L, "expected a request of at most %d bytes of text, found more", TEXT_MAX);
     if (list) lua_pushfstring(L, "%s[%d]", list, item);
     else lua_pushliteral(L, "");
@@ -418,9 +428,9 @@ void crux_end_request(lua_State *L, crux_request_box *box, int index) {
 int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy) {
   crux_request_box *box;
   crux_settings base;
-  const char *path_value = "", *body = "";
+  const char *path_value = "", *body = "", *token;
   size_t len = 0;
-  checking c = { 0, false, false };
+  checking c = { index, client ? client->settings.token : NULL, 0, false, false };
   bool options = false;
   int top, faults, wrong;
   box = push_box(L);
@@ -428,8 +438,9 @@ int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_co
   faults = check_object(L, index, NULL, 0, endpoint->fields, &c);
   /* unknown fields come first, so they are looked for only where there must be some or a fault was found */
   if (faults || c.foreign) {
-    if (crux_push_unknown(L, index, "", endpoint->fields, true, policy) ||
-        push_unknown_within(L, index, endpoint->fields))
+    token = crux_token_of(L, index, c.token);
+    if (crux_push_unknown(L, index, "", endpoint->fields, true, policy, token) ||
+        push_unknown_within(L, index, endpoint->fields, token))
       return 2;
     options = has_options(L, index, policy);
   }

@@ -148,6 +148,9 @@ void crux_default_settings(crux_settings *settings);
 int crux_read_options(lua_State *L, int index, const crux_settings *base, bool policy, unsigned long client,
                       crux_config **into);
 bool crux_is_token(const char *s);
+/* The token among arguments or options, if it is a string, else the other. Valid while the table is. */
+const char *crux_token_of(lua_State *L, int index, const char *otherwise);
+bool crux_is_text(lua_State *L, int index, const char *text);
 bool crux_is_option(const char *name, bool policy);
 /* The nearest option's name within `*distance`, which is lowered; or `so_far`. */
 const char *crux_nearest_option(const char *name, bool policy, int *distance, const char *so_far);
@@ -172,7 +175,8 @@ typedef struct {
 int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy);
 /* Pushes nil and err and returns true if the table has a key that is neither one of `fields` nor, with `options`, an
    option. `where` is the table's place, "" or as in "skus[3]". */
-bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy);
+bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy,
+                       const char *token);
 /* Ends a request: nobody will use it any more, and the next one may be made of it. */
 void crux_end_request(lua_State *L, crux_request_box *box, int index);
 crux_request_box *crux_check_box(lua_State *L, int index);

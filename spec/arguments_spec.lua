@@ -438,6 +438,41 @@ describe("a token", function()
   end)
 end)
 
+describe("a token in the wrong place", function()
+  local short, own = "short-token", "own-token"
+  local mine
+
+  setup(function() mine = assert(crux.new{ token = short, base_url = server.base_url }) end)
+  teardown(function() mine:close() end)
+
+  local function hidden(token, arguments, field)
+    local _, err = helper.call(mine.cancel_order, mine, arguments)
+    helper.clean(err, token)
+    assert.same({ "invalid", field }, { err.kind, err.field })
+    assert.is_truthy(err.message:find(("a string of %d bytes"):format(#token), 1, true), err.message)
+  end
+
+  it("is not shown, however short", function()
+    for token, given in pairs{ [short] = false, [own] = own } do
+      local function hide(name, value, field)
+        hidden(token, { order_uuid = U, token = given or nil, [name] = value }, field or name)
+      end
+      local name = ("[a string of %d bytes]"):format(#token)
+      hide(token, true, name)
+      for _, option in ipairs{ "api", "timeout", "retries", "max_body", "on_event", "skus" } do hide(option, token) end
+      hide("skus", { token }, "skus[1]")
+      hide("skus", { { supplier_uuid = S, [token] = 1 } }, "skus[1]" .. name)
+      hide("skus", { { supplier_uuid = S, quantity = token } }, "skus[1].quantity")
+      hide("skus", { { supplier_uuid = S, price = token } }, "skus[1].price")
+    end
+    for _, options in ipairs{ { token = own, [own] = 1 }, { token = own, api = own } } do
+      local _, err = helper.call(crux.new, options)
+      assert.equal("invalid", err.kind)
+      helper.clean(err, own)
+    end
+  end)
+end)
+
 describe("misuse raises:", function()
   local function raises(text, fn, ...)
     local ok, message = pcall(fn, ...)
