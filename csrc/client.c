@@ -51,20 +51,24 @@ bool crux_is_option(const char *name, bool policy) {
   return false;
 }
 
+static char lower(char c) { return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c); }
+
 int crux_edit_distance(const char *a, const char *b) {
-  int row[33], i, j, la = (int)strlen(a), lb = (int)strlen(b);
+  int d[33][33], i, j, la = (int)strlen(a), lb = (int)strlen(b);
   if (la > 32 || lb > 32) return 99;
-  for (j = 0; j <= lb; j++) row[j] = j;
+  for (i = 0; i <= la; i++) d[i][0] = i;
+  for (j = 0; j <= lb; j++) d[0][j] = j;
   for (i = 1; i <= la; i++) {
-    int corner = row[0];
-    row[0] = i;
     for (j = 1; j <= lb; j++) {
-      int change = corner + (a[i - 1] != b[j - 1]), least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-      corner = row[j];
-      row[j] = change < least ? change : least;
+      int change = d[i - 1][j - 1] + (lower(a[i - 1]) != lower(b[j - 1]));
+      int least = d[i - 1][j] < d[i][j - 1] ? d[i - 1][j] + 1 : d[i][j - 1] + 1;
+      /* two letters that changed places are one slip */
+      bool swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swap && d[i - 2][j - 2] + 1 < least) least = d[i - 2][j - 2] + 1;
+      d[i][j] = change < least ? change : least;
     }
   }
-  return row[lb];
+  return d[la][lb];
 }
 
 const char *crux_nearest_option(const char *name, bool policy, int *distance, const char *so_far) {

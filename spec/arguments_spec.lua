@@ -318,14 +318,15 @@ describe("an unknown field", function()
         sku = "skus", skuss = "skus",
       tokn = "token", timout = "timeout", time_out = "timeout", baseurl = "base_url", max_boddy = "max_body",
         ca_fil = "ca_file",
-      conect_timeout = "connect_timeout",
+      conect_timeout = "connect_timeout", tokne = "token", proyx = "proxy", ORDER_UUID = "order_uuid",
+        orderUUID = "order_uuid", TIMEOUT = "timeout", baseURL = "base_url",
     } do
       refused({ [name] = "x" }, name, ("unknown field, did you mean '%s'?"):format(near))
     end
     for name, near in pairs{
       supplier_uid = "supplier_uuid", suplier_uuid = "supplier_uuid", skuid = "sku_id", sku_Id = "sku_id",
         quantitiy = "quantity", prise = "price",
-      expected_sku_cots = "expected_sku_cost",
+      expected_sku_cots = "expected_sku_cost", QUANTITY = "quantity", SupplierUUID = "supplier_uuid",
     } do
       refused(sku(name, "x"), "skus[1]." .. name, ("unknown field, did you mean '%s'?"):format(near))
     end
