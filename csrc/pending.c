@@ -308,12 +308,13 @@ static int flight_abort(lua_State *L) {
   return 2;
 }
 
-/* flight:finish(): the call is done. */
+/* flight:finish() → true: the call is done; or false: it was before */
 static int flight_finish(lua_State *L) {
   flight_box *f = check_flight(L);
+  lua_pushboolean(L, f->counted);
   if (f->counted && f->inbox) f->inbox->flights--;
   f->counted = false;
-  return 0;
+  return 1;
 }
 
 static int flight_gc(lua_State *L) {

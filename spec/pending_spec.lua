@@ -376,6 +376,42 @@ describe("abort", function()
     assert.equal(1, server:record().requests)
   end)
 
+  it("from inside on_event or a token function holds from then on: nothing is sent, and no answer changes it", function()
+    for _, place in ipairs{ "request2", "response1", "response2", "retry1", "token2", "token after 401" } do
+      local status = place == "token after 401" and 401 or 429
+      local server = serve(ANSWERS, { answers = { helper.response(status, "", { "Retry-After: 0" }),
+        helper.response(204) } })
+      local pending, outcome, asked, said = nil, nil, 0, {}
+      local function at(here)
+        if outcome then said[#said + 1] = here end
+        if here ~= place then return end
+        pending:abort()
+        local done, result, err = pending:poll()
+        assert.is_true(done)
+        outcome = { result, err }
+      end
+      local client = connect(server, {
+        on_event = function(e) at(e.name .. e.attempt) end,
+        token = function(again)
+          asked = asked + 1
+          at(again and "token after 401" or "token" .. asked)
+          return helper.TOKEN .. asked
+        end,
+      })
+      pending = client:submit("cancel_order", ORDER)
+      assert.same({ pending }, drain(client))
+      assert.truthy(outcome, place)
+      local result, err = is_done(pending)
+      assert.is_nil(result)
+      assert.equal(outcome[2], err)
+      assert.same({ "aborted", "unknown" }, { err.kind, err.outcome })
+      assert.same({}, said)
+      core.sleep(0.02)
+      assert.equal(place == "response2" and 2 or 1, server:record().requests, place)
+      assert.same({ 0, nil }, { client:in_flight(), client:timeout() })
+    end
+  end)
+
   it("leaves a finished one its result", function()
     local client = connect(serve(OK))
     local pending = client:submit("cancel_order", ORDER)
@@ -554,6 +590,28 @@ describe("the life of a client:", function()
     calls[1]:wait()
     for _, call in ipairs(calls) do is_done(call) end
     assert.equal(0, client:in_flight())
+  end)
+
+  it("close from inside a blocking call gives that up", function()
+    for place, sends in pairs{ request1 = 0, token1 = 0, response1 = 1, retry1 = 1, request2 = 1, token2 = 1 } do
+      local server = serve(ANSWERS, { answers = { helper.response(429, "", { "Retry-After: 0" }), helper.response(204) } })
+      local client, asked = nil, 0
+      local function at(here) if here == place then client:close() end end
+      client = connect(server, {
+        on_event = function(e) at(e.name .. e.attempt) end,
+        token = function()
+          asked = asked + 1
+          at("token" .. asked)
+          return helper.TOKEN
+        end,
+      })
+      local _, err = helper.call(client.cancel_order, client, ORDER)
+      assert.same({ "aborted", sends > 0 and "unknown" or "not_sent", sends }, { err.kind, err.outcome, err.meta.sends }, place)
+      assert.equal(sends, server:record().requests, place)
+    end
+    local server, client = serve(OK), nil
+    client = connect(server, { on_event = function(e) if e.name == "response" then client:close() end end })
+    assert.equal("accepted", helper.call(client.cancel_order, client, ORDER).outcome)
   end)
 end)
 

@@ -113,7 +113,7 @@ local function call(client, name, arguments)
   if host.admit then host.admit() end
   local request, deadline, options = prepare(client, name, arguments)
   if not request then return nil, deadline end
-  return policy.carry(request, deadline, options, host.send, host.sleep)
+  return policy.carry(request, deadline, options, host.send, host.sleep, client)
 end
 
 --- Makes a call and blocks until there is an answer or its deadline has passed. Every endpoint has such a method:
@@ -201,6 +201,7 @@ Client.cancel_orders = batch.cancel_orders
 --- Closes the client: every call of it is done, and its methods but `in_flight` raise from now on. Closing again does
 -- nothing.
 function Client:close()
+  self.closed = true
   self.handle:close()
   local loops = self.loops
   self.loop, self.loops = nil, {}

@@ -8,21 +8,14 @@ Pending.__index = Pending
 Pending.__name = "crux.pending"
 
 local function finish(self)
-  self.flight:finish()
-  self.loop:finish(self)
+  if self.flight:finish() then self.loop:finish(self) end
 end
 
 -- Done without an answer: what was under way, that many bytes, will not be heard of.
 local function give_up(self, unsent, bytes)
   local call = self.call
-  local _, _, safe = call.request:describe()
-  local err = core.failure("aborted", "given up by the caller")
   if not unsent then call.sends, call.bytes_sent = call.sends + 1, call.bytes_sent + bytes end
-  if call.sends > 0 then
-    err.outcome, err.retryable = "unknown", safe
-    if not safe then err.hint = "it may have been carried out: look with get_order before sending it again" end
-  end
-  policy.finish(call, nil, err)
+  policy.give_up(call)
   finish(self)
 end
 
@@ -36,6 +29,7 @@ local function launch(self)
   local call = self.call
   call.due = nil
   local ready, token = policy.begin(call)
+  if call.done then return end -- by `on_event` or the token function
   if self.loop.closed then return self:abort() end -- by `on_event`
   if not ready then return settle(self, nil, token) end
   local started, err = self.flight:start(call.request, token, call.deadline, self.loop:enrol(self))

@@ -66,7 +66,8 @@ end
 -- @treturn[1] boolean true
 -- @treturn[1] ?string the attempt's token, if it is not the client's own
 -- @treturn[2] nil
--- @treturn[2] table err: the call is over without this attempt; give it to `settle`
+-- @treturn[2] table err: the call is over without this attempt; give it to `settle`, unless what was called here has ended
+--   the call
 local function begin(call)
   local token
   if call.token then
@@ -74,7 +75,7 @@ local function begin(call)
     token, call.next_token = call.next_token, nil
     if not token then
       token, err = ask(call)
-      if not token then return nil, err end
+      if call.done or not token then return nil, err end
       if core.now() >= call.deadline then
         return nil, core.failure("timeout", "the deadline passed before the request was sent")
       end
@@ -120,20 +121,36 @@ local function settle(call, result, err)
     call.heard = result or err -- the truth so far, should it raise
     if meta.attempts > 0 then emit(call, "response", call.heard) end
   end
+  if call.done then return true end -- by `on_event`
   if result then return finish(call, result) end
   if meta.sends > 0 then call.last_sent = err end
   if refresh(call, err) then pause = 0
   else pause = policy.pause(call, err, core.now()) end
+  if call.done then return true end -- by the token function
   if not pause then
     -- a later attempt that was not sent says nothing of an earlier one that was
     return finish(call, nil, err.outcome == "not_sent" and call.last_sent or err)
   end
   call.due = core.now() + pause
   if call.on_event then emit(call, "retry", err, pause) end
-  return false
+  return call.done
 end
 
-policy.new, policy.begin, policy.finish, policy.settle = new, begin, finish, settle
+--- Ends a call that its caller gave up, without an answer.
+-- @treturn nil
+-- @treturn table err
+local function give_up(call)
+  local _, _, safe = call.request:describe()
+  local err = core.failure("aborted", "given up by the caller")
+  if call.sends > 0 then
+    err.outcome, err.retryable = "unknown", safe
+    if not safe then err.hint = "it may have been carried out: look with get_order before sending it again" end
+  end
+  finish(call, nil, err)
+  return nil, err
+end
+
+policy.new, policy.begin, policy.settle, policy.finish, policy.give_up = new, begin, settle, finish, give_up
 
 --- Carries a call to its end, for whoever can wait.
 -- @param request userdata from `prepare`
@@ -141,10 +158,11 @@ policy.new, policy.begin, policy.finish, policy.settle = new, begin, finish, set
 -- @tparam table options as for `policy.new`
 -- @tparam function send (request, token, deadline) → result | nil, err
 -- @tparam function sleep (seconds)
+-- @tparam crux.client client once it is `closed`, by what is called here or while another light thread runs, the call is over
 -- @treturn[1] table result
 -- @treturn[2] nil
 -- @treturn[2] table err
-function policy.carry(request, deadline, options, send, sleep)
+function policy.carry(request, deadline, options, send, sleep, client)
   local result, err, done
   if not options.token and not options.on_event then
     result, err = send(request, nil, deadline)
@@ -160,8 +178,10 @@ function policy.carry(request, deadline, options, send, sleep)
     done = settle(call, nil, err)
   end
   while not done do
-    if call.due then sleep(call.due - core.now()) end
-    local ready, token = begin(call)
+    local ready, token
+    if call.due and not client.closed then sleep(call.due - core.now()) end
+    if not client.closed then ready, token = begin(call) end
+    if client.closed then return give_up(call) end
     if ready then done = settle(call, send(request, token, deadline))
     else done = settle(call, nil, token) end
   end
