@@ -489,6 +489,11 @@ static int request_describe(lua_State *L) {
   return 3;
 }
 
+static int request_has_token(lua_State *L) {
+  lua_pushboolean(L, crux_check_request(L, 1)->config->settings.token != NULL);
+  return 1;
+}
+
 /* request:dry_run() → { method, url, headers, body } */
 static int request_dry_run(lua_State *L) {
   const crux_request *r = crux_check_request(L, 1);
@@ -520,7 +525,8 @@ static int request_dry_run(lua_State *L) {
 
 void crux_request_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-    { "describe", request_describe }, { "dry_run", request_dry_run }, { NULL, NULL },
+    { "describe", request_describe }, { "dry_run", request_dry_run }, { "has_token", request_has_token },
+    { NULL, NULL },
   };
   crux_new_class(L, CRUX_CLASS_REQUEST, request_gc, methods);
 }

@@ -455,8 +455,14 @@ describe("on_event", function()
     assert.equal(0, events[3].pause)
   end)
 
-  it("is told nothing of what is invalid", function()
+  it("is told nothing of what is invalid, or has no token: there is no attempt", function()
     cancel{ on_event = on_event, order_uuid = "no" }
+    local without = assert(crux.new{ base_url = server.base_url, on_event = on_event })
+    local _, err = helper.call(without.cancel_order, without, { order_uuid = U })
+    assert.same({ "auth", 0 }, { err.kind, err.meta.attempts })
+    _, err = select(2, without:submit("cancel_order", { order_uuid = U }):wait())
+    assert.same({ "auth", 0 }, { err.kind, err.meta.attempts })
+    without:close()
     assert.same({}, events)
   end)
 

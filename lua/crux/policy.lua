@@ -81,6 +81,8 @@ local function begin(call)
       end
     end
     call.last_token = token
+  elseif not call.request:has_token() then
+    return nil, core.failure("auth", "expected a token, found none")
   end
   call.attempts = call.attempts + 1
   if call.on_event then emit(call, "request") end
@@ -174,7 +176,7 @@ function policy.carry(request, deadline, options, send, sleep, client)
   end
   local call = new(request, deadline, options)
   if err then
-    call.attempts = 1
+    call.attempts = err.meta.attempts
     done = settle(call, nil, err)
   end
   while not done do
