@@ -136,7 +136,7 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   static const luaL_Reg functions[] = {
     { "client", crux_client_new }, { "perform", perform }, { "release", release }, { "sleep", crux_sleep }, { "failure", failure },
     { "now", now }, { "random", jitter }, { "curl_version", version }, { "assume_curl", assume_curl },
-    { "is_token", is_token }, { "inbox", crux_inbox_open },
+    { "is_token", is_token }, { "inbox", crux_inbox_open }, { "unknown", crux_unknown }, { "invalid", crux_invalid },
     { NULL, NULL },
   };
   const crux_endpoint *endpoint;

@@ -106,6 +106,31 @@ bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_fi
   return true;
 }
 
+int crux_unknown(lua_State *L) {
+  enum { MOST = 8 };
+  crux_field fields[MOST + 1];
+  int i, count;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  count = (int)crux_rawlen(L, 2);
+  luaL_argcheck(L, count <= MOST, 2, "too many names");
+  memset(fields, 0, sizeof fields);
+  for (i = 0; i < count; i++) {
+    lua_rawgeti(L, 2, i + 1);
+    fields[i].name = luaL_checkstring(L, -1);
+    lua_pop(L, 1);
+  }
+  return crux_push_unknown(L, 1, "", fields, false, false, NULL) ? 1 : 0;
+}
+
+int crux_invalid(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1), *what = luaL_checkstring(L, 2);
+  luaL_checkany(L, 3);
+  crux_push_expected(L, what, 3, true);
+  fault(L, "", name);
+  return 1;
+}
+
 /* --- values --------------------------------------------------------------------------------------------------------- */
 
 static bool is_uuid(const char *s, size_t len) {

@@ -179,6 +179,10 @@ bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_fi
                        const char *token);
 /* Ends a request: nobody will use it any more, and the next one may be made of it. */
 void crux_end_request(lua_State *L, crux_request_box *box, int index);
+/* core.unknown(options, names) → an error if there is a key that is none of the names
+   core.invalid(name, what was expected, value) → an error: for options that the Lua layer reads */
+int crux_unknown(lua_State *L);
+int crux_invalid(lua_State *L);
 crux_request_box *crux_check_box(lua_State *L, int index);
 crux_request *crux_check_request(lua_State *L, int index);
 void crux_request_open(lua_State *L);

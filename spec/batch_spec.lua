@@ -200,22 +200,51 @@ describe("cancel_orders", function()
     assert.is_nil(client:step())
   end)
 
+  it("checks its options before anything is sent, and reads them raw", function()
+    serve(BY_DIGIT)
+    local expected = {
+      concurrency = "a whole number from 1", on_result = "a function", on_progress = "a function",
+      stop_on = "a set of kinds such as { auth = true }",
+    }
+    for _, case in ipairs{
+      { "concurrency", 0, "0" }, { "concurrency", 1.5, "1.5" }, { "concurrency", "2", "'2'" }, { "concurrency", false, "false" },
+      { "on_result", 5, "5" }, { "on_progress", {}, "a table" }, { "stop_on", "auth", "'auth'" }, { "stop_on", { "auth" }, "a table" },
+    } do
+      local name, value, found = case[1], case[2], case[3]
+      local report, err = helper.check(client:cancel_orders(orders("00"), { [name] = value }))
+      assert.is_nil(report)
+      assert.same({ "invalid", name, ("%s: expected %s, found %s"):format(name, expected[name], found) },
+        { err.kind, err.field, err.message })
+    end
+    local _, err = helper.check(client:cancel_orders(orders("00"), { concurency = 2, on_result = 5 }))
+    assert.same({ "concurency", "concurency: unknown field, did you mean 'concurrency'?" }, { err.field, err.message })
+    assert.equal(0, server:record().requests)
+    local behind = setmetatable({ stop_on = setmetatable({}, { __index = function() return true end }) },
+      { __index = { concurrency = 0 } })
+    assert.equal(1, client:cancel_orders(orders("20"), behind).counts.accepted)
+  end)
+
   it("raises on misuse, before anything is sent", function()
     serve(BY_DIGIT)
-    local items = orders("00")
-    for _, case in ipairs{ { 5 }, { nil }, { items, { concurency = 2 } }, { items, { concurrency = 0 } },
-        { items, { concurrency = 1.5 } }, { items, { concurrency = "2" } }, { items, { on_result = 5 } },
-        { items, { stop_on = "auth" } }, { items, { on_progress = {} } } } do
+    local one = orders("0")[1]
+    for _, case in ipairs{ { 5 }, { nil }, { orders("00"), 5 }, { orders("00"), false }, { { one, one, 7 } }, { { one, false } },
+        { { one, nil, one } }, { { one, n = 1 } }, { one } } do
       assert.is_false((pcall(client.cancel_orders, client, case[1], case[2])))
     end
     assert.equal(0, server:record().requests)
+    local lazy = setmetatable({ one }, { __len = function() return 3 end, __index = function() return one end })
+    assert.equal(1, client:cancel_orders(lazy).counts.accepted)
   end)
 
-  it("raises for an item that is no table, after what was under way is given up", function()
+  it("raises for what an iterator yields that is no table, after what was under way is given up", function()
     serve(HOLD)
-    local items = orders("000")
+    local items = orders("00")
     items[3] = 7
-    assert.is_false((pcall(client.cancel_orders, client, items)))
+    local index = 0
+    assert.is_false((pcall(client.cancel_orders, client, function()
+      index = index + 1
+      return items[index]
+    end)))
     assert.equal(0, client:in_flight())
   end)
 

@@ -1,5 +1,6 @@
 --- Many orders at once.
 -- @module crux.batch
+local core = require "crux.core"
 local Loop = require "crux.loop"
 local Pending = require "crux.pending"
 
@@ -7,24 +8,53 @@ local batch = {}
 
 local CONCURRENCY = 8
 
+local function is_function(value) return type(value) == "function" end
+
+-- In the order in which faults are reported.
 local OPTIONS = {
-  concurrency = "number", on_result = "function", on_progress = "function", stop_on = "table",
+  { "concurrency", "a whole number from 1", function(value)
+    return type(value) == "number" and value >= 1 and value == math.floor(value)
+  end },
+  { "on_result", "a function", is_function },
+  { "on_progress", "a function", is_function },
+  { "stop_on", "a set of kinds such as { auth = true }", function(value)
+    if type(value) ~= "table" then return false end
+    for kind in next, value do
+      if type(kind) ~= "string" then return false end -- a list would stop on nothing
+    end
+    return true
+  end },
 }
 
-local function check(items, options)
-  if type(items) ~= "table" and type(items) ~= "function" then
-    error("cancel_orders: expected a list of orders or an iterator function, found " .. type(items), 3)
+local NAMES = {}
+for i, option in ipairs(OPTIONS) do NAMES[i] = option[1] end
+
+-- A table of the options, or nil and an error.
+local function read(options)
+  local err = core.unknown(options, NAMES)
+  if err then return nil, err end
+  local known = {}
+  for _, option in ipairs(OPTIONS) do
+    local name, what, valid = option[1], option[2], option[3]
+    local value = rawget(options, name)
+    if value ~= nil and not valid(value) then return nil, core.invalid(name, what, value) end
+    known[name] = value
   end
-  for name, value in next, options do
-    if not OPTIONS[name] then error(("cancel_orders: unknown option '%s'"):format(tostring(name)), 3) end
-    if type(value) ~= OPTIONS[name] then
-      error(("cancel_orders: %s: expected a %s, found a %s"):format(name, OPTIONS[name], type(value)), 3)
+  return known
+end
+
+-- The length of a list; an item that cannot be made a call of is found before any is sent.
+local function length(items)
+  local count = 0
+  for _ in next, items do count = count + 1 end
+  for index = 1, count do
+    local item = rawget(items, index)
+    if type(item) ~= "table" then
+      error(("cancel_orders: items[%d]: expected a table of arguments, found %s"):format(index,
+        item == nil and "nothing" or type(item)), 3)
     end
   end
-  local many = options.concurrency
-  if many and (many < 1 or many ~= math.floor(many)) then
-    error("cancel_orders: concurrency: expected a whole number from 1, found " .. tostring(many), 3)
-  end
+  return count
 end
 
 -- A list keeps its report item by item; an iterator only counts, since nobody knows how much it yields.
@@ -51,17 +81,26 @@ end
 -- @tparam[opt] function options.on_result (index, item, result, err), for each that was started
 -- @tparam[opt] function options.on_progress (done, total or nil, counts)
 -- @tparam[opt] table options.stop_on set of kinds after which no more is started; `{ auth = true }` if left out
--- @treturn table report: `counts` by outcome and `not_started`; for a list also `rejected`, `unknown`, `not_sent` and
+-- @treturn[1] table report: `counts` by outcome and `not_started`; for a list also `rejected`, `unknown`, `not_sent` and
 --   `not_started`, lists of `{ index, item, err }`
--- @raise on a closed client, an item that is not a table, or a misuse of the options
+-- @treturn[2] nil
+-- @treturn[2] table err of kind `invalid`: the options
+-- @raise on a closed client, or an item that is not a table
 function batch.cancel_orders(client, items, options)
-  options = options or {}
-  check(items, options)
   client.handle:describe(true)
+  if type(items) ~= "table" and type(items) ~= "function" then
+    error("cancel_orders: expected a list of orders or an iterator function, found " .. type(items), 2)
+  end
+  if options ~= nil and type(options) ~= "table" then
+    error("cancel_orders: expected a table of options, found " .. type(options), 2)
+  end
+  local known, refusal = read(options or {})
+  if not known then return nil, refusal end
+  options = known
 
   local concurrency = options.concurrency or CONCURRENCY
   local stop_on = options.stop_on or { auth = true }
-  local total = type(items) == "table" and #items or nil
+  local total = type(items) == "table" and length(items) or nil
   local report = new_report(items)
   local loop = Loop.new(client.host.await)
   local started, done, stopped = 0, 0, false
@@ -71,7 +110,7 @@ function batch.cancel_orders(client, items, options)
     done = done + 1
     if result then report.counts.accepted = report.counts.accepted + 1
     else enter(report, err.outcome, index, item, err) end
-    if err and stop_on[err.kind] then stopped = true end
+    if err and rawget(stop_on, err.kind) then stopped = true end
     if options.on_result then options.on_result(index, item, result, err) end
     if options.on_progress then options.on_progress(done, total, report.counts) end
   end
@@ -79,7 +118,7 @@ function batch.cancel_orders(client, items, options)
   local function next_item()
     if stopped or loop.closed or (total and started == total) then return nil end
     local item
-    if total then item = items[started + 1] else item = items() end
+    if total then item = rawget(items, started + 1) else item = items() end
     if item == nil then stopped = true else started = started + 1 end
     return item
   end
@@ -125,7 +164,7 @@ function batch.cancel_orders(client, items, options)
   loop:close()
   if not ok then error(why, 0) end
 
-  for index = started + 1, total or 0 do enter(report, "not_started", index, items[index]) end
+  for index = started + 1, total or 0 do enter(report, "not_started", index, rawget(items, index)) end
   return report
 end
 
