@@ -61,7 +61,8 @@ static int failure(lua_State *L) {
   luaL_checkstring(L, 2);
   lua_settop(L, 3);
   lua_pushvalue(L, 2);
-  crux_tame(L, token);
+  crux_redact(L, token);
+  crux_tame(L);
   for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     if (strcmp(kinds[i].name, name) == 0) {
       crux_push_failure(L, kinds[i].kind, NULL);

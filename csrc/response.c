@@ -270,14 +270,16 @@ static void set_complaints(lua_State *L) {
 
 /* --- messages --- */
 
-void crux_tame(lua_State *L, const char *token) {
+void crux_redact(lua_State *L, const char *token) {
+  if (!token[0]) return;
+  luaL_gsub(L, lua_tostring(L, -1), token, "[redacted]");
+  lua_remove(L, -2);
+}
+
+void crux_tame(lua_State *L) {
   char line[240];
   const char *s;
   size_t i, len;
-  if (token[0]) {
-    luaL_gsub(L, lua_tostring(L, -1), token, "[redacted]");
-    lua_remove(L, -2);
-  }
   s = lua_tolstring(L, -1, &len);
   if (len >= sizeof line) {
     len = sizeof line - 4;
@@ -322,6 +324,7 @@ static void push_http_message(lua_State *L, crux_transfer *t, int err) {
     lua_pop(L, 1);
     if (!push_first_complaint(L, err)) return;
   }
+  crux_redact(L, crux_transfer_token(t)); /* and not in words of ours, which a short one may be part of */
   lua_pushliteral(L, ": ");
   lua_insert(L, -2);
   lua_concat(L, 3);
@@ -376,7 +379,7 @@ static void set_message(lua_State *L, crux_transfer *t) {
   int err = lua_gettop(L);
   if (t->reply.verdict.kind == CRUX_KIND_HTTP || t->reply.verdict.kind == CRUX_KIND_AUTH) push_http_message(L, t, err);
   else push_transport_message(L, t);
-  crux_tame(L, crux_transfer_token(t));
+  crux_tame(L);
   crux_setkey(L, err, CRUX_KEY_message);
 }
 

@@ -127,8 +127,10 @@ void crux_failure_open(lua_State *L);
    fault, or NULL. */
 void crux_push_failure(lua_State *L, crux_kind kind, const char *field);
 
-/* Replaces the string on top by one that may stand in a log: without the token, short, on one line. */
-void crux_tame(lua_State *L, const char *token);
+/* Replaces the string on top by one without the token. */
+void crux_redact(lua_State *L, const char *token);
+/* Replaces the string on top by one that may stand in a log: short, on one line. */
+void crux_tame(lua_State *L);
 
 /* --- response: from a finished attempt to result | nil, err; returns the number of values --- */
 

@@ -347,6 +347,12 @@ describe("a message", function()
     assert.equal("HTTP 401 Unauthorized: no [redacted] here", err_of(401, '{"detail":"no ' .. T .. ' here"}').message)
   end)
 
+  it("is whole though its words have a short token in them", function()
+    local more = { token = "e" }
+    assert.equal("HTTP 401 Unauthorized: [redacted]xpir[redacted]d", err_of(401, '{"detail":"expired"}', nil, more).message)
+    assert.equal("HTTP 422 Unprocessable Entity", err_of(422, "", nil, more).message)
+  end)
+
   it("never has it where it was broken off in the middle", function()
     for length = 180, 240 do
       local err = err_of(401, cjson.encode{ detail = ("x"):rep(length) .. helper.TOKEN })
