@@ -97,6 +97,26 @@ static const char *trim(const char *s, size_t *len) {
   return s;
 }
 
+/* A value that goes on over several lines is one line. */
+static void push_value(lua_State *L, const char *s, size_t len) {
+  luaL_Buffer b;
+  size_t i;
+  if (!memchr(s, '\n', len)) {
+    lua_pushlstring(L, s, len);
+    return;
+  }
+  luaL_buffinit(L, &b);
+  for (i = 0; i < len; i++) {
+    size_t blanks = 0;
+    while (i + blanks < len && blank(s[i + blanks])) blanks++;
+    if (memchr(s + i, '\n', blanks)) {
+      luaL_addchar(&b, ' ');
+      i += blanks - 1;
+    } else luaL_addchar(&b, s[i]);
+  }
+  luaL_pushresult(&b);
+}
+
 /* Joins the value on top to what the table already has under the name below it; pops both. */
 static void add_header(lua_State *L, int table) {
   lua_pushvalue(L, -2);
@@ -133,7 +153,7 @@ static void push_headers(lua_State *L, const crux_buffer *head) {
       push_lower(L, value, len);
       len = (size_t)(next - colon - 1);
       value = trim(colon + 1, &len);
-      lua_pushlstring(L, value, len);
+      push_value(L, value, len);
       add_header(L, table);
     }
     at = next;

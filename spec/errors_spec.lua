@@ -320,6 +320,11 @@ describe("headers", function()
     }, result.headers)
   end)
 
+  it("are one line each, though they came as several", function()
+    local result = answered(200, "", { "X-One: a\r\n b  c \r\n\t d", "X-Two:\r\n e", "X-One: f" })
+    assert.same({ "a b  c d, f", "e" }, { result.headers["x-one"], result.headers["x-two"] })
+  end)
+
   it("are the final response's", function()
     server:set{ answer = "HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 100 Continue\r\nX-A: b\r\n\r\n"
       .. helper.response(204, nil, { "X-B: c" }) }
