@@ -1,6 +1,7 @@
 #include "upper.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What the service documents of its statuses, and what to do about each. */
@@ -219,6 +220,12 @@ static void add_complaint(lua_State *L, int fields, int path) {
   lua_pop(L, 1);
 }
 
+/* A list field's items at fault come by their places in it, from 0. */
+static bool is_place(const char *key) {
+  size_t digits = strspn(key, "0123456789");
+  return digits > 0 && digits < 9 && key[digits] == '\0';
+}
+
 /* Flattens the value on top into `fields` under the path below it; pops both. */
 static void flatten(lua_State *L, int fields) {
   int value = lua_gettop(L), path = value - 1, type = lua_type(L, value);
@@ -237,6 +244,8 @@ static void flatten(lua_State *L, int fields) {
         else lua_pushvalue(L, path);
       } else if (lua_type(L, key) == LUA_TSTRING && strcmp(lua_tostring(L, key), "non_field_errors") == 0)
         lua_pushvalue(L, path);
+      else if (above[0] && is_place(lua_tostring(L, key)))
+        lua_pushfstring(L, "%s[%d]", above, atoi(lua_tostring(L, key)) + 1);
       else {
         lua_pushvalue(L, key);
         lua_pushfstring(L, "%s%s%s", above, above[0] ? "." : "", lua_tostring(L, -1));
