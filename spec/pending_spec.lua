@@ -207,6 +207,16 @@ describe("wait", function()
     assert.is_true(core.now() - before < 1)
   end)
 
+  it("raises for what is no number, and does not wait for it", function()
+    local pending = connect(serve(HOLD)):submit("cancel_order", ORDER)
+    local before = core.now()
+    for _, value in ipairs{ false, true, "5", {}, 0 / 0 } do
+      assert.error_matches(function() pending:wait(value) end, "expected a number of seconds")
+    end
+    assert.is_false(pending:wait(-1))
+    assert.is_true(core.now() - before < 2)
+  end)
+
   it("carries a call through its pauses, using no processor meanwhile", function()
     local client = connect(serve("conn:request() conn:write(shared.answer)",
       { answer = helper.response(429, "", { "Retry-After: 1", "Connection: close" }) }), { retries = 1 })

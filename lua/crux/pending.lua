@@ -93,8 +93,11 @@ end
 -- @treturn boolean done
 -- @treturn ?table result
 -- @treturn ?table err
--- @raise what `on_event` raises
+-- @raise what `on_event` raises; if what is given is no number
 function Pending:wait(seconds)
+  if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds) then
+    error("expected a number of seconds, found " .. (type(seconds) == "number" and "nan" or "a " .. type(seconds)), 2)
+  end
   local call, host = self.call, self.client.host
   local until_then = core.now() + (seconds or math.huge)
   while true do
