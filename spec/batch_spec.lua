@@ -304,6 +304,18 @@ describe("cancel_orders", function()
       for _, entry in ipairs(list) do assert.equal("aborted", entry.err.kind) end
     end
   end)
+
+  it("closed from inside its iterator, does not start what that yields, and reports", function()
+    serve(BY_DIGIT)
+    local n = 0
+    local report = client:cancel_orders(function()
+      n = n + 1
+      if n == 3 then client:close() end
+      return order(n)
+    end, { concurrency = 1 })
+    assert.same({ accepted = 2, rejected = 0, unknown = 0, not_sent = 0, not_started = 1 }, report.counts)
+    assert.equal(3, n)
+  end)
 end)
 
 describe("against a server's own record,", function()

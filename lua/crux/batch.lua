@@ -119,7 +119,11 @@ function batch.cancel_orders(client, items, options)
     if stopped or loop.closed or (total and started == total) then return nil end
     local item
     if total then item = rawget(items, started + 1) else item = items() end
-    if item == nil then stopped = true else started = started + 1 end
+    if item == nil then stopped = true
+    elseif loop.closed then -- by the iterator
+      report.counts.not_started = report.counts.not_started + 1
+      return nil
+    else started = started + 1 end
     return item
   end
 
