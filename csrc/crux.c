@@ -50,18 +50,16 @@ static int release(lua_State *L) {
   return 0;
 }
 
-/* core.failure(kind, message, token or nil) → an error for something that was not sent; it does not show the token */
+/* core.failure(kind, message) → an error for something that was not sent */
 static int failure(lua_State *L) {
   static const struct { const char *name; crux_kind kind; } kinds[] = {
     { "invalid", CRUX_KIND_INVALID }, { "auth", CRUX_KIND_AUTH }, { "timeout", CRUX_KIND_TIMEOUT },
     { "aborted", CRUX_KIND_ABORTED },
   };
-  const char *name = luaL_checkstring(L, 1), *token = luaL_optstring(L, 3, "");
+  const char *name = luaL_checkstring(L, 1);
   size_t i;
   luaL_checkstring(L, 2);
-  lua_settop(L, 3);
-  lua_pushvalue(L, 2);
-  crux_redact(L, token);
+  lua_settop(L, 2);
   crux_tame(L);
   for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     if (strcmp(kinds[i].name, name) == 0) {
@@ -70,6 +68,14 @@ static int failure(lua_State *L) {
     }
   }
   return luaL_argerror(L, 1, "not a kind");
+}
+
+/* core.redact(text, token) → the text without the token */
+static int redact(lua_State *L) {
+  luaL_checkstring(L, 1);
+  lua_pushvalue(L, 1);
+  crux_redact(L, luaL_checkstring(L, 2));
+  return 1;
 }
 
 /* --- what the Lua layer needs of the machine ------------------------------------------------------------------------ */
@@ -136,6 +142,7 @@ EXPORT int luaopen_crux_core(lua_State *L);
 EXPORT int luaopen_crux_core(lua_State *L) {
   static const luaL_Reg functions[] = {
     { "client", crux_client_new }, { "perform", perform }, { "release", release }, { "sleep", crux_sleep }, { "failure", failure },
+    { "redact", redact },
     { "now", now }, { "random", jitter }, { "curl_version", version }, { "assume_curl", assume_curl },
     { "is_token", is_token }, { "inbox", crux_inbox_open }, { "unknown", crux_unknown }, { "invalid", crux_invalid },
     { NULL, NULL },

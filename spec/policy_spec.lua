@@ -383,6 +383,12 @@ describe("a token function", function()
     refused:close()
   end)
 
+  it("may have given several: no message has any of them", function()
+    server:set{ answer = helper.response(401, '{"detail":"token-one was followed by token-two"}') }
+    local _, err = cancel{ token = giving("token-one", "token-two") }
+    assert.same({ 2, "HTTP 401 Unauthorized: [redacted] was followed by [redacted]" }, { err.meta.attempts, err.message })
+  end)
+
   it("is called in the caller's own coroutine, and may yield there", function()
     -- 5.1 cannot yield across pcall
     if _VERSION == "Lua 5.1" and not rawget(_G, "jit") then return end

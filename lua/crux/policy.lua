@@ -20,6 +20,7 @@ local function new(request, deadline, options)
     request = request,
     deadline = deadline,
     token = options.token,
+    given = options.token and {}, -- the set of tokens that the function gave
     on_event = options.on_event,
     retries = options.retries,
     attempts = 0, sends = 0, bytes_sent = 0,
@@ -51,15 +52,24 @@ local function emit(call, name, answer, pause)
   }
 end
 
+-- A text of others, without any token of this call.
+local function redact(call, text)
+  for token in next, call.given do text = core.redact(text, token) end
+  return text
+end
+
 -- A token, or nil and an error; what the function raised or returned may hold a token, so it is not repeated.
 local function ask(call, again)
   local ok, token, reason = pcall(call.token, again)
-  if ok and core.is_token(token) then return token end
+  if ok and core.is_token(token) then
+    call.given[token] = true
+    return token
+  end
   local why = "the token function returned none"
   if not ok then why = "the token function raised an error"
   elseif token ~= nil then why = "the token function returned an unusable token, a " .. type(token)
-  elseif type(reason) == "string" then why = why .. ": " .. reason end
-  return nil, core.failure("auth", why, call.last_token)
+  elseif type(reason) == "string" then why = why .. ": " .. redact(call, reason) end
+  return nil, core.failure("auth", why)
 end
 
 --- Before an attempt.
@@ -103,6 +113,10 @@ end
 local function finish(call, result, err)
   local meta = (result or err).meta
   meta.attempts, meta.sends, meta.bytes_sent = call.attempts, call.sends, call.bytes_sent
+  if err and call.given and call.attempts > 1 then -- the last attempt's token is no longer there, those before may be
+    local own, theirs = err.message:match("^(HTTP [^:]*: )(.*)")
+    if own then err.message = own .. redact(call, theirs) end
+  end
   call.done, call.result, call.err = true, result, err
   release(call.request)
   call.request = nil
