@@ -151,7 +151,7 @@ hosted: $(CORE) $(OUT)/host
 valgrind: deps-valgrind ## the specs under valgrind, definite leaks included; not those tagged #slow
 	@$(MAKE) -s all
 	@$(call say,$(SPECS) under valgrind) $(call RUN,$(LUA),valgrind -q --leak-check=full --show-leak-kinds=definite \
-	  --errors-for-leak-kinds=definite --error-exitcode=99 --trace-children=no) $(BUSTED) --exclude-tags=tree,fork,stock,slow $(SPECS)
+	  --errors-for-leak-kinds=definite --error-exitcode=99 --trace-children=no --suppressions=spec/support/valgrind.supp) $(BUSTED) --exclude-tags=tree,fork,stock,slow $(SPECS)
 
 soak: deps ## 200,000 calls in one process, and what they leave in memory; 100,000 submissions while the server fails
 	@$(MAKE) --no-print-directory all
