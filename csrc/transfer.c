@@ -193,9 +193,9 @@ static int status_of(const char *line, size_t len, char version[4]) {
   size_t i = 5;
   int status = 0, digits;
   if (len < 12) return 0;
-  memcpy(version, line + 5, 3);
-  version[3] = '\0';
-  while (i < len && line[i] != ' ') i++;
+  for (; i < len && line[i] != ' '; i++) {
+    if (i < 8) version[i - 5] = line[i], version[i - 4] = '\0';
+  }
   while (i < len && line[i] == ' ') i++;
   for (digits = 0; digits < 3 && i < len && line[i] >= '0' && line[i] <= '9'; digits++, i++)
     status = status * 10 + (line[i] - '0');

@@ -108,7 +108,7 @@ function Client:prepare(name, arguments)
   return policy.new(request, deadline, options)
 end
 
-local function call(client, name, arguments)
+local function perform(client, name, arguments)
   local host = client.host
   if host.admit then host.admit() end
   local request, deadline, options = prepare(client, name, arguments)
@@ -125,10 +125,10 @@ end
 -- @treturn[2] nil
 -- @treturn[2] table err
 -- @raise as `prepare`, and what `on_event` raises
-Client.call = call
+Client.call = perform
 
 for _, name in ipairs(core.endpoints) do
-  Client[name] = function(self, arguments) return call(self, name, arguments) end
+  Client[name] = function(self, arguments) return perform(self, name, arguments) end
 end
 
 --- What a call would send, without sending it. No token is needed and a token function is not called.
