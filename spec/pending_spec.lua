@@ -304,6 +304,24 @@ describe("step", function()
     assert.is_nil(client:timeout())
   end)
 
+  it("raises what on_event raises of an attempt that was not sent: one before it was", function()
+    local server = serve("conn:request() conn:write(shared.answer) conn:fin()",
+      { answer = helper.response(429, "", { "Retry-After: 1", "Connection: close" }) })
+    local client = connect(server, {
+      on_event = function(e) if e.name == "response" and e.attempt == 2 then error("mine", 0) end end,
+    })
+    local pending = client:submit("cancel_order", ORDER)
+    until_true(function()
+      pending:poll()
+      return client:timeout()
+    end)
+    server:close() -- so that the next attempt finds nobody
+    local ok, why = pcall(pending.wait, pending)
+    assert.same({ false, "mine" }, { ok, why })
+    local _, err = is_done(pending)
+    assert.same({ "rejected", 429, 2, 1 }, { err.outcome, err.status, err.meta.attempts, err.meta.sends })
+  end)
+
   it("raises what on_event raises, and the call is done with what is known", function()
     local client = connect(serve(OK), { on_event = function(e) if e.name == "response" then error("mine", 0) end end })
     local pending = client:submit("cancel_order", ORDER)

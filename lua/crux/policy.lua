@@ -133,20 +133,19 @@ local function settle(call, result, err)
   local pause
   call.sends = call.sends + meta.sends
   call.bytes_sent = call.bytes_sent + meta.bytes_sent
+  if err and meta.sends > 0 then call.last_sent = err end
+  -- a later attempt that was not sent says nothing of an earlier one that was
+  local heard = result or (err.outcome == "not_sent" and call.last_sent or err)
   if call.on_event then
-    call.heard = result or err -- the truth so far, should it raise
-    if meta.attempts > 0 then emit(call, "response", call.heard) end
+    call.heard = heard -- the truth so far, should it raise
+    if meta.attempts > 0 then emit(call, "response", result or err) end
   end
   if call.done then return true end -- by `on_event`
   if result then return finish(call, result) end
-  if meta.sends > 0 then call.last_sent = err end
   if refresh(call, err) then pause = 0
   else pause = policy.pause(call, err, core.now()) end
   if call.done then return true end -- by the token function
-  if not pause then
-    -- a later attempt that was not sent says nothing of an earlier one that was
-    return finish(call, nil, err.outcome == "not_sent" and call.last_sent or err)
-  end
+  if not pause then return finish(call, nil, heard) end
   call.due = core.now() + pause
   if call.on_event then emit(call, "retry", err, pause) end
   return call.done
