@@ -287,23 +287,27 @@ describe("cancel_orders", function()
     end)
   end
 
-  it("closed from inside on_result, comes to an end at once", function()
-    serve([[ if n == 1 then conn:request() conn:write("HTTP/1.1 204 X\r\n\r\n") end conn:request() conn:hold() ]])
-    local items, told = orders(("0"):rep(20)), {}
-    local hear = tell(told)
-    local before = core.now()
-    local report = client:cancel_orders(items, { concurrency = 4, on_result = function(...)
-      hear(...)
-      client:close()
-    end })
-    assert.is_true(core.now() - before < 2)
-    agree(report, items, told)
-    assert.equal(1, report.counts.accepted)
-    assert.equal(16, report.counts.not_started)
-    for _, list in ipairs{ report.unknown, report.not_sent } do
-      for _, entry in ipairs(list) do assert.equal("aborted", entry.err.kind) end
-    end
-  end)
+  for _, where in ipairs{ "on_result", "on_event" } do
+    it("closed from inside " .. where .. ", comes to an end at once", function()
+      serve([[ if n == 1 then conn:request() conn:write("HTTP/1.1 204 X\r\n\r\n") end conn:request() conn:hold() ]], nil, {
+        on_event = function(e) if where == "on_event" and e.name == "response" then client:close() end end,
+      })
+      local items, told = orders(("0"):rep(20)), {}
+      local hear = tell(told)
+      local before = core.now()
+      local report = client:cancel_orders(items, { concurrency = 4, on_result = function(...)
+        hear(...)
+        if where == "on_result" then client:close() end
+      end })
+      assert.is_true(core.now() - before < 2)
+      agree(report, items, told)
+      assert.equal(1, report.counts.accepted)
+      assert.equal(16, report.counts.not_started)
+      for _, list in ipairs{ report.unknown, report.not_sent } do
+        for _, entry in ipairs(list) do assert.equal("aborted", entry.err.kind) end
+      end
+    end)
+  end
 
   it("closed from inside its iterator, does not start what that yields, and reports", function()
     serve(BY_DIGIT)

@@ -643,6 +643,16 @@ describe("the life of a client:", function()
     client = connect(server, { on_event = function(e) if e.name == "response" then client:close() end end })
     assert.equal("accepted", helper.call(client.cancel_order, client, ORDER).outcome)
   end)
+
+  it("close from inside on_event is no error of the step that calls it", function()
+    local client
+    client = connect(serve(OK), { on_event = function(e) if e.name == "response" then client:close() end end })
+    local calls = { client:submit("cancel_order", ORDER), client:submit("cancel_order", ORDER) }
+    forks.readable(client:pollfd(), 5)
+    assert.is_nil(client:step())
+    for _, call in ipairs(calls) do is_done(call) end
+    assert.error_matches(function() client:step() end, "closed")
+  end)
 end)
 
 -- One policy: the same cases, blocking and in each of the ways a call can be carried on.

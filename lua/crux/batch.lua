@@ -152,9 +152,10 @@ function batch.cancel_orders(client, items, options)
   local function run()
     start()
     while in_flight > 0 do
-      -- `on_result` may close the client, and with it this loop; then all are done
-      local pending = next(flying)
+      local pending
       if not loop.closed then pending = loop:step() end
+      -- `on_result` or `on_event` may close the client, and with it this loop; then all are done
+      if loop.closed then pending = pending or next(flying) end
       if pending then
         land(pending)
         start()

@@ -114,6 +114,7 @@ function Loop:step()
     if not number then break end
     local call = self.calls[number]
     if call then call:advance() end
+    if self.closed then return nil end -- by `on_event`
     pending = next_ready(self)
     if pending then break end
   end
