@@ -176,9 +176,15 @@ void crux_engine_free(crux_engine *e) {
 
 /* --- attempts ------------------------------------------------------------------------------------------------------ */
 
+/* Sent no more: the caller has given up, or would have by the time it is on the wire. */
+static crux_cause is_too_late(const crux_transfer *t) {
+  if (atomic_load(&t->stage) == CRUX_ABORTED) return CRUX_CAUSE_ABORTED;
+  return t->deadline <= crux_now() ? CRUX_CAUSE_EXPIRED : CRUX_CAUSE_NONE;
+}
+
 static bool start(crux_engine *e, crux_transfer *t) {
   crux_easy *easy = e->idle;
-  if (atomic_load(&t->stage) == CRUX_ABORTED) return false;
+  if (is_too_late(t)) return false;
   if (!easy) {
     easy = crux_easy_new();
     if (!easy) return false;
@@ -201,12 +207,14 @@ static void finish(crux_engine *e, crux_transfer *t) { e->done(t, e->context); }
 
 static void let_through(crux_engine *e, crux_line *line) {
   crux_transfer *t;
+  crux_cause late;
   while ((t = crux_line_next(line))) {
     e->active++;
     if (start(e, t)) continue;
     line->active--;
     e->active--;
-    crux_transfer_fail(t, atomic_load(&t->stage) == CRUX_ABORTED ? CRUX_CAUSE_ABORTED : CRUX_CAUSE_NOMEM);
+    late = is_too_late(t);
+    crux_transfer_fail(t, late ? late : CRUX_CAUSE_NOMEM);
     finish(e, t);
   }
 }
@@ -258,8 +266,9 @@ static void conclude(crux_engine *e, CURL *curl, CURLcode code) {
   crux_transfer *t = transfer_of(curl);
   curl_multi_remove_handle(e->multi, curl);
   if (crux_transfer_conclude(t, code)) {
-    if (crux_transfer_prepare(t, t->easy, &e->sockets) && curl_multi_add_handle(e->multi, curl) == CURLM_OK) return;
-    crux_transfer_fail(t, CRUX_CAUSE_NOMEM);
+    crux_cause late = is_too_late(t);
+    if (!late && crux_transfer_prepare(t, t->easy, &e->sockets) && curl_multi_add_handle(e->multi, curl) == CURLM_OK) return;
+    crux_transfer_fail(t, late ? late : CRUX_CAUSE_NOMEM);
   }
   depart(e, t);
   finish(e, t);

@@ -288,6 +288,21 @@ describe("step", function()
     assert.equal(0, client:in_flight())
   end)
 
+  it("makes no further attempt after the deadline, however late it is called", function()
+    local server = serve(ANSWERS, { answers = { helper.response(429, "", { "Retry-After: 0" }), helper.response(204) } })
+    local client = connect(server, { timeout = 0.3 })
+    local pending = client:submit("cancel_order", ORDER)
+    until_true(function()
+      pending:poll()
+      return client:timeout()
+    end)
+    core.sleep(0.4) -- a host that is busy with other things
+    assert.is_true(pending:wait(5))
+    local _, err = is_done(pending)
+    assert.same({ "rejected", 429, 2, 1 }, { err.outcome, err.status, err.meta.attempts, err.meta.sends })
+    assert.equal(1, server:record().requests)
+  end)
+
   it("makes no further attempt at one that was dropped", function()
     local events = 0
     local client = connect(refused(), { on_event = function(e) if e.name == "request" then events = events + 1 end end })
