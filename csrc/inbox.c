@@ -88,7 +88,8 @@ void crux_inbox_deliver(crux_inbox *i, crux_transfer *t) {
     bool is_first = !atomic_exchange(&i->rung, true), is_awaited = atomic_load(&i->waiting);
     if (is_first || is_awaited) {
       pthread_mutex_lock(&i->mutex);
-      if (is_first) ring(i);
+      /* not for an owner who has taken it in between, and would never know to end the ringing */
+      if (is_first && atomic_load(&i->rung)) ring(i);
       if (is_awaited) pthread_cond_signal(&i->ended);
       pthread_mutex_unlock(&i->mutex);
     }

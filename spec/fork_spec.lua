@@ -299,6 +299,28 @@ describe("the end of a process", function()
   end)
 end)
 
+describe("a worker pushed off its processor between handing over and ringing", function()
+  it("does not ring for what was taken meanwhile, which nothing would end", function()
+    local server = fault.serve{ script = ANSWER }
+    local slow = forks.compile("slow_lock.c")
+    finally(function() os.remove(slow) end)
+    local said = helper.child(preamble(server) .. [[
+      local client = connect()
+      local fd = client:pollfd()
+      for _ = 1, 3 do
+        local call = client:submit("cancel_order", order())
+        repeat core.sleep(0.001) until client:step() == call
+        core.sleep(0.1)
+        client:step() -- a ring that came late is ended by a step
+        print(client:step(), forks.readable(fd, 0))
+      end
+      client:close()
+    ]], { LD_PRELOAD = slow, ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0" })
+    assert.equal(("nil\tfalse\n"):rep(3):sub(1, -2), said)
+    server:close()
+  end)
+end)
+
 describe("a Lua state", function()
   local server
 
