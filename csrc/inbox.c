@@ -109,17 +109,35 @@ bool crux_inbox_renew(crux_inbox *i) {
 
 static bool has_any(crux_inbox *i) { return i->first || atomic_load(&i->arrived); }
 
-/* Moves what has arrived behind what is there. */
+static void append(crux_inbox *i, crux_transfer *t) {
+  t->queued = NULL;
+  t->link = i->last;
+  *i->last = t;
+  i->last = &t->queued;
+}
+
+static void take_out(crux_inbox *i, crux_transfer *t) {
+  *t->link = t->queued;
+  if (t->queued) t->queued->link = t->link;
+  else i->last = t->link;
+  t->link = NULL;
+}
+
+/* Moves what has arrived, and is asked for, behind what is there. */
 static void look(crux_inbox *i) {
-  crux_transfer *newest = atomic_exchange(&i->arrived, NULL), *t = NULL, **end = i->last;
-  if (newest) i->last = &newest->queued;
+  crux_transfer *newest = atomic_exchange(&i->arrived, NULL), *oldest = NULL;
   while (newest) {
     crux_transfer *older = newest->queued;
-    newest->queued = t;
-    t = newest;
+    newest->queued = oldest;
+    oldest = newest;
     newest = older;
   }
-  if (t) *end = t;
+  while (oldest) {
+    crux_transfer *t = oldest;
+    oldest = t->queued;
+    if (t->number == 0) crux_transfer_release(t);
+    else append(i, t);
+  }
 }
 
 /* Locks, with no fork in between that would leave a child with a locked mutex. */
@@ -139,11 +157,18 @@ crux_transfer *crux_inbox_take(crux_inbox *i) {
   crux_inbox_renew(i);
   if (!i->first) look(i);
   t = i->first;
-  if (t) {
-    i->first = t->queued;
-    if (!i->first) i->last = &i->first;
-  }
+  if (t) take_out(i, t);
   return t;
+}
+
+void crux_inbox_forget(crux_inbox *i, crux_transfer *t) {
+  t->number = 0;
+  crux_inbox_renew(i);
+  look(i);
+  if (t->link) {
+    take_out(i, t);
+    crux_transfer_release(t);
+  }
 }
 
 bool crux_inbox_wait(crux_inbox *i, const crux_transfer *t, double seconds) {
@@ -218,14 +243,14 @@ crux_transfer *crux_inbox_take_all(crux_inbox *i) {
   crux_inbox_heard(i);
   look(i);
   t = i->first;
-  i->first = NULL;
-  i->last = &i->first;
+  while (i->first) take_out(i, i->first);
   return t;
 }
 
 static void release_all(crux_transfer *t) {
   while (t) {
     crux_transfer *next = t->queued;
+    t->link = NULL;
     crux_transfer_release(t);
     t = next;
   }

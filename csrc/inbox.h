@@ -25,6 +25,9 @@ bool crux_inbox_renew(crux_inbox *inbox);
 /* The next attempt that has ended, with its reference; NULL if there is none. */
 crux_transfer *crux_inbox_take(crux_inbox *inbox);
 
+/* Nobody will ask for the attempt any more: it is let go of as soon as it is there, and never taken. */
+void crux_inbox_forget(crux_inbox *inbox, crux_transfer *t);
+
 /* Waits at most `seconds` until `t` has ended, or with NULL until there is anything to take. */
 bool crux_inbox_wait(crux_inbox *inbox, const crux_transfer *t, double seconds);
 

@@ -79,6 +79,11 @@ int crux_inbox_open(lua_State *L) {
   return 1;
 }
 
+/* Whoever asks the flight alone, and never takes from the inbox, leaves nothing behind there. */
+static void forget(flight_box *f, crux_transfer *t) {
+  if (f->inbox && f->inbox->inbox && f->generation == crux_process_generation()) crux_inbox_forget(f->inbox->inbox, t);
+}
+
 /* Ends a flight's hold on an attempt that is under way; the reference goes to `aborted`, or is left to the parent, memory
    and all. */
 static crux_transfer *release_hold(flight_box *f, crux_transfer *aborted) {
@@ -286,6 +291,7 @@ static int flight_answer(lua_State *L) {
   if (!f->t || !atomic_load(&f->t->done)) return 0;
   count = crux_push_reply(L, f->t);
   f->t->waiter = NULL;
+  forget(f, f->t);
   crux_transfer_release(f->t);
   f->t = NULL;
   return count;
@@ -293,7 +299,9 @@ static int flight_answer(lua_State *L) {
 
 static void give_up(flight_box *f) {
   crux_transfer *aborted = f->t ? release_hold(f, NULL) : NULL;
-  if (aborted) crux_worker_abort(aborted);
+  if (!aborted) return;
+  forget(f, aborted);
+  crux_worker_abort(aborted);
 }
 
 /* flight:abort() → true if the attempt was not sent and never will be; else false and how many bytes may have been */

@@ -100,9 +100,10 @@ typedef struct crux_transfer {
   struct crux_transfer *previous, *next;
   /* the owner's, for its queues */
   struct crux_transfer *queued, *aborted;
+  struct crux_transfer **link; /* in an inbox: what points to it there, once its owner has seen it arrive */
   void *owner;
   void (*forget_owner)(void *owner);
-  double number;
+  double number;          /* 0: nobody will ask for it any more */
   void *waiter;           /* to be told when the attempt has ended, see resty.h */
 
   /* what the callbacks saw */

@@ -575,6 +575,30 @@ describe("the life of a client:", function()
     assert.equal(204, is_done(call).status)
   end)
 
+  it("is not made longer by a host that waits for calls and never steps #stock", function()
+    local function resident()
+      local file = io.open("/proc/self/status")
+      if not file then return nil end
+      local text = file:read("*a")
+      file:close()
+      return tonumber(text:match("VmRSS:%s*(%d+)"))
+    end
+    if not resident() then return pending("expected a /proc to see memory in") end
+    local client = connect(serve("while conn:request() do conn:write(shared.answer) end",
+      { answer = helper.response(200, ("x"):rep(50000)) }))
+    local late = client:submit("cancel_order", ORDER) -- nobody asks for this one before the others
+    local function use(count)
+      for _ = 1, count do assert.is_true(client:submit("cancel_order", ORDER):wait(5)) end
+      collectgarbage()
+      collectgarbage()
+      return resident()
+    end
+    local before = use(100)
+    local more = use(400) - before
+    assert.is_true(more < 5000, "expected none of 20,000 KiB to be kept, found " .. more)
+    assert.equal(200, is_done(late).status)
+  end)
+
   it("ends, and what it holds with it, when it is collected", function()
     local server = serve(OK)
     local function use()
