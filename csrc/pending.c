@@ -200,20 +200,24 @@ static int inbox_flights(lua_State *L) {
   return 1;
 }
 
-/* In ticks, so that a Ctrl-C is heeded. */
-static int wait_for(lua_State *L, crux_inbox *inbox, const crux_transfer *t, double seconds) {
+/* What a parent submitted is the parent's: its end will never be heard of here. */
+static bool is_lost(const flight_box *f) { return f->t && f->generation != crux_process_generation(); }
+
+/* In ticks, so that a Ctrl-C is heeded. What a hook then does may close the inbox or end the flight. */
+static int wait_for(lua_State *L, const inbox_box *box, const flight_box *f, double seconds) {
   double until = crux_now() + seconds, left;
-  bool ended = crux_inbox_wait(inbox, t, 0);
+  bool ended = crux_inbox_wait(box->inbox, f ? f->t : NULL, 0);
   while (!ended && (left = until - crux_now()) > 0) {
-    ended = crux_inbox_wait(inbox, t, left < CRUX_TICK ? left : CRUX_TICK);
+    ended = crux_inbox_wait(box->inbox, f ? f->t : NULL, left < CRUX_TICK ? left : CRUX_TICK);
     if (crux_run_hooks(L) != 0) return lua_error(L);
+    if (!box->inbox || (f && (!f->t || is_lost(f)))) ended = true;
   }
   lua_pushboolean(L, ended);
   return 1;
 }
 
 /* inbox:wait(seconds) → whether there is something to take */
-static int inbox_wait(lua_State *L) { return wait_for(L, check_inbox(L)->inbox, NULL, luaL_checknumber(L, 2)); }
+static int inbox_wait(lua_State *L) { return wait_for(L, check_inbox(L), NULL, luaL_checknumber(L, 2)); }
 
 /* --- flights -------------------------------------------------------------------------------------------------------- */
 
@@ -233,9 +237,6 @@ static int inbox_flight(lua_State *L) {
   f->counted = true;
   return 1;
 }
-
-/* What a parent submitted is the parent's: its end will never be heard of here. */
-static bool is_lost(const flight_box *f) { return f->t && f->generation != crux_process_generation(); }
 
 /* flight:start(request, token or nil, deadline, number[, semaphore, its address]) → true, or false and an error.
    The semaphore, a table, lives until the flight has been collected, and is not posted from then on. */
@@ -281,7 +282,7 @@ static int flight_done(lua_State *L) {
 static int flight_wait(lua_State *L) {
   const flight_box *f = check_flight(L);
   if (!f->t || is_lost(f) || !f->inbox || !f->inbox->inbox) return flight_done(L);
-  return wait_for(L, f->inbox->inbox, f->t, luaL_checknumber(L, 2));
+  return wait_for(L, f->inbox, f, luaL_checknumber(L, 2));
 }
 
 /* flight:answer() → what came of an attempt that has ended: result | nil, err; or nothing if it is lost */

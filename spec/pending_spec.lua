@@ -219,6 +219,28 @@ describe("wait", function()
     assert.is_true(core.now() - before < 2)
   end)
 
+  it("ends when a hook that runs meanwhile gives the call up or closes the client", function()
+    local server = serve(HOLD)
+    for _, what in ipairs{ "abort", "close" } do
+      local client = connect(server)
+      local pending = client:submit("cancel_order", ORDER)
+      local when = core.now() + 0.3
+      local hook, mask, count = debug.gethook()
+      debug.sethook(function()
+        if core.now() < when then return end
+        debug.sethook()
+        if what == "abort" then pending:abort() else client:close() end
+        core.sleep(0.1) -- for the worker to let go of it
+      end, "c")
+      local before = core.now()
+      local ok, done = pcall(pending.wait, pending, 5)
+      debug.sethook(hook, mask, count)
+      assert.same({ true, true }, { ok, done })
+      assert.is_true(core.now() - before < 3)
+      assert.equal("aborted", select(2, is_done(pending)).kind)
+    end
+  end)
+
   it("carries a call through its pauses, using no processor meanwhile", function()
     local client = connect(serve("conn:request() conn:write(shared.answer)",
       { answer = helper.response(429, "", { "Retry-After: 1", "Connection: close" }) }), { retries = 1 })
