@@ -26,6 +26,7 @@ typedef struct flight_box {
   bool counted;
   bool unsent;      /* what was given up was not sent; otherwise that many bytes may have been: */
   size_t given_up;
+  bool safe;        /* the call changes nothing, so that it may be made again */
 } flight_box;
 
 /* Raises if it is closed. After a fork, the child has to be told that nothing will come of what its parent submitted. */
@@ -148,8 +149,10 @@ static int inbox_fd(lua_State *L) {
   return 1;
 }
 
+/* A closed one has nobody to ring for. */
 static int inbox_ring(lua_State *L) {
-  crux_inbox_ring(check_inbox(L)->inbox);
+  inbox_box *box = crux_check(L, 1, CRUX_CLASS_INBOX);
+  if (box->inbox) crux_inbox_ring(open_inbox(L, box));
   return 0;
 }
 
@@ -200,8 +203,9 @@ static int inbox_flights(lua_State *L) {
   return 1;
 }
 
-/* What a parent submitted is the parent's: its end will never be heard of here. */
-static bool is_lost(const flight_box *f) { return f->t && f->generation != crux_process_generation(); }
+/* What a parent submitted is the parent's, and what was collected is gone, though another finalizer may still reach it:
+   its end will never be heard of here. */
+static bool is_lost(const flight_box *f) { return !f->inbox || (f->t && f->generation != crux_process_generation()); }
 
 /* In ticks, so that a Ctrl-C is heeded. What a hook then does may close the inbox or end the flight. */
 static int wait_for(lua_State *L, const inbox_box *box, const flight_box *f, double seconds) {
@@ -251,6 +255,7 @@ static int flight_start(lua_State *L) {
   if (!token) kind = CRUX_KIND_AUTH;
   else {
     f->generation = crux_process_generation();
+    f->safe = request->endpoint->safe;
     f->t = crux_transfer_new(request, token, deadline, request->config->settings.connect_timeout);
     if (f->t) {
       f->t->number = number;
@@ -275,13 +280,13 @@ static int flight_start(lua_State *L) {
 /* flight:done() → whether the attempt has ended */
 static int flight_done(lua_State *L) {
   const flight_box *f = check_flight(L);
-  lua_pushboolean(L, f->t && (atomic_load_explicit(&f->t->done, memory_order_acquire) || is_lost(f)));
+  lua_pushboolean(L, (f->t && atomic_load_explicit(&f->t->done, memory_order_acquire)) || is_lost(f));
   return 1;
 }
 
 static int flight_wait(lua_State *L) {
   const flight_box *f = check_flight(L);
-  if (!f->t || is_lost(f) || !f->inbox || !f->inbox->inbox) return flight_done(L);
+  if (!f->t || is_lost(f) || !f->inbox->inbox) return flight_done(L);
   return wait_for(L, f->inbox, f, luaL_checknumber(L, 2));
 }
 
@@ -305,7 +310,8 @@ static void give_up(flight_box *f) {
   crux_worker_abort(aborted);
 }
 
-/* flight:abort() → true if the attempt was not sent and never will be; else false and how many bytes may have been */
+/* flight:abort() → true if the attempt was not sent and never will be, else false; how many bytes may have been; whether it
+   changes nothing */
 static int flight_abort(lua_State *L) {
   flight_box *f = check_flight(L);
   bool unsent = !f->t && !f->given_up;
@@ -313,8 +319,9 @@ static int flight_abort(lua_State *L) {
   unsent = unsent || f->unsent;
   lua_pushboolean(L, unsent);
   lua_pushinteger(L, unsent ? 0 : (lua_Integer)f->given_up);
+  lua_pushboolean(L, f->safe);
   f->given_up = 0;
-  return 2;
+  return 3;
 }
 
 /* flight:finish() → true: the call is done; or false: it was before */

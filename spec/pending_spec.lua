@@ -597,6 +597,28 @@ describe("the life of a client:", function()
     assert.equal(204, is_done(call).status)
   end)
 
+  it("ended by lua_close, leaves a finalizer of the host's that still waits an answer", function()
+    -- older than crux, so that it is the last to be called
+    local said = helper.child([[
+      local call
+      local function finalizer()
+        for _ = 1, 2 do
+          local done, result, err = call:wait()
+          print(done, result, err.kind, err.outcome)
+        end
+      end
+      if rawget(_G, "newproxy") then
+        kept = newproxy(true)
+        getmetatable(kept).__gc = finalizer
+      else kept = setmetatable({}, { __gc = finalizer }) end
+      local crux, core = require "crux", require "crux.core"
+      local client = crux.new{ token = "pending-spec-token", base_url = "]] .. serve(HOLD).base_url .. [[" }
+      call = client:submit("cancel_order", { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29" })
+      core.sleep(0.1)
+    ]])
+    assert.equal(("true\tnil\taborted\tunknown\n"):rep(2):sub(1, -2), said)
+  end)
+
   it("is not made longer by a host that waits for calls and never steps #stock", function()
     local function resident()
       local file = io.open("/proc/self/status")

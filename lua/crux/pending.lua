@@ -12,10 +12,10 @@ local function finish(self)
 end
 
 -- Done without an answer: what was under way, that many bytes, will not be heard of.
-local function give_up(self, unsent, bytes)
+local function give_up(self, unsent, bytes, safe)
   local call = self.call
   if not unsent then call.sends, call.bytes_sent = call.sends + 1, call.bytes_sent + bytes end
-  policy.give_up(call)
+  policy.give_up(call, safe)
   finish(self)
 end
 
@@ -47,8 +47,8 @@ local function guarded(self, step)
   if ok then return end
   local call, heard = self.call, self.call.heard
   if not call.done then
-    local unsent, bytes = self.flight:abort()
-    if not heard or not unsent then give_up(self, unsent, bytes)
+    local unsent, bytes, safe = self.flight:abort()
+    if not heard or not unsent then give_up(self, unsent, bytes, safe)
     else
       policy.finish(call, heard.outcome == "accepted" and heard or nil, heard.outcome ~= "accepted" and heard or nil)
       finish(self)

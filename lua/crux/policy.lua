@@ -152,10 +152,11 @@ local function settle(call, result, err)
 end
 
 --- Ends a call that its caller gave up, without an answer.
+-- @tparam[opt] boolean safe whether it changes nothing, where the request may be gone
 -- @treturn nil
 -- @treturn table err
-local function give_up(call)
-  local _, _, safe = call.request:describe()
+local function give_up(call, safe)
+  if safe == nil then safe = select(3, call.request:describe()) end
   local err = core.failure("aborted", "given up by the caller")
   if call.sends > 0 then
     err.outcome, err.retryable = "unknown", safe
