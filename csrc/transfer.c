@@ -151,9 +151,11 @@ static bool connection_is_fit(crux_transfer *t, const crux_ends *ends) {
   return false;
 }
 
-/* A head that comes before the peer has acknowledged a byte of the request was sent without knowing of it. */
+/* A head that comes before the peer has acknowledged a byte of the request was sent without knowing of it. Some of what
+   was written before the request may not be acknowledged either. */
 static bool is_unasked(const crux_transfer *t) {
-  return t->written >= 0 && crux_socket_acknowledged(t->fd) == t->written;
+  long long acknowledged = t->written < 0 ? -1 : crux_socket_acknowledged(t->fd);
+  return acknowledged >= 0 && acknowledged <= t->written;
 }
 
 static int on_prereq(void *p, char *ip, char *local_ip, int port, int local_port) {

@@ -255,14 +255,14 @@ local CLEARED = {
 --- Runs a chunk in an interpreter of its own.
 -- @tparam string source
 -- @tparam[opt] table environment variables to set
--- @tparam[opt] string options of the command line, before the script
+-- @tparam[opt] string before what the command line begins with
 -- @treturn string what it printed, errors included, without the last newline
-function helper.child(source, environment)
+function helper.child(source, environment, before)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
   file:write(source)
   file:close()
-  local words = { "env" }
+  local words = { before or "", "env" }
   for _, name in ipairs(CLEARED) do words[#words + 1] = "-u " .. name end
   for name, value in pairs(environment or {}) do words[#words + 1] = name .. "=" .. quoted(value) end
   words[#words + 1] = helper.lua

@@ -1,0 +1,87 @@
+-- What shows only where the server is not at once told all that was sent: an answer is not taken for that to a request of
+-- which the server has not had a byte. And what shows only where connections share a port.
+local fault = require "spec.support.fault"
+local helper = require "spec.helper"
+local network = require "spec.support.network"
+
+teardown(fault.stop)
+
+local PREAMBLE = [[
+local core, fault, helper = require "crux.core", require "spec.support.fault", require "spec.helper"
+local function call(server, skus)
+  local list
+  for i = 1, skus or 0 do
+    list = list or {}
+    list[i] = { supplier_uuid = helper.SUPPLIER }
+  end
+  local result, err = helper.check(core.cancel_order(helper.arguments(server, { skus = list, ca_file = fault.ca_file })))
+  local answer = result or err
+  print(answer.outcome, answer.kind or "-", answer.meta.reused and "reused" or "fresh", answer.meta.sends)
+end
+]]
+
+-- What the script prints; without a network of its own the spec stands aside.
+local function run(script, environment)
+  local said, why = network.run(PREAMBLE .. script .. "\nfault.stop()", environment)
+  if not said then pending(why) end
+  return said
+end
+
+describe("a head that was sent before the server had a byte of the request", function()
+  -- The second head leaves as soon as it may be thought that the client is waiting for one.
+  local HASTY = [[
+    local server = fault.serve{ script = "conn:read(100) conn:write(shared.head) conn:sleep(0.1) conn:write(shared.head) conn:hold()",
+      shared = { head = helper.response(204) } }
+    network.slow(server.port, 2000)
+    call(server, %d)
+    call(server)
+    print(#server:record().conns, server:record().conns[1].data:find("PATCH", 2, true))
+  ]]
+
+  for name, skus in pairs{ ["after a request that arrived"] = 0, ["after one that is still on its way"] = 60 } do
+    it("is not its answer, " .. name, function()
+      assert.equal("accepted\t-\tfresh\t1\nunknown\tprotocol\treused\t1\n1\tnil", run(HASTY:format(skus)))
+    end)
+  end
+
+  it("is told from an answer that only comes soon", function()
+    assert.equal("accepted\t-\tfresh\t1" .. ("\naccepted\t-\treused\t1"):rep(3), run[[
+      local server = fault.serve{ script = "while conn:read(10) do conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') conn:request() end" }
+      network.slow(server.port, 2000)
+      for _ = 1, 4 do call(server) end
+    ]])
+  end)
+end)
+
+describe("connections from the same port", function()
+  it("are told apart by their other end", function()
+    local said = run[[
+      local script = "while conn:request() do conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') " ..
+        "if n == shared.stray then conn:sleep(0.02) conn:write('stray') end end"
+      local first, second = fault.serve{ script = script, shared = { stray = 1 } }, fault.serve{ script = script }
+      network.ports(1)
+      call(first)
+      call(second)
+      core.sleep(0.05)
+      call(second) -- what stands unread is on the other
+      network.ports(2)
+      call(first)
+      call(second)
+      call(first)
+    ]]
+    assert.equal("accepted\t-\tfresh\t1\naccepted\t-\tfresh\t1\naccepted\t-\treused\t1\naccepted\t-\tfresh\t1\n" ..
+      "accepted\t-\treused\t1\naccepted\t-\treused\t1", said)
+  end)
+
+  it("are told apart from one that was reset and has given it away", function()
+    assert.equal("accepted\t-\tfresh\t1\naccepted\t-\tfresh\t1\naccepted\t-\treused\t1", run[[
+      local reset = fault.serve{ script = "conn:request() conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') conn:sleep(0.02) conn:rst()" }
+      local kept = fault.serve{ script = helper.ANSWER, shared = { answer = helper.response(204) } }
+      network.ports(1)
+      call(reset)
+      core.sleep(0.05)
+      call(kept)
+      call(kept)
+    ]])
+  end)
+end)
