@@ -100,7 +100,8 @@ long long crux_socket_acknowledged(curl_socket_t fd) {
   socklen_t len = sizeof info;
   memset(&info, 0, sizeof info);
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-      len >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked)
+      len >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked &&
+      info.tcpi_bytes_acked > 0) /* the SYN counts: 0 is a kernel that does not, such as gVisor's */
     return (long long)info.tcpi_bytes_acked;
 #endif
   (void)fd;

@@ -1,6 +1,7 @@
 -- What shows only where the server is not at once told all that was sent: an answer is not taken for that to a request of
 -- which the server has not had a byte. And what shows only where connections share a port.
 local fault = require "spec.support.fault"
+local forks = require "spec.support.forks"
 local helper = require "spec.helper"
 local network = require "spec.support.network"
 
@@ -51,6 +52,20 @@ describe("a head that was sent before the server had a byte of the request", fun
       for _ = 1, 4 do call(server) end
     ]])
   end)
+end)
+
+it("where no acknowledged byte is counted, every answer is taken", function()
+  local object = forks.compile("uncounted.c")
+  finally(function() os.remove(object) end)
+  local said = helper.child(PREAMBLE .. [[
+    for _, tls in ipairs{ false, "good" } do
+      local server = fault.serve{ tls = tls or nil, script = helper.ANSWER, shared = { answer = helper.response(204) } }
+      call(server)
+      call(server)
+    end
+    fault.stop()
+  ]], { LD_PRELOAD = object, ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0" })
+  assert.equal(("accepted\t-\tfresh\t1\naccepted\t-\treused\t1\n"):rep(2):sub(1, -2), said)
 end)
 
 describe("connections from the same port", function()
