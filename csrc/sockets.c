@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -81,11 +80,12 @@ curl_socket_t crux_sockets_find(crux_sockets *s, const crux_ends *ends, const vo
 }
 
 crux_socket_state crux_socket_look(curl_socket_t fd) {
-  struct pollfd p = { .fd = fd, .events = POLLIN };
   char byte;
+  ssize_t got;
   if (fd == CURL_SOCKET_BAD) return CRUX_SOCKET_UNTOLD;
-  if (poll(&p, 1, 0) == 0) return CRUX_SOCKET_CLEAN;
-  return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0 ? CRUX_SOCKET_UNREAD : CRUX_SOCKET_ENDED;
+  got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (got > 0) return CRUX_SOCKET_UNREAD;
+  return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? CRUX_SOCKET_CLEAN : CRUX_SOCKET_ENDED;
 }
 
 void crux_socket_spoil(curl_socket_t fd) {
