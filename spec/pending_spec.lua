@@ -492,6 +492,23 @@ describe("abort", function()
     assert.equal(204, is_done(pending).status)
   end)
 
+  it("that runs out of memory is true all the same, and comes to its end when asked again", function()
+    local client = connect(serve(HOLD))
+    local failure = core.failure
+    finally(function() core.failure = failure end)
+    for _, again in ipairs{ "abort", "poll", "wait", "close" } do
+      local call = client:submit("cancel_order", ORDER)
+      core.sleep(0.1)
+      core.failure = function() error("not enough memory", 0) end
+      assert.is_false((pcall(call.abort, call)))
+      core.failure = failure
+      if again == "close" then client:close() else call[again](call) end
+      local _, err = is_done(call)
+      assert.same({ "unknown", "aborted", 1 }, { err.outcome, err.kind, err.meta.sends }, again)
+      assert.equal(0, client:in_flight())
+    end
+  end)
+
   it("again does nothing", function()
     local client = connect(serve(HOLD))
     local pending = client:submit("cancel_order", ORDER)

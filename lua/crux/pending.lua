@@ -14,6 +14,8 @@ end
 -- Done without an answer: what was under way, that many bytes, will not be heard of.
 local function give_up(self, unsent, bytes, safe)
   local call = self.call
+  -- what cannot be asked twice is kept first: should memory run out below, whoever moves the call on next ends it
+  self.given_up = true
   if not unsent then call.sends, call.bytes_sent = call.sends + 1, call.bytes_sent + bytes end
   policy.give_up(call, safe)
   finish(self)
@@ -58,7 +60,9 @@ local function guarded(self, step)
 end
 
 function Pending.new(loop, client, call)
-  local self = setmetatable({ loop = loop, client = client, call = call, flight = loop.inbox:flight() }, Pending)
+  local self = setmetatable({
+    loop = loop, client = client, call = call, flight = loop.inbox:flight(), given_up = false,
+  }, Pending)
   guarded(self, launch)
   return self
 end
@@ -68,7 +72,7 @@ end
 function Pending:advance()
   local call = self.call
   if call.done then return end
-  if self.loop.closed then return self:abort() end
+  if self.loop.closed or self.given_up then return self:abort() end
   if call.due then
     if call.due <= core.now() then guarded(self, launch) end
   elseif self.flight:done() then guarded(self, answered) end
