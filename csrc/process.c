@@ -103,15 +103,25 @@ void crux_sigpipe_block(crux_sigpipe *s) {
   pthread_sigmask(SIG_BLOCK, &set, &s->before);
 }
 
+/* One sent to the process may have been taken by another thread since it was seen pending: not to be waited for. */
+static void take(const sigset_t *set) {
+#if defined(__APPLE__) || defined(__OpenBSD__)
+  int taken;
+  sigwait(set, &taken);
+#else
+  static const struct timespec at_once = { 0, 0 };
+  sigtimedwait(set, NULL, &at_once);
+#endif
+}
+
 void crux_sigpipe_restore(crux_sigpipe *s) {
   sigset_t set;
-  int taken;
   if (!s->was_pending) {
     sigpending(&set);
     if (sigismember(&set, SIGPIPE) == 1) {
       sigemptyset(&set);
       sigaddset(&set, SIGPIPE);
-      sigwait(&set, &taken);
+      take(&set);
     }
   }
   pthread_sigmask(SIG_SETMASK, &s->before, NULL);
