@@ -27,7 +27,7 @@ struct crux_engine {
 static crux_transfer *transfer_of(CURL *curl) {
   crux_easy *easy;
   curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&easy);
-  return easy->transfer;
+  return easy ? easy->transfer : NULL;
 }
 
 /* --- what curl calls ----------------------------------------------------------------------------------------------- */
@@ -39,6 +39,7 @@ static int on_socket(CURL *curl, curl_socket_t fd, int what, void *p, void *know
   else {
     /* to say so to curl would end every other transfer too */
     crux_transfer *t = transfer_of(curl);
+    if (!t) return 0; /* a handle of curl's own, on which newer ones say goodbye on a connection */
     t->reply.cause = CRUX_CAUSE_NOMEM;
     t->unwatched = e->unwatched = true;
   }
