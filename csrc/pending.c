@@ -22,6 +22,7 @@ typedef struct flight_box {
   inbox_box *inbox; /* NULL once that is collected */
   struct flight_box *previous, *next;
   crux_transfer *t;
+  crux_transfer *answering; /* being made into Lua values, or what that was given up on for want of memory */
   unsigned generation;
   bool counted;
   bool unsent;      /* what was given up was not sent; otherwise that many bytes may have been: */
@@ -293,13 +294,20 @@ static int flight_wait(lua_State *L) {
 /* flight:answer() → what came of an attempt that has ended: result | nil, err; or nothing if it is lost */
 static int flight_answer(lua_State *L) {
   flight_box *f = check_flight(L);
+  crux_transfer *t = f->t;
   int count;
-  if (!f->t || !atomic_load(&f->t->done)) return 0;
-  count = crux_push_reply(L, f->t);
-  f->t->waiter = NULL;
-  forget(f, f->t);
-  crux_transfer_release(f->t);
+  if (!t || !atomic_load(&t->done)) return 0;
+  t->waiter = NULL;
+  forget(f, t);
+  /* out of reach of finalizers, which may run meanwhile and give this very call up: that is all they are told of it */
   f->t = NULL;
+  f->answering = t;
+  f->unsent = t->reply.sends == 0;
+  f->given_up = t->reply.bytes_sent;
+  count = crux_push_reply(L, t);
+  f->given_up = 0;
+  f->answering = NULL;
+  crux_transfer_release(t);
   return count;
 }
 
@@ -336,6 +344,8 @@ static int flight_finish(lua_State *L) {
 static int flight_gc(lua_State *L) {
   flight_box *f = check_flight(L);
   give_up(f);
+  crux_transfer_release(f->answering);
+  f->answering = NULL;
   flight_finish(L);
   if (f->inbox) {
     if (f->previous) f->previous->next = f->next;

@@ -492,6 +492,33 @@ describe("abort", function()
     assert.equal(204, is_done(pending).status)
   end)
 
+  it("by a finalizer that runs while the answer is made into values is the end of it", function()
+    local long = "[" .. ("[1,2,3],"):rep(20000) .. "1]" -- long enough for a whole collection
+    local server = serve(ANSWERS, { answers = { helper.response(200, long), helper.response(200, long) } })
+    -- in a heap that is small
+    local said = helper.child([[
+      local crux, core = require "crux", require "crux.core"
+      local client = crux.new{ token = "pending-spec-token", base_url = "]] .. server.base_url .. [[" }
+      for _ = 1, 2 do
+        local call = client:submit("cancel_order", { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29" })
+        core.sleep(0.3)
+        local ran = false
+        local function finalizer()
+          ran = true
+          call:abort()
+          call:poll()
+        end
+        collectgarbage()
+        if rawget(_G, "newproxy") then getmetatable(newproxy(true)).__gc = finalizer
+        else setmetatable({}, { __gc = finalizer }) end
+        print(client:step() == call, ran, client:step(), client:in_flight())
+        local _, result, err = call:poll()
+        print(result, err.outcome, err.kind, err.meta.sends)
+      end
+    ]])
+    assert.equal(("true\ttrue\tnil\t0\nnil\tunknown\taborted\t1\n"):rep(2):sub(1, -2), said)
+  end)
+
   it("that runs out of memory is true all the same, and comes to its end when asked again", function()
     local client = connect(serve(HOLD))
     local failure = core.failure

@@ -40,6 +40,7 @@ end
 
 local function answered(self)
   local result, err = self.flight:answer()
+  if self.call.done then return end -- given up by a finalizer, for which there was time
   if result or err then settle(self, result, err) else give_up(self, self.flight:abort()) end
 end
 
