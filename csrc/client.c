@@ -291,14 +291,21 @@ int crux_read_options(lua_State *L, int index, const crux_settings *base, bool p
 
 static crux_client *check_client(lua_State *L) {
   crux_client *c = crux_check(L, 1, CRUX_CLASS_CLIENT);
-  if (!c->config) luaL_error(L, "the client is closed");
+  if (c->closed) luaL_error(L, "the client is closed");
   return c;
+}
+
+static int client_close(lua_State *L) {
+  crux_client *c = crux_check(L, 1, CRUX_CLASS_CLIENT);
+  c->closed = true;
+  return 0;
 }
 
 static int client_gc(lua_State *L) {
   crux_client *c = crux_check(L, 1, CRUX_CLASS_CLIENT);
   crux_config_release(c->config);
   c->config = NULL;
+  c->closed = true;
   return 0;
 }
 
@@ -313,6 +320,7 @@ int crux_client_new(lua_State *L) {
   base.no_proxy = luaL_optstring(L, 2, NULL);
   c = lua_newuserdata(L, sizeof *c);
   c->config = NULL;
+  c->closed = false;
   crux_set_class(L, CRUX_CLASS_CLIENT);
   if (crux_push_unknown(L, 1, "", NULL, true, true, crux_token_of(L, 1, NULL))) return 2;
   count = crux_read_options(L, 1, &base, true, 0, &c->config);
@@ -339,7 +347,7 @@ static int client_prepare(lua_State *L) {
 /* client:describe(open) → what it is, without the token; `open`: raises if it is closed */
 static int client_describe(lua_State *L) {
   const crux_client *c = lua_toboolean(L, 2) ? check_client(L) : crux_check(L, 1, CRUX_CLASS_CLIENT);
-  if (!c->config) lua_pushliteral(L, "crux.client (closed)");
+  if (c->closed) lua_pushliteral(L, "crux.client (closed)");
   else {
     const crux_settings *s = &c->config->settings;
     lua_pushfstring(L, "crux.client (%s%s%s)", s->origin, s->prefix, s->api_prefix);
@@ -349,7 +357,7 @@ static int client_describe(lua_State *L) {
 
 void crux_client_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-    { "prepare", client_prepare }, { "describe", client_describe }, { "close", client_gc }, { NULL, NULL },
+    { "prepare", client_prepare }, { "describe", client_describe }, { "close", client_close }, { NULL, NULL },
   };
   crux_new_class(L, CRUX_CLASS_CLIENT, client_gc, methods);
 }

@@ -141,7 +141,8 @@ void crux_push_meta(lua_State *L, const crux_transfer *t);
 /* --- client: options --- */
 
 typedef struct {
-  crux_config *config;
+  crux_config *config; /* until it is collected: a finalizer may close one that is in use further up the stack */
+  bool closed;
 } crux_client;
 
 void crux_default_settings(crux_settings *settings);

@@ -641,6 +641,26 @@ describe("the life of a client:", function()
     assert.equal(204, is_done(call).status)
   end)
 
+  it("may end by a finalizer that runs while a call is prepared", function()
+    -- AddressSanitizer sees what goes wrong, if it does
+    assert.equal("closed 500 times", helper.child([[
+      local crux = require "crux"
+      local order = { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29", timeout = 5, user_agent = "a/1" }
+      local closed = 0
+      for _ = 1, 500 do
+        local client = crux.new{ token = "pending-spec-token", base_url = "http://127.0.0.1:1" }
+        local function finalizer()
+          closed = closed + 1
+          client:close()
+        end
+        if rawget(_G, "newproxy") then getmetatable(newproxy(true)).__gc = finalizer
+        else setmetatable({}, { __gc = finalizer }) end
+        repeat until not pcall(client.dry_run, client, "cancel_order", order)
+      end
+      print("closed " .. closed .. " times")
+    ]]))
+  end)
+
   it("ended by lua_close, leaves a finalizer of the host's that still waits an answer", function()
     -- older than crux, so that it is the last to be called
     local said = helper.child([[
