@@ -119,7 +119,7 @@ size_t crux_transfer_size(const crux_transfer *t) {
 
 /* --- what curl calls ----------------------------------------------------------------------------------------------- */
 
-static long request_size(crux_transfer *t) {
+static long request_size(const crux_transfer *t) {
   long size = 0;
   curl_easy_getinfo(t->easy->curl, CURLINFO_REQUEST_SIZE, &size);
   return size;
@@ -155,7 +155,9 @@ static bool connection_is_fit(crux_transfer *t, const crux_ends *ends) {
    was written before the request may not be acknowledged either. */
 static bool is_unasked(const crux_transfer *t) {
   long long acknowledged = t->written < 0 ? -1 : crux_socket_acknowledged(t->fd);
-  return acknowledged >= 0 && acknowledged <= t->written;
+  if (acknowledged < 0 || acknowledged > t->written) return false;
+  /* nor can it tell if what curl handed over went past TCP: by a sockmap, another path of MPTCP, SMC */
+  return crux_socket_written(t->fd) > t->written || request_size(t) == t->size_before;
 }
 
 static int on_prereq(void *p, char *ip, char *local_ip, int port, int local_port) {

@@ -57,7 +57,7 @@ end)
 local TWICE = ("accepted\t-\tfresh\t1\naccepted\t-\treused\t1\n"):rep(2):sub(1, -2)
 
 -- Calls of a process that has something else in front of its libc.
-local function run_with(name)
+local function run_with(name, uncounted)
   local object = forks.compile(name)
   finally(function() os.remove(object) end)
   local said = helper.child(PREAMBLE .. [[
@@ -67,11 +67,15 @@ local function run_with(name)
       call(server)
     end
     fault.stop()
-  ]], { LD_PRELOAD = object, ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0" }, "timeout 20")
+  ]], {
+    LD_PRELOAD = object, UNCOUNTED = uncounted, ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0",
+  }, "timeout 20")
   assert.equal(TWICE, said)
 end
 
 it("where no acknowledged byte is counted, every answer is taken", function() run_with("uncounted.c") end)
+
+it("where what is sent goes past TCP, every answer is taken", function() run_with("uncounted.c", "1") end)
 
 it("where signals never cease, a connection is no less fit", function() run_with("interrupted.c") end)
 
