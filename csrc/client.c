@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define BODY_MAX (64 * 1024 * 1024) /* lua-cjson does not survive strings of hundreds of megabytes */
@@ -51,26 +50,6 @@ bool crux_is_option(const char *name, bool policy) {
   return false;
 }
 
-static char lower(char c) { return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c); }
-
-int crux_edit_distance(const char *a, const char *b) {
-  int d[33][33], i, j, la = (int)strlen(a), lb = (int)strlen(b);
-  if (la > 32 || lb > 32) return 99;
-  for (i = 0; i <= la; i++) d[i][0] = i;
-  for (j = 0; j <= lb; j++) d[0][j] = j;
-  for (i = 1; i <= la; i++) {
-    for (j = 1; j <= lb; j++) {
-      int change = d[i - 1][j - 1] + (lower(a[i - 1]) != lower(b[j - 1]));
-      int least = d[i - 1][j] < d[i][j - 1] ? d[i - 1][j] + 1 : d[i][j - 1] + 1;
-      /* two letters that changed places are one slip */
-      bool swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-      if (swap && d[i - 2][j - 2] + 1 < least) least = d[i - 2][j - 2] + 1;
-      d[i][j] = change < least ? change : least;
-    }
-  }
-  return d[la][lb];
-}
-
 const char *crux_nearest_option(const char *name, bool policy, int *distance, const char *so_far) {
   size_t i;
   for (i = 0; i < OPTIONS; i++) {
@@ -84,40 +63,6 @@ const char *crux_nearest_option(const char *name, bool policy, int *distance, co
 }
 
 /* --- values --- */
-
-void crux_push_expected(lua_State *L, const char *what, int index, bool echo) {
-  int type = lua_type(L, index);
-  size_t len, i;
-  const char *s;
-  char number[40];
-  /* a secret may be any value */
-  if (!echo && (type == LUA_TNUMBER || type == LUA_TBOOLEAN)) {
-    lua_pushfstring(L, "expected %s, found a %s", what, lua_typename(L, type));
-    return;
-  }
-  switch (type) {
-    case LUA_TNONE:
-    case LUA_TNIL: lua_pushfstring(L, "expected %s, found nothing", what); return;
-    case LUA_TNUMBER:
-      snprintf(number, sizeof number, "%.17g", lua_tonumber(L, index));
-      if (strtod(number, NULL) == lua_tonumber(L, index)) {
-        char brief[40];
-        snprintf(brief, sizeof brief, "%.14g", lua_tonumber(L, index));
-        if (strtod(brief, NULL) == lua_tonumber(L, index)) memcpy(number, brief, sizeof number);
-      }
-      lua_pushfstring(L, "expected %s, found %s", what, number);
-      return;
-    case LUA_TSTRING:
-      s = lua_tolstring(L, index, &len);
-      /* a long one may be a secret in the wrong place */
-      for (i = 0; i < len && s[i] >= ' ' && s[i] < 127; i++) continue;
-      if (echo && len <= 16 && i == len) lua_pushfstring(L, "expected %s, found '%s'", what, s);
-      else lua_pushfstring(L, "expected %s, found a string of %d bytes", what, (int)len);
-      return;
-    case LUA_TBOOLEAN: lua_pushfstring(L, "expected %s, found %s", what, lua_toboolean(L, index) ? "true" : "false"); return;
-    default: lua_pushfstring(L, "expected %s, found a %s", what, lua_typename(L, type)); return;
-  }
-}
 
 /* A C string, or NULL for anything else. */
 static const char *text_at(lua_State *L, int index) {

@@ -138,6 +138,45 @@ int crux_push_reply(lua_State *L, crux_transfer *t);
 /* Pushes the account of an attempt; NULL: of none. */
 void crux_push_meta(lua_State *L, const crux_transfer *t);
 
+/* --- fault: what is said of an argument or an option that is not as it should be --- */
+
+/* Pushes "expected <what>, found <the value at index>"; the value itself only if it can hold no secret. */
+void crux_push_expected(lua_State *L, const char *what, int index, bool echo);
+/* The message on top is what is wrong with that name, or index in brackets, of what is at `where`: nil and err instead,
+   and their number returned. */
+int crux_fault(lua_State *L, const char *where, const char *name);
+/* The field that the key at `key` names, or NULL. */
+const crux_field *crux_field_at(lua_State *L, int key, const crux_field *fields);
+bool crux_has_unknown(lua_State *L, int index, const crux_field *fields, bool options, bool policy);
+/* Pushes nil and err and returns true if the table has a key that is neither one of `fields` nor, with `options`, an
+   option. `where` is the table's place, "" or as in "skus[3]". */
+bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy,
+                       const char *token);
+/* How many slips lie between two names. */
+int crux_edit_distance(const char *a, const char *b);
+/* core.unknown(options, names) → an error if there is a key that is none of the names
+   core.invalid(name, what was expected, value) → an error: for options that the Lua layer reads */
+int crux_unknown(lua_State *L);
+int crux_invalid(lua_State *L);
+
+/* --- arguments: held against an endpoint's fields --- */
+
+/* What checking the arguments found out about them. */
+typedef struct {
+  int arguments;     /* all of them, a table */
+  const char *token; /* the client's */
+  size_t text;       /* bytes of it so far */
+  bool foreign;      /* a table has a key that is none of its fields: an option, or a fault */
+  bool convert;      /* a value is not yet what is sent for it, or a table more than its raw fields */
+} crux_checked;
+
+/* 0; or nil and err pushed, and their number returned. */
+int crux_check_arguments(lua_State *L, const crux_field *fields, crux_checked *c);
+/* The same as crux_push_unknown for what lists among the arguments hold. */
+bool crux_push_unknown_within(lua_State *L, int index, const crux_field *fields, const char *token);
+/* Pushes a table of what is sent for arguments without a fault. */
+void crux_push_sent(lua_State *L, const crux_field *fields, const crux_checked *c);
+
 /* --- client: options --- */
 
 typedef struct {
@@ -157,12 +196,11 @@ bool crux_is_text(lua_State *L, int index, const char *text);
 bool crux_is_option(const char *name, bool policy);
 /* The nearest option's name within `*distance`, which is lowered; or `so_far`. */
 const char *crux_nearest_option(const char *name, bool policy, int *distance, const char *so_far);
-int crux_edit_distance(const char *a, const char *b);
 
 int crux_client_new(lua_State *L);
 void crux_client_open(lua_State *L);
 
-/* --- request: arguments --- */
+/* --- request: arguments, made ready to be sent --- */
 
 /* A request as Lua holds it. While a blocking call waits, whatever ends the request's scope ends the attempt at it. */
 typedef struct {
@@ -176,22 +214,11 @@ typedef struct {
 /* Pushes a request made of the arguments at `index`, or nil and err, and returns their number. Options among the arguments
    win over the client's; without a client (NULL) they stand over the defaults. */
 int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy);
-/* Pushes nil and err and returns true if the table has a key that is neither one of `fields` nor, with `options`, an
-   option. `where` is the table's place, "" or as in "skus[3]". */
-bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy,
-                       const char *token);
 /* Ends a request: nobody will use it any more, and the next one may be made of it. */
 void crux_end_request(lua_State *L, crux_request_box *box, int index);
-/* core.unknown(options, names) → an error if there is a key that is none of the names
-   core.invalid(name, what was expected, value) → an error: for options that the Lua layer reads */
-int crux_unknown(lua_State *L);
-int crux_invalid(lua_State *L);
 crux_request_box *crux_check_box(lua_State *L, int index);
 crux_request *crux_check_request(lua_State *L, int index);
 void crux_request_open(lua_State *L);
-
-/* Pushes "expected <what>, found <the value at index>"; the value itself only if it can hold no secret. */
-void crux_push_expected(lua_State *L, const char *what, int index, bool echo);
 
 /* --- blocking: one attempt on the caller's thread --- */
 

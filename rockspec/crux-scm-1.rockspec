@@ -24,6 +24,7 @@ build = {
   modules = {
     ["crux.core"] = {
       sources = {
+        "csrc/arguments.c",
         "csrc/blocking.c",
         "csrc/buffer.c",
         "csrc/client.c",
@@ -32,6 +33,7 @@ build = {
         "csrc/endpoint.c",
         "csrc/engine.c",
         "csrc/failure.c",
+        "csrc/fault.c",
         "csrc/inbox.c",
         "csrc/json.c",
         "csrc/line.c",
