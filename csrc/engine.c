@@ -32,11 +32,11 @@ static crux_transfer *transfer_of(CURL *curl) {
 
 /* --- what curl calls ----------------------------------------------------------------------------------------------- */
 
-static int on_socket(CURL *curl, curl_socket_t fd, int what, void *p, void *known) {
+static int on_socket(CURL *curl, curl_socket_t fd, int what, void *p, void *unused) {
   crux_engine *e = p;
   bool in = what == CURL_POLL_IN || what == CURL_POLL_INOUT, out = what == CURL_POLL_OUT || what == CURL_POLL_INOUT;
-  if (crux_poller_watch(&e->poller, fd, in, out, known != NULL)) curl_multi_assign(e->multi, fd, in || out ? e : NULL);
-  else {
+  (void)unused;
+  if (!crux_poller_watch(&e->poller, fd, in, out)) {
     /* to say so to curl would end every other transfer too */
     crux_transfer *t = transfer_of(curl);
     if (!t) return 0; /* a handle of curl's own, on which newer ones say goodbye on a connection */
@@ -84,7 +84,7 @@ static bool set_up(crux_engine *e) {
 #endif
   }
   leave(e, &sigpipe);
-  return ok && (!e->wake || crux_poller_watch(&e->poller, e->wake->in, true, false, false));
+  return ok && (!e->wake || crux_poller_watch(&e->poller, e->wake->in, true, false));
 }
 
 crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wake *wake) {
@@ -95,6 +95,7 @@ crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wake *wa
   e->wake = wake;
   e->timer = -1;
   e->connections = 64;
+  e->sockets.poller = &e->poller;
   e->generation = crux_process_generation();
   if (!crux_poller_init(&e->poller)) {
     free(e);

@@ -12,6 +12,8 @@
 typedef struct {
 #ifdef CRUX_EPOLL
   int fd;
+  unsigned char *known; /* by descriptor: what it is watched for, and what the kernel was told */
+  size_t room;
 #else
   struct pollfd *fds;
   size_t count, room;
@@ -26,9 +28,13 @@ typedef struct {
 bool crux_poller_init(crux_poller *p);
 void crux_poller_free(crux_poller *p);
 
-/* Changes what a descriptor is watched for; neither in nor out: nothing. `known` is a guess at whether it is watched yet:
-   curl may close one without a word and be given the same number again. */
-bool crux_poller_watch(crux_poller *p, int fd, bool in, bool out, bool known);
+/* Changes what a descriptor is watched for; neither in nor out: nothing. False without memory. */
+bool crux_poller_watch(crux_poller *p, int fd, bool in, bool out);
+
+/* The descriptor is new, and crux_poller_forget will be called before it is closed. Of any other, curl may say nothing
+   when it closes it, and be given the same number again. False without memory. */
+bool crux_poller_adopt(crux_poller *p, int fd);
+void crux_poller_forget(crux_poller *p, int fd);
 
 /* Waits at most `seconds` (negative: for ever). The number of descriptors ready, at most `max`; -1 with errno. */
 int crux_poller_wait(crux_poller *p, double seconds, crux_ready *ready, int max);

@@ -32,6 +32,11 @@ curl_socket_t crux_sockets_open(crux_sockets *s, const struct curl_sockaddr *add
   if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
 #endif
   if (fd < 0) return CURL_SOCKET_BAD;
+  if (!crux_poller_adopt(s->poller, fd)) {
+    close(fd);
+    errno = ENOMEM;
+    return CURL_SOCKET_BAD;
+  }
   s->list[s->count++] = (crux_socket){ .fd = fd, .owner = owner };
   return fd;
 }
@@ -44,6 +49,7 @@ void crux_sockets_close(crux_sockets *s, curl_socket_t fd) {
       break;
     }
   }
+  crux_poller_forget(s->poller, fd);
   close(fd);
 }
 

@@ -3,9 +3,9 @@
 #ifndef CRUX_SOCKETS_H
 #define CRUX_SOCKETS_H
 
+#include "poller.h"
+
 #include <curl/curl.h>
-#include <stdbool.h>
-#include <stddef.h>
 
 /* What tells one connection of this machine from another. */
 typedef struct {
@@ -23,6 +23,7 @@ typedef struct {
 typedef struct {
   crux_socket *list;
   size_t count, room;
+  crux_poller *poller; /* that watches them */
 } crux_sockets;
 
 typedef enum {
