@@ -16,6 +16,7 @@ struct crux_engine {
   crux_transfer *carried; /* all that are with curl */
   unsigned active, connections;
   crux_line *lines;
+  bool ended;     /* some attempt, in this step */
   bool unwatched; /* one of the carried cannot be watched, and would never end */
   crux_wake *wake;
   unsigned generation;
@@ -205,7 +206,10 @@ static bool start(crux_engine *e, crux_transfer *t) {
   return false;
 }
 
-static void finish(crux_engine *e, crux_transfer *t) { e->done(t, e->context); }
+static void finish(crux_engine *e, crux_transfer *t) {
+  e->ended = true;
+  e->done(t, e->context);
+}
 
 static void let_through(crux_engine *e, crux_line *line) {
   crux_transfer *t;
@@ -337,14 +341,22 @@ static double time_to_wait(crux_engine *e, double seconds) {
   return seconds;
 }
 
-bool crux_engine_step(crux_engine *e, double seconds) {
-  crux_ready ready[64];
+static void go_inside(crux_engine *e, const crux_ready *ready, int count) {
   crux_sigpipe sigpipe;
-  int count = crux_poller_wait(&e->poller, time_to_wait(e, seconds), ready, 64);
-  if (count < 0) return errno != EINTR;
-  if (!enter(e, &sigpipe)) return true;
+  if (!enter(e, &sigpipe)) return;
   act(e, ready, count);
   tend_lines(e);
   leave(e, &sigpipe);
+}
+
+bool crux_engine_step(crux_engine *e, double seconds) {
+  crux_ready ready[64];
+  int count;
+  e->ended = false;
+  /* what was just submitted is sent before anything is waited for */
+  if (e->timer >= 0 && e->timer <= crux_now()) go_inside(e, NULL, 0);
+  count = crux_poller_wait(&e->poller, time_to_wait(e, e->ended ? 0 : seconds), ready, 64);
+  if (count < 0) return errno != EINTR;
+  go_inside(e, ready, count);
   return true;
 }

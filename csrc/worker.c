@@ -5,6 +5,7 @@
 #include "wake.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -13,6 +14,7 @@ typedef struct {
   crux_engine *engine;
   crux_wake wake;
   atomic_bool rung;
+  atomic_uint ringing; /* those who ring at the moment */
   unsigned generation;
   /* under the mutex below */
   crux_transfer *submitted, **last;
@@ -126,6 +128,7 @@ static void *run(void *p) {
   before = w->before;
   pthread_mutex_unlock(&mutex);
   crux_process_leave();
+  while (atomic_load(&w->ringing) > 0) sched_yield();
   free_worker(w);
   if (joins) pthread_join(before, NULL);
   return NULL;
@@ -195,38 +198,38 @@ void crux_worker_part(void) {
 
 bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
   worker *w;
-  bool ok = false;
-  /* the engine goes inside by itself, so it must be made outside */
+  bool rings = false;
   crux_process_hold();
   pthread_mutex_lock(&mutex);
   w = ours();
-  pthread_mutex_unlock(&mutex);
-  crux_process_leave();
   if (!w) {
-    worker *made = new_worker();
+    worker *made;
+    pthread_mutex_unlock(&mutex);
+    crux_process_leave();
+    /* the engine goes inside by itself, so it must be made outside */
+    made = new_worker();
     if (!made) return false;
     crux_process_hold();
     pthread_mutex_lock(&mutex);
     if (!ours()) current = made;
     else retire(made);
-    pthread_mutex_unlock(&mutex);
-    crux_process_leave();
+    w = current;
   }
-  crux_process_hold();
-  pthread_mutex_lock(&mutex);
-  w = ours();
-  if (w) {
-    t->owner = crux_inbox_retain(inbox);
-    t->forget_owner = forget_owner;
-    t->queued = NULL;
-    *w->last = crux_transfer_retain(t);
-    w->last = &t->queued;
-    ring(w);
-    ok = true;
-  }
+  t->owner = crux_inbox_retain(inbox);
+  t->forget_owner = forget_owner;
+  t->queued = NULL;
+  *w->last = crux_transfer_retain(t);
+  w->last = &t->queued;
+  rings = !atomic_exchange(&w->rung, true);
+  if (rings) atomic_fetch_add(&w->ringing, 1);
   pthread_mutex_unlock(&mutex);
+  if (rings) {
+    /* outside the mutex, which is the first that the thread wants when it wakes */
+    crux_wake_ring(&w->wake);
+    atomic_fetch_sub(&w->ringing, 1);
+  }
   crux_process_leave();
-  return ok;
+  return true;
 }
 
 void crux_worker_abort(crux_transfer *first) {
