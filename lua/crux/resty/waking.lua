@@ -118,7 +118,15 @@ local function wait(flight, sema, deadline)
   return nil
 end
 
-local function address(sema) return tonumber(ffi.cast("intptr_t", sema.sem)) end
+-- Where a light thread waits. A semaphore and a flight have finalizers, which cost more than all the rest of the wait, so a
+-- seat is used again, unless somebody may still post or start something there.
+local free = {}
+
+local function new_seat()
+  local sema, why = semaphore.new(0)
+  if not sema then error("crux.resty: expected a semaphore, found none: " .. why, 0) end
+  return { sema = sema, address = tonumber(ffi.cast("intptr_t", sema.sem)), flight = inbox:flight() }
+end
 
 --- The way in use, once a call was made.
 function waking.in_use() return way end
@@ -127,20 +135,20 @@ function waking.in_use() return way end
 -- gives the attempt up.
 function waking.send(request, token, deadline)
   if not inbox then open() end
-  local sema, why = semaphore.new(0)
-  if not sema then error("crux.resty: expected a semaphore, found none: " .. why, 0) end
-  local flight = inbox:flight()
-  local posted = way == "event"
+  local count = #free
+  local seat = free[count] or new_seat()
+  free[count] = nil
+  local flight, sema, posted = seat.flight, seat.sema, way == "event"
   number = number + 1
   local mine = number
-  local ok, err = flight:start(request, token, deadline, mine, posted and sema or nil, posted and address(sema) or nil)
+  local ok, err = flight:start(request, token, deadline, mine, posted and sema or nil, posted and seat.address or nil)
   if not ok then return nil, err end
   if not posted then
     waiting[mine] = sema
     latest = math.max(latest, deadline)
     want_reader()
   end
-  why = wait(flight, sema, deadline)
+  local why = wait(flight, sema, deadline)
   if not posted then
     waiting[mine] = nil
     if reading and not next(waiting) then inbox:ring() end
@@ -149,7 +157,10 @@ function waking.send(request, token, deadline)
     flight:abort()
     error("crux.resty: the light thread cannot wait: " .. why, 0)
   end
-  return flight:answer()
+  local result
+  result, err = flight:answer()
+  if sema:count() == 0 then free[#free + 1] = seat end
+  return result, err
 end
 
 return waking
