@@ -1,6 +1,8 @@
 -- `make bench-openresty`: cancelling from inside nginx, beside the same done by proxy_pass and by plain cosockets. All over
--- HTTPS with verified certificates and kept connections, one worker; medians of ROUNDS. Three nginx: the one measured, the
--- upstream, and the one that makes the requests, so that on few processors they get into each other's way alike.
+-- HTTPS with verified certificates and kept connections, one worker. Each round measures all of them, and what is told is
+-- the median over the ROUNDS of what was measured and of how it compares with its own round's: a machine that has other
+-- things to do is slow for all. Three nginx: the one measured, the upstream, and the one that makes the requests, so that on
+-- few processors they get into each other's way alike.
 package.path = "lua/?.lua;?.lua;" .. package.path
 local certificate = require "crux.sandbox.certificate"
 local nginx = require "spec.support.nginx"
@@ -207,14 +209,32 @@ local function percentile(answers, part)
   return list[math.ceil(#list * part)]
 end
 
+-- Seconds of the clock on the wall.
+local function clock() return tonumber(output("date +%s.%N")) end
+
+local HOWS = { "crux", "cosocket", "proxy" }
+
+-- In another order each round, since what comes first finds another machine than what comes last.
+local function rotated(round)
+  local list = {}
+  for i = 1, #HOWS do list[i] = HOWS[(i + round) % #HOWS + 1] end
+  return list
+end
+
+local function ratios(list, base)
+  local found = {}
+  for i, value in ipairs(list) do found[i] = value / base[i] end
+  return found
+end
+
 local function run()
   local upstream = start_upstream()
-  local measured, load_server = start_measured(upstream), start_load()
+  local measured, elsewhere, load_server = start_measured(upstream), start_measured(upstream), start_load()
   local pid = measured:workers()[1]
 
-  local function begin(path, n, c, spread)
-    local wait = load_server:begin{ { path = ("/load?port=%d&path=%s&n=%d&c=%d&spread=%s"):format(measured.port, path, n, c,
-      spread or 0) } }
+  local function begin(path, n, c, spread, at)
+    local wait = load_server:begin{ { path = ("/load?port=%d&path=%s&n=%d&c=%d&spread=%s"):format((at or measured).port, path,
+      n, c, spread or 0) } }
     return function()
       local seconds, failed = wait()[1].body:match("^(%S+) (%d+)$")
       assert(failed == "0", "calls failed, see: " .. measured:log():sub(-2000))
@@ -224,7 +244,7 @@ local function run()
 
   -- memory first, before anything has grown
   print("500 calls that wait on kept connections")
-  for _, how in ipairs{ "crux", "cosocket", "proxy" } do
+  for _, how in ipairs(HOWS) do
     begin("/" .. how .. "/5", 20, 4)()
     local before = resident(pid)
     begin("/" .. how .. "/1500", 500, 500)()
@@ -239,41 +259,46 @@ local function run()
   end
 
   print("\na static location's p99 with 500 cancellations of 500 ms in flight")
-  local static, quiet, busy = {}, {}, {}
-  for i = 1, 8000 do static[i] = { path = "/static" } end
+  local static, quiet, busy = {}, {}, { elsewhere = {}, crux = {}, cosocket = {}, proxy = {} }
+  for i = 1, 5000 do static[i] = { path = "/static" } end
+  local function in_flight(path, at)
+    begin(path .. "1500", 500, 500, 0, at)()
+    local began = clock()
+    local wait = begin(path .. "500", 4500, 500, 0.5, at)
+    os.execute("sleep 0.7")
+    local p99, ended = percentile(measured:ask(static), 0.99), clock()
+    assert(wait() > ended - began, "the calls were over before the static location had been asked often enough")
+    return p99
+  end
   for round = 1, ROUNDS do
     quiet[round] = percentile(measured:ask(static), 0.99)
-    for _, how in ipairs{ "crux", "cosocket", "proxy" } do
-      begin("/" .. how .. "/1500", 500, 500)()
-      local wait = begin("/" .. how .. "/500", 3500, 500, 0.5)
-      os.execute("sleep 0.7")
-      busy[how] = busy[how] or {}
-      busy[how][round] = percentile(measured:ask(static), 0.99)
-      wait()
-    end
+    -- what is due to sharing the processors, not the process
+    busy.elsewhere[round] = in_flight("/proxy/", elsewhere)
+    for _, how in ipairs(rotated(round)) do busy[how][round] = in_flight("/" .. how .. "/") end
   end
-  print(("  none      %7.3f ms"):format(median(quiet)))
-  for _, how in ipairs{ "crux", "cosocket", "proxy" } do
-    print(("  %-9s %7.3f ms, %.2f times"):format(how, median(busy[how]), median(busy[how]) / median(quiet)))
+  print(("  none      %7.3f ms"):format(median{ table.unpack(quiet) }))
+  for _, how in ipairs{ "elsewhere", "crux", "cosocket", "proxy" } do
+    print(("  %-9s %7.3f ms, %.2f times"):format(how, median{ table.unpack(busy[how]) }, median(ratios(busy[how], quiet))))
   end
+  print("  (elsewhere: proxied by another nginx, on the same processors)")
 
   print("\na service that takes 5 ms: calls/s, and the worker's processor time for each")
-  for _, step in ipairs{ { 1, 300 }, { 32, 8000 }, { 256, 16000 } } do
+  for _, step in ipairs{ { 1, 200 }, { 32, 8000 }, { 256, 12000 } } do
     local c, n = step[1], step[2]
-    local rate, cost = {}, {}
+    local rate, cost = { crux = {}, cosocket = {}, proxy = {} }, { crux = {}, cosocket = {}, proxy = {} }
     for round = 1, ROUNDS do
-      for _, how in ipairs{ "crux", "cosocket", "proxy" } do
+      for _, how in ipairs(rotated(round)) do
         begin(("/%s/5"):format(how), c * 2, c)() -- connect
         local started = cpu(pid)
         local seconds = begin(("/%s/5"):format(how), n, c)()
-        rate[how], cost[how] = rate[how] or {}, cost[how] or {}
         rate[how][round], cost[how][round] = n / seconds, (cpu(pid) - started) / n * 1e6
       end
     end
-    local base = median(rate.cosocket)
-    for _, how in ipairs{ "crux", "cosocket", "proxy" } do
-      print(("  %3d at once  %-9s %7.0f/s  %6.1f us  %.2f of cosockets"):format(c, how, median(rate[how]), median(cost[how]),
-        median(rate[how]) / base))
+    for _, how in ipairs(HOWS) do
+      local rates, costs = ratios(rate[how], rate.cosocket), ratios(cost[how], cost.cosocket)
+      print(("  %3d at once  %-9s %7.0f/s  %6.1f us  of cosockets %.2f (%.2f to %.2f), in time %.2f"):format(c, how,
+        median{ table.unpack(rate[how]) }, median{ table.unpack(cost[how]) }, median(rates), rates[1], rates[#rates],
+        median(costs)))
     end
   end
   print("\n" .. output("nproc") .. " processors, shared by all three nginx")
