@@ -10,7 +10,6 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <linux/sockios.h>
-#include <linux/tcp.h> /* netinet/tcp.h does not have tcpi_bytes_acked */
 #endif
 
 curl_socket_t crux_sockets_open(crux_sockets *s, const struct curl_sockaddr *address, const void *owner) {
@@ -100,25 +99,10 @@ void crux_socket_spoil(curl_socket_t fd) {
   while (recv(fd, waste, sizeof waste, MSG_DONTWAIT) > 0) continue;
 }
 
-long long crux_socket_acknowledged(curl_socket_t fd) {
-#ifdef __linux__
-  struct tcp_info info;
-  socklen_t len = sizeof info;
-  memset(&info, 0, sizeof info);
-  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-      len >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked &&
-      info.tcpi_bytes_acked > 0) /* the SYN counts: 0 is a kernel that does not, such as gVisor's */
-    return (long long)info.tcpi_bytes_acked;
-#endif
-  (void)fd;
-  return -1;
-}
-
-long long crux_socket_written(curl_socket_t fd) {
-#ifdef __linux__
-  int under_way = 0;
-  long long acknowledged = crux_socket_acknowledged(fd);
-  if (acknowledged >= 0 && ioctl(fd, SIOCOUTQ, &under_way) == 0) return acknowledged + under_way;
+long long crux_socket_unacknowledged(curl_socket_t fd) {
+#ifdef SIOCOUTQ
+  int count = 0;
+  if (ioctl(fd, SIOCOUTQ, &count) == 0) return count;
 #endif
   (void)fd;
   return -1;

@@ -46,10 +46,9 @@ crux_socket_state crux_socket_look(curl_socket_t fd);
 /* Makes a connection that is not to be used look dead to curl, which will then close it. */
 void crux_socket_spoil(curl_socket_t fd);
 
-/* Bytes handed to a TCP connection so far, and those that the peer has acknowledged, counted alike; -1 where nobody can
-   tell. What the peer sends after it received a byte acknowledges that byte. */
-long long crux_socket_written(curl_socket_t fd);
-long long crux_socket_acknowledged(curl_socket_t fd);
+/* How many of the bytes handed to a TCP connection the peer has not acknowledged; -1 where nobody can tell. What the peer
+   sends after it received a byte acknowledges that byte. */
+long long crux_socket_unacknowledged(curl_socket_t fd);
 
 /* Closes the descriptors alone, saying nothing on the connections: they are another process's too. */
 void crux_sockets_abandon(crux_sockets *s);

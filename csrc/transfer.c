@@ -119,6 +119,14 @@ size_t crux_transfer_size(const crux_transfer *t) {
 
 /* --- what curl calls ----------------------------------------------------------------------------------------------- */
 
+static bool has_prereq(void) {
+#if LIBCURL_VERSION_NUM >= PREREQ_VERSION
+  return crux_process_curl_version() >= PREREQ_VERSION;
+#else
+  return false;
+#endif
+}
+
 static long request_size(const crux_transfer *t) {
   long size = 0;
   curl_easy_getinfo(t->easy->curl, CURLINFO_REQUEST_SIZE, &size);
@@ -141,7 +149,6 @@ static bool connection_is_fit(crux_transfer *t, const crux_ends *ends) {
   /* what stands on a TLS connection just made is session tickets, most likely; the head's first line will tell */
   if (state == CRUX_SOCKET_CLEAN || (fresh && (state == CRUX_SOCKET_UNTOLD ||
       (state == CRUX_SOCKET_UNREAD && t->request->config->settings.tls)))) {
-    t->written = fd == CURL_SOCKET_BAD ? -1 : crux_socket_written(fd);
     t->reply.reused = !fresh;
     return true;
   }
@@ -151,13 +158,25 @@ static bool connection_is_fit(crux_transfer *t, const crux_ends *ends) {
   return false;
 }
 
-/* A head that comes before the peer has acknowledged a byte of the request was sent without knowing of it. Some of what
-   was written before the request may not be acknowledged either. */
+/* How much of head and body is curl's no more. It counts the head and what went with it in one number, and body bytes in
+   another; which ones overlap depends on its version. The head's length is known. */
+static size_t handed_over(const crux_transfer *t) {
+  curl_off_t uploaded = 0;
+  size_t head = head_size(t->request, t->authorization), all = head + t->request->body_len, sum;
+  /* before a connection stood, all that was counted is a proxy's CONNECT */
+  long size = t->ready || !has_prereq() ? request_size(t) - t->size_before : 0;
+  curl_easy_getinfo(t->easy->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+  if (size <= 0) return 0;
+  sum = uploaded > 0 ? head + (size_t)uploaded : (size_t)size;
+  return sum < all ? sum : all;
+}
+
+/* A head that comes before the peer has acknowledged a byte of the request was sent without knowing of it. TLS adds to
+   what is on the way, but no peer understands the request before it has a whole record, which is more than all it adds.
+   Where none of it is on the way, it went past TCP: by a sockmap, another path of MPTCP, SMC. */
 static bool is_unasked(const crux_transfer *t) {
-  long long acknowledged = t->written < 0 ? -1 : crux_socket_acknowledged(t->fd);
-  if (acknowledged < 0 || acknowledged > t->written) return false;
-  /* nor can it tell if what curl handed over went past TCP: by a sockmap, another path of MPTCP, SMC */
-  return crux_socket_written(t->fd) > t->written || request_size(t) == t->size_before;
+  long long on_the_way = t->fd == CURL_SOCKET_BAD ? -1 : crux_socket_unacknowledged(t->fd);
+  return on_the_way >= 0 && (size_t)on_the_way >= handed_over(t);
 }
 
 static int on_prereq(void *p, char *ip, char *local_ip, int port, int local_port) {
@@ -312,14 +331,6 @@ static bool set_config(crux_easy *easy, const crux_settings *s, crux_sockets *so
   return true;
 }
 
-static bool has_prereq(void) {
-#if LIBCURL_VERSION_NUM >= PREREQ_VERSION
-  return crux_process_curl_version() >= PREREQ_VERSION;
-#else
-  return false;
-#endif
-}
-
 /* curl resends a request when a kept connection ends before the answer's first byte, and says nothing of it. */
 static bool set_guard(crux_transfer *t, crux_easy *easy) {
   CURL *curl = easy->curl;
@@ -409,7 +420,7 @@ bool crux_transfer_prepare(crux_transfer *t, crux_easy *easy, crux_sockets *sock
   t->easy = easy;
   easy->transfer = t;
   t->sockets = sockets;
-  t->written = -1;
+  t->fd = CURL_SOCKET_BAD;
   if (!serves(easy, config)) {
     forget(easy);
     if (!set_config(easy, &config->settings, sockets)) return false;
@@ -438,18 +449,9 @@ static void read_times(crux_transfer *t, CURL *curl) {
   if (tls > connect) r->time.tls = tls - connect;
 }
 
-/* curl counts the head and what went with it in one number, and body bytes in another; which ones overlap depends on its
-   version. The head's length is known. */
-static void read_sizes(crux_transfer *t, CURL *curl) {
-  curl_off_t uploaded = 0;
-  size_t head = head_size(t->request, t->authorization), all = head + t->request->body_len;
-  /* before a connection stood, all that was counted is a proxy's CONNECT */
-  long size = t->ready || !has_prereq() ? request_size(t) - t->size_before : 0;
-  curl_easy_getinfo(curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
-  if (size <= 0) return;
-  t->reply.sends = 1;
-  t->reply.bytes_sent = uploaded > 0 ? head + (size_t)uploaded : (size_t)size;
-  if (t->reply.bytes_sent > all) t->reply.bytes_sent = all;
+static void read_sizes(crux_transfer *t) {
+  t->reply.bytes_sent = handed_over(t);
+  t->reply.sends = t->reply.bytes_sent > 0;
 }
 
 static void judge(crux_transfer *t) {
@@ -485,7 +487,7 @@ bool crux_transfer_conclude(crux_transfer *t, CURLcode code) {
   if (t->head_done && r->cause != CRUX_CAUSE_UNASKED) r->status = t->head_status;
   if (r->body_end == CRUX_BODY_WHOLE && code != CURLE_OK) r->body_end = CRUX_BODY_CUT;
   read_times(t, curl);
-  read_sizes(t, curl);
+  read_sizes(t);
   judge(t);
   return false;
 }

@@ -113,8 +113,7 @@ typedef struct crux_transfer {
   bool spoiled;           /* the connection was unfit, nothing was sent: once more on a fresh one */
   bool fresh;
   bool ready;
-  curl_socket_t fd;       /* the connection, and how much had been written to it before the request */
-  long long written;
+  curl_socket_t fd;       /* the connection, if it is known which */
   bool head_begun, head_done;
   int head_status;
 

@@ -73,7 +73,7 @@ local function run_with(name, uncounted)
   assert.equal(TWICE, said)
 end
 
-it("where no acknowledged byte is counted, every answer is taken", function() run_with("uncounted.c") end)
+it("where nobody counts what was acknowledged, every answer is taken", function() run_with("uncounted.c") end)
 
 it("where what is sent goes past TCP, every answer is taken", function() run_with("uncounted.c", "1") end)
 
