@@ -1,14 +1,17 @@
 /* What specs about processes, threads and time need and Lua does not offer. Compiled by spec/support/forks.lua for
    whichever Lua runs it. */
 #define _GNU_SOURCE /* RUSAGE_THREAD */
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -80,6 +83,19 @@ static int descriptors(lua_State *L) {
   if (!dir) return 0;
   while (readdir(dir)) count++;
   closedir(dir);
+  lua_pushinteger(L, count);
+  return 1;
+}
+
+/* connected(port) → how many connections to that port of 127.0.0.1 this process has open */
+static int connected(lua_State *L) {
+  int port = (int)luaL_checkinteger(L, 1), fd, count = 0;
+  for (fd = 0; fd < 4096; fd++) {
+    struct sockaddr_in peer = { .sin_family = AF_UNSPEC };
+    socklen_t size = sizeof peer;
+    if (getpeername(fd, (struct sockaddr *)&peer, &size) == 0 && peer.sin_family == AF_INET && ntohs(peer.sin_port) == port)
+      count++;
+  }
   lua_pushinteger(L, count);
   return 1;
 }
@@ -161,7 +177,7 @@ int luaopen_fork(lua_State *L);
 int luaopen_fork(lua_State *L) {
   static const struct { const char *name; lua_CFunction f; } functions[] = {
     { "fork", do_fork }, { "waitpid", do_waitpid }, { "_exit", do_exit }, { "kill", do_kill }, { "getpid", do_getpid },
-    { "readable", readable }, { "descriptors", descriptors }, { "cpu", cpu }, { "held", held },
+    { "readable", readable }, { "descriptors", descriptors }, { "connected", connected }, { "cpu", cpu }, { "held", held },
     { "measured", measured },
     { "thread", start_thread },
   };
