@@ -50,19 +50,52 @@ static inline void crux_keep(lua_State *L, int userdata, int table) {
   crux_setkept(L, userdata);
 }
 
+/* What is called here and not every Lua has. Weak, so that the module can be loaded by another Lua and say so, instead of
+   leaving the word to the dynamic linker. The mark is there if this may be the Lua it was built for. */
+#define CRUX_PRAGMA(text) _Pragma(#text)
+#define CRUX_WEAK(name) CRUX_PRAGMA(weak name)
+#if LUA_VERSION_NUM >= 502
+#define CRUX_MARK lua_getglobal
+CRUX_WEAK(lua_callk) CRUX_WEAK(lua_getglobal) CRUX_WEAK(lua_pcallk) CRUX_WEAK(lua_rawlen) CRUX_WEAK(lua_tointegerx)
+CRUX_WEAK(lua_tonumberx) CRUX_WEAK(luaL_checkversion_) CRUX_WEAK(luaL_prepbuffsize) CRUX_WEAK(luaL_setfuncs)
+CRUX_WEAK(luaL_setmetatable)
+#else
+#define CRUX_MARK lua_objlen
+CRUX_WEAK(lua_call) CRUX_WEAK(lua_objlen) CRUX_WEAK(lua_pcall) CRUX_WEAK(lua_setfenv) CRUX_WEAK(lua_tointeger)
+CRUX_WEAK(lua_tonumber) CRUX_WEAK(luaL_prepbuffer)
+#endif
+#if LUA_VERSION_NUM >= 503
+#undef CRUX_MARK
+#define CRUX_MARK lua_rotate
+CRUX_WEAK(lua_copy) CRUX_WEAK(lua_isinteger) CRUX_WEAK(lua_rotate)
+#else
+CRUX_WEAK(lua_insert) CRUX_WEAK(lua_remove) CRUX_WEAK(lua_replace)
+#endif
+#if LUA_VERSION_NUM >= 504
+#undef CRUX_MARK
+#define CRUX_MARK lua_newuserdatauv
+CRUX_WEAK(lua_newuserdatauv) CRUX_WEAK(lua_setiuservalue)
+#else
+CRUX_WEAK(lua_newuserdata)
+#if LUA_VERSION_NUM >= 502
+CRUX_WEAK(lua_setuservalue)
+#endif
+#endif
+
 /* Raises, unless the module was built for the Lua that loads it. */
 static inline void crux_checkversion(lua_State *L) {
-#if LUA_VERSION_NUM >= 502
-  luaL_checkversion(L);
-#endif
+  if (!CRUX_MARK) luaL_error(L, "crux.core was built for %s, and this is another", LUA_VERSION);
   lua_getglobal(L, "_VERSION");
   if (lua_type(L, -1) == LUA_TSTRING) {
-    lua_pushliteral(L, LUA_VERSION);
+    lua_pushstring(L, LUA_VERSION);
     if (!lua_rawequal(L, -1, -2))
       luaL_error(L, "crux.core was built for %s, and this is %s", LUA_VERSION, lua_tostring(L, -2));
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
+#if LUA_VERSION_NUM >= 502
+  luaL_checkversion(L);
+#endif
 }
 
 #endif
