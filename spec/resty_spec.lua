@@ -2,6 +2,7 @@
 -- light thread, the client or the worker itself. The same calls are compared with those of the Lua that runs this; the rest
 -- does not depend on it (#tree).
 local cjson = require("cjson").new()
+local core = require "crux.core"
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
@@ -74,6 +75,18 @@ after_each(function()
 end)
 
 teardown(fault.stop)
+
+-- What was given up is not on a connection any more.
+local function lets_go(held)
+  local open
+  for _ = 1, 100 do
+    open = 0
+    for _, conn in ipairs(held:record().conns) do if not conn.eof then open = open + 1 end end
+    if open == 0 then return end
+    os.execute("sleep 0.05")
+  end
+  error(open .. " connections are still open", 2)
+end
 
 local missing = nginx.missing()
 if missing then
@@ -244,6 +257,30 @@ describe("crux.resty #tree", function()
     end)
   end
 
+  it("uses no processor time for 500 calls that wait, and one thread", function()
+    start()
+    local request = { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=6000", { max_connections = 500 })) }
+    local before = sandbox:record().requests
+    local answers = server:begin(times(500, request), 500)
+    for _ = 1, 100 do
+      if sandbox:record().requests == before + 500 then break end
+      os.execute("sleep 0.05")
+    end
+    local worker = server:workers()[1]
+    local used, slept, threads = nginx.usage(worker)
+    if used then
+      os.execute("sleep 2")
+      local used_now, slept_now = nginx.usage(worker)
+      assert.equal(before + 500, sandbox:record().requests)
+      assert.is_true(used_now - used < 0.1, ("expected less than 5 %% of a core, found %.2f s in 2 s"):format(used_now - used))
+      -- whoever polls is up more often than that, however little each time takes
+      assert.is_true(slept_now - slept < 200, ("woken %d times in 2 s"):format(slept_now - slept))
+      assert.equal(2, threads)
+    end
+    for _, answer in ipairs(answers()) do assert.equal("accepted", cjson.decode(answer.body).result.outcome) end
+    stop()
+  end)
+
   it("goes on when the application has used up its timers", function()
     start{ way = "socket", http = "lua_max_running_timers 1; lua_max_pending_timers 10;",
       server = [[location = /exhaust { content_by_lua_block {
@@ -363,8 +400,31 @@ describe("crux.resty #tree", function()
 
   -- --- a worker's whole life ---
 
+  it("gives each call its own answer, in two workers with a thread each", function()
+    start{ workers = 2 }
+    local requests, seen = {}, {}
+    for i = 1, 200 do
+      requests[i] = { body = ([[
+        local result, err = crux.get_order(%s)
+        return { worker = ngx.worker.pid(), raw = result and result.raw or tostring(err) }
+      ]]):format(quote(sandboxed(sandbox.orders[i], "delay=" .. i % 7 * 10))) }
+    end
+    for i, answer in ipairs(server:ask(requests, 40)) do
+      local said = cjson.decode(answer.body)
+      assert.is_truthy(said.raw:find(sandbox.orders[i], 1, true), said.raw)
+      seen[said.worker] = true
+    end
+    local workers = server:workers()
+    assert.equal(2, #workers)
+    for _, worker in ipairs(workers) do
+      assert.is_true(seen[worker])
+      assert.equal(2, select(3, nginx.usage(worker)) or 2)
+    end
+    stop()
+  end)
+
   it("has an inbox for each Lua state, with lua_code_cache off", function()
-    for _, way in ipairs{ "event", "poll" } do
+    for _, way in ipairs{ "event", "socket", "poll" } do
       start{ code_cache = "off", way = way }
       local answers = server:ask(times(40, { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=50")) }), 10)
       for _, answer in ipairs(answers) do
@@ -404,15 +464,7 @@ describe("crux.resty #tree", function()
         return { outcome = result and result.outcome or tostring(err) }
       ]])
       assert.equal("accepted", answer.outcome)
-      -- what was given up is not on a connection any more
-      local open = 0
-      for _ = 1, 50 do
-        open = 0
-        for _, conn in ipairs(held:record().conns) do if not conn.eof then open = open + 1 end end
-        if open == 0 then break end
-        os.execute("sleep 0.02")
-      end
-      assert.equal(0, open)
+      lets_go(held)
       held:close()
       stop()
     end
@@ -442,8 +494,50 @@ describe("crux.resty #tree", function()
     stop()
   end)
 
-  it("finishes what is in flight when told to quit", function()
+  it("gives up what other light threads of a request wait for when its handler raises", function()
+    for _, way in ipairs{ "event", "socket", "poll" } do
+      start{ way = way }
+      local held = fault.serve{ script = "conn:request() conn:hold()" }
+      local raising = { body = ([[
+        for i = 1, 3 do ngx.thread.spawn(function() crux.cancel_order(%s) end) end
+        ngx.sleep(0.05)
+        error("mine", 0)
+      ]]):format(quote(helper.arguments(held))) }
+      for _, answer in ipairs(server:ask(times(10, raising), 5)) do assert.equal(500, answer.status) end
+      local answer = server:run("collectgarbage() collectgarbage() " .. chunk("get_order", sandboxed(sandbox.orders[1])))
+      assert.equal("accepted", answer.result.outcome)
+      lets_go(held)
+      assert.equal(30, held:record().requests)
+      held:close()
+      local log, status = server:close()
+      server = nil
+      assert.is_truthy(log:find("lua entry thread aborted: runtime error: mine", 1, true))
+      clean(log:gsub("[^\n]*runtime error: mine[^\n]*", ""), status)
+    end
+  end)
+
+  it("lets a call finish whose client went away, unless lua_check_client_abort is set", function()
+    local finish = [[ content_by_lua_block {
+      ngx.req.read_body()
+      _G.crux = require "crux.resty"
+      local said = assert(loadstring(ngx.req.get_body_data()))()
+      require("ngx.errlog").raw_log(ngx.NOTICE, ngx.var.uri .. " " .. said.result.outcome)
+    } }]]
+    start{ server = "location = /kept { " .. finish .. " location = /left { lua_check_client_abort on; " .. finish }
+    for i, path in ipairs{ "/kept", "/left" } do
+      local body = chunk("cancel_order", sandboxed(sandbox.orders[500 - i], "delay=500"))
+      assert.equal(0, server:ask{ { path = path, body = body, give_up = 0.2 } }[1].status)
+    end
+    os.execute("sleep 1")
+    local log = server:log()
+    assert.is_truthy(log:find("/kept accepted", 1, true), log)
+    assert.is_nil(log:find("/left accepted", 1, true))
+    stop()
+  end)
+
+  it("finishes what is in flight when told to quit, and then ends", function()
     start()
+    local began = core.now()
     local answers = server:begin(times(20, { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=600")) }), 20)
     os.execute("sleep 0.2")
     server:signal("QUIT")
@@ -452,43 +546,65 @@ describe("crux.resty #tree", function()
       assert.equal("accepted", cjson.decode(answer.body).result.outcome)
     end
     stop()
+    assert.is_true(core.now() - began < 10, "quitting took " .. core.now() - began)
   end)
 
+  it("ends in time when told to quit, though a call would not", function()
+    for _, way in ipairs{ "event", "socket", "poll" } do
+      start{ way = way, shutdown = "1s" }
+      local began = core.now()
+      local answers = server:begin(times(20, { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=20000")) }), 20)
+      os.execute("sleep 0.3")
+      stop()
+      assert.is_true(core.now() - began < 10, "quitting took " .. core.now() - began)
+      for _, answer in ipairs(answers()) do assert.is_true(answer.status == 0 or answer.status >= 500) end
+    end
+  end)
+
+  -- `make reloads` has half a minute of it. Connections are not kept: a request that comes as nginx closes a kept one is
+  -- nobody's to answer.
   it("loses no call in reloads, in two workers", function()
-    start{ workers = 2 }
+    local seconds = tonumber(os.getenv "RELOADS") or 2
+    local orders = process.sandbox{ orders = 200 * seconds, plain = true }
+    start{ workers = 2, http = "keepalive_timeout 0;" }
     local requests = {}
-    for i = 1, 400 do
-      requests[i] = { body = chunk("cancel_order", sandboxed(sandbox.orders[i], "delay=50", { retries = 0 })) }
+    -- 10 at a time of 50 ms each: they last at least as long as the reloads do
+    for i, order in ipairs(orders.orders) do
+      requests[i] = { body = chunk("cancel_order", {
+        token = orders.tokens.retailer, base_url = orders.base_url .. "/~delay=50", order_uuid = order, retries = 0,
+      }) }
     end
     local answers = server:begin(requests, 10)
-    for _ = 1, 3 do
-      os.execute("sleep 0.5")
+    for _ = 1, seconds do
+      os.execute("sleep 1")
       server:signal("HUP")
     end
-    local record
     answers = answers()
-    record = sandbox:record()
+    local cancels = orders:record().cancels
+    assert.equal(200 * seconds, #answers)
     for i, answer in ipairs(answers) do
-      -- a connection that was closed as its request came is nginx's affair, and then nothing reached crux
-      local seen = record.cancels[sandbox.orders[i]]
-      if answer.status == 200 then
-        local said = cjson.decode(answer.body)
-        assert.equal("accepted", said.result and said.result.outcome, said.text)
-        assert.equal(1, seen.executed)
-      else
-        assert.equal(0, answer.status)
-        assert.is_nil(seen)
-      end
+      assert.equal(200, answer.status, answer.body)
+      local said = cjson.decode(answer.body)
+      assert.equal("accepted", said.result and said.result.outcome, said.text)
+      assert.same({ received = 1, executed = 1, answers = { 204 } }, cancels[orders.orders[i]])
     end
+    for _ = 1, 100 do
+      if #server:workers() == 2 then break end
+      os.execute("sleep 0.1")
+    end
+    assert.equal(2, #server:workers(), "old workers are still there")
     stop()
+    orders:close()
   end)
 
   it("ends in the middle of calls when told to stop at once", function()
     start()
-    local answers = server:begin(times(50, { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=5000")) }), 50)
+    local answers = server:begin(times(50, { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=20000")) }), 50)
     os.execute("sleep 0.3")
+    local began = core.now()
     local log, status = server:close("TERM")
     server = nil
+    assert.is_true(core.now() - began < 10, "it took " .. core.now() - began)
     answers()
     clean(log, status)
   end)

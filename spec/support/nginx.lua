@@ -50,6 +50,7 @@ local CONFIG = [[
 daemon off;
 master_process on;
 worker_processes %(workers);
+worker_rlimit_nofile 4096;
 worker_shutdown_timeout %(shutdown);
 %(user)
 pid %(dir)/pid;
@@ -189,6 +190,27 @@ function Server:workers()
   local found = output(("grep -ls \"^PPid:[[:space:]]*$(cat %s)$\" /proc/[0-9]*/status"):format(quoted(self.dir .. "/pid")))
   for pid in found:gmatch("/proc/(%d+)/") do list[#list + 1] = tonumber(pid) end
   return list
+end
+
+-- A file of a process, or nil where the system does not tell.
+local function proc(pid, name)
+  local file = io.open(("/proc/%d/%s"):format(pid, name))
+  local text = file and file:read("*a")
+  if file then file:close() end
+  return text
+end
+
+--- What a worker has used so far, or nil where the system does not tell.
+-- @treturn number seconds of processor time
+-- @treturn number how often its first thread, which is nginx's own, went to sleep
+-- @treturn number how many threads it has
+function nginx.usage(pid)
+  local stat, status = proc(pid, "stat"), proc(pid, "status")
+  if not (stat and status) then return nil end
+  -- the 12th and 13th after the name, which may have spaces
+  local user, system = stat:match("%) %a" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
+  return (tonumber(user) + tonumber(system)) / tonumber(output("getconf CLK_TCK")),
+    tonumber(status:match("\nvoluntary_ctxt_switches:%s*(%d+)")), tonumber(status:match("\nThreads:%s*(%d+)"))
 end
 
 --- Ends it, in good order ("QUIT") unless told otherwise, and removes its files.
