@@ -58,8 +58,9 @@ PKG_valgrind = valgrind libc6-dbg
 PKG_lint     = lua-check
 PKG_rock     = luarocks
 PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
+PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
-.PHONY: all deps test demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-openresty matrix FORCE
+.PHONY: all deps test demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-openresty reloads matrix FORCE
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the C module for LUA (lua5.4; lua5.1, lua5.2, lua5.3 and luajit do as well)
@@ -170,5 +171,13 @@ bench-openresty: deps-resty ## calls from inside nginx, beside proxy_pass and co
 $(OUT)/bare: spec/bench/bare.c $(OUT)/flags
 	@$(call say,$@) $(COMPILE) -o $@ $< $(CURL_LIBS)
 
-matrix: ## the specs under each of LUAS
-	@for lua in $(LUAS); do echo "--- $$lua"; $(MAKE) -s test LUA=$$lua || exit 1; done
+reloads: deps-resty ## nginx is told to reload every second for half a minute, under load: no call is lost
+	@$(MAKE) -s all
+	@$(call say,reloads) RELOADS=30 $(call RUN,$(LUA)) $(BUSTED) --filter='in reloads' spec/resty_spec.lua
+
+# What does not depend on the Lua under test (#tree) is run under one of them.
+matrix: deps-matrix ## the specs under each of LUAS, and inside nginx
+	@for lua in $(LUAS); do \
+	  case $$lua in lua5.4) once=;; *) once=--exclude-tags=tree;; esac; \
+	  $(MAKE) -s test LUA=$$lua BUSTED="$(BUSTED) $$once" || exit 1; \
+	done

@@ -1,4 +1,5 @@
--- The tree's own rules. Not about what crux does: excluded where the same code runs once more under a tool (#tree).
+-- The tree's own rules. Not about what crux does: excluded where the same code runs once more, under a tool or another
+-- Lua (#tree).
 
 local function lines(command)
   local out = {}
