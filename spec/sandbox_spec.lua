@@ -1,5 +1,5 @@
 -- The servers that other specs rely on: that the sandbox answers as documented, and that the fault server does to its
--- peers what it says. Spoken to with bare sockets, so that nothing here rests on crux.
+-- peers what it says. Spoken to with bare sockets, so that nothing here rests on crux (#tree).
 
 local loaded, socket = pcall(require, "cqueues.socket")
 if not loaded then
@@ -75,7 +75,7 @@ local function drain(con)
   end
 end
 
-describe("the sandbox", function()
+describe("the sandbox #tree", function()
   local sandbox, tokens, con
 
   setup(function()
@@ -265,7 +265,7 @@ describe("the sandbox", function()
   end)
 end)
 
-describe("the fault server", function()
+describe("the fault server #tree", function()
   local ANSWER = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
   local REQUEST = request_bytes("PATCH", "/", nil, "hi")
 
