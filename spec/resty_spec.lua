@@ -246,7 +246,7 @@ describe("crux.resty #tree", function()
       local answers = server:begin(times(100, slow), 100)
       os.execute("sleep 0.3")
       local static = server:ask(times(100, { path = "/static" }))
-      assert.is_true(slowest(static) < 0.2, "static took " .. slowest(static))
+      assert.is_true(slowest(static) < 0.4, "static took " .. slowest(static))
       answers = answers()
       for _, answer in ipairs(answers) do
         assert.equal(200, answer.status, answer.body)
@@ -259,25 +259,31 @@ describe("crux.resty #tree", function()
 
   it("uses no processor time for 500 calls that wait, and one thread", function()
     start()
-    local request = { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=6000", { max_connections = 500 })) }
-    local before = sandbox:record().requests
-    local answers = server:begin(times(500, request), 500)
-    for _ = 1, 100 do
-      if sandbox:record().requests == before + 500 then break end
-      os.execute("sleep 0.05")
+    local held = fault.serve{ backlog = 1024, script = [[
+      conn:request()
+      while not shared.go do conn:sleep(0.2) end
+      conn:write("HTTP/1.1 204 X\r\n\r\n")
+    ]] }
+    local arguments = helper.arguments(held, { timeout = 60, max_connections = 500 })
+    local answers = server:begin(times(500, { body = chunk("cancel_order", arguments) }), 500)
+    for _ = 1, 200 do
+      if held:record().requests == 500 then break end
+      os.execute("sleep 0.1")
     end
     local worker = server:workers()[1]
     local used, slept, threads = nginx.usage(worker)
     if used then
       os.execute("sleep 2")
       local used_now, slept_now = nginx.usage(worker)
-      assert.equal(before + 500, sandbox:record().requests)
       assert.is_true(used_now - used < 0.1, ("expected less than 5 %% of a core, found %.2f s in 2 s"):format(used_now - used))
       -- whoever polls is up more often than that, however little each time takes
       assert.is_true(slept_now - slept < 200, ("woken %d times in 2 s"):format(slept_now - slept))
       assert.equal(2, threads)
     end
+    assert.equal(500, held:record().requests)
+    held:set{ go = true }
     for _, answer in ipairs(answers()) do assert.equal("accepted", cjson.decode(answer.body).result.outcome) end
+    held:close()
     stop()
   end)
 
@@ -302,7 +308,7 @@ describe("crux.resty #tree", function()
     local answers = server:begin({ { body = chunk("cancel_order",
       sandboxed(sandbox.orders[1], "status=429,retry_after=1", { retries = 1 })) } })
     os.execute("sleep 0.2")
-    assert.is_true(slowest(server:ask(times(20, { path = "/static" }))) < 0.2)
+    assert.is_true(slowest(server:ask(times(20, { path = "/static" }))) < 0.4)
     local answer = answers()[1]
     assert.equal(2, cjson.decode(answer.body).err.meta.attempts)
     assert.is_true(answer.seconds > 0.9)
@@ -324,7 +330,7 @@ describe("crux.resty #tree", function()
   it("lets the worker go on while it waits for what was submitted", function()
     start()
     local answers = server:begin{ { body = [[
-      local client = crux.new]] .. quote{ token = sandbox.tokens.retailer, base_url = sandbox.base_url .. "/~delay=300" } .. [[
+      local client = crux.new]] .. quote{ token = sandbox.tokens.retailer, base_url = sandbox.base_url .. "/~delay=600" } .. [[
 
       local order = ]] .. quote(sandbox.orders[450]) .. [[
 
@@ -335,7 +341,7 @@ describe("crux.resty #tree", function()
       return { first = first[1], done = done, outcome = result.outcome, counts = report.counts }
     ]] } }
     os.execute("sleep 0.2")
-    assert.is_true(slowest(server:ask(times(50, { path = "/static" }))) < 0.2)
+    assert.is_true(slowest(server:ask(times(50, { path = "/static" }))) < 0.4)
     local answer = cjson.decode(answers()[1].body)
     assert.is_false(answer.first)
     assert.is_true(answer.done)
