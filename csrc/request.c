@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SPARES 64
+
 crux_request_box *crux_check_box(lua_State *L, int index) { return crux_check(L, index, CRUX_CLASS_REQUEST); }
 
 crux_request *crux_check_request(lua_State *L, int index) {
@@ -23,15 +25,18 @@ static bool has_options(lua_State *L, int index, bool policy) {
   return false;
 }
 
-/* A userdata with a finalizer costs more than all the rest of a request, hence the spare one. */
+/* A userdata with a finalizer costs more than all the rest of a request, hence the spare ones. */
 static crux_request_box *push_box(lua_State *L) {
   crux_request_box *box;
-  crux_pushslot(L, CRUX_SLOT_SPARE);
-  box = lua_touserdata(L, -1);
-  if (box) {
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, lua_upvalueindex(1), CRUX_SLOT_SPARE);
-    return box;
+  int count;
+  crux_pushslot(L, CRUX_SLOT_SPARES);
+  count = (int)crux_rawlen(L, -1);
+  if (count > 0) {
+    lua_rawgeti(L, -1, count);
+    lua_pushnil(L);
+    lua_rawseti(L, -3, count);
+    lua_remove(L, -2);
+    return lua_touserdata(L, -1);
   }
   lua_pop(L, 1);
   box = lua_newuserdata(L, sizeof *box);
@@ -49,9 +54,16 @@ static void empty(crux_request_box *box) {
 }
 
 void crux_end_request(lua_State *L, crux_request_box *box, int index) {
+  int count;
+  if (!box->request) return; /* it has ended before, and is among the spare ones */
   empty(box);
-  lua_pushvalue(L, index);
-  lua_rawseti(L, lua_upvalueindex(1), CRUX_SLOT_SPARE);
+  crux_pushslot(L, CRUX_SLOT_SPARES);
+  count = (int)crux_rawlen(L, -1);
+  if (count < SPARES) {
+    lua_pushvalue(L, index);
+    lua_rawseti(L, -2, count + 1);
+  }
+  lua_pop(L, 1);
 }
 
 int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy) {
@@ -151,9 +163,12 @@ static int request_dry_run(lua_State *L) {
 }
 
 void crux_request_open(lua_State *L) {
+  int state = lua_gettop(L);
   static const luaL_Reg methods[] = {
     { "describe", request_describe }, { "dry_run", request_dry_run }, { "has_token", request_has_token },
     { NULL, NULL },
   };
   crux_new_class(L, CRUX_CLASS_REQUEST, request_gc, methods);
+  lua_createtable(L, SPARES, 0);
+  lua_rawseti(L, state, CRUX_SLOT_SPARES);
 }

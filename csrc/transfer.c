@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* Idle connections older than this are not used: load balancers drop theirs after a minute, some servers much earlier. */
 #define IDLE_SECONDS 15L
@@ -17,63 +16,6 @@
 #define EXPECT_BODY 1024
 
 #define PREREQ_VERSION 0x075000 /* 7.80.0 */
-
-/* --- the request --------------------------------------------------------------------------------------------------- */
-
-crux_request *crux_request_new(crux_config *config, const crux_endpoint *endpoint, const char *path_value,
-                               const char *body, size_t body_len) {
-  const char *star = strchr(endpoint->path, '*');
-  const crux_settings *s = &config->settings;
-  size_t url_room = strlen(s->origin) + strlen(s->prefix) + strlen(s->api_prefix) + strlen(endpoint->path) + strlen(path_value) + 1;
-  crux_request *r = malloc(sizeof *r + url_room + body_len + 1);
-  char *end;
-  if (!r) return NULL;
-  atomic_init(&r->refs, 1);
-  r->config = crux_config_retain(config);
-  r->endpoint = endpoint;
-  r->url = r->text;
-  end = stpcpy(stpcpy(stpcpy(stpcpy(r->text, s->origin), s->prefix), s->api_prefix), endpoint->path);
-  if (star) strcpy(stpcpy(end - strlen(star), path_value), star + 1);
-  r->body = memcpy(r->text + url_room, body, body_len);
-  r->text[url_room + body_len] = '\0';
-  r->body_len = body_len;
-  return r;
-}
-
-crux_request *crux_request_retain(crux_request *r) {
-  atomic_fetch_add(&r->refs, 1);
-  return r;
-}
-
-void crux_request_release(crux_request *r) {
-  if (!r || atomic_fetch_sub(&r->refs, 1) != 1) return;
-  crux_config_release(r->config);
-  free(r);
-}
-
-void crux_request_headers(const crux_request *r, const char *authorization, const char *lines[CRUX_HEADERS]) {
-  lines[0] = r->config->host_header;
-  lines[1] = r->config->agent_header;
-  lines[2] = "Accept: application/json";
-  lines[3] = authorization;
-  lines[4] = "Content-Type: application/json; charset=utf-8";
-}
-
-/* The length of the head as curl writes it. */
-static size_t head_size(const crux_request *r, const char *authorization) {
-  const char *lines[CRUX_HEADERS];
-  size_t i, digits, size = strlen(r->endpoint->method) + strlen(r->url + strlen(r->config->settings.origin)) +
-                   sizeof "  HTTP/1.1\r\n\r\n" - 1;
-  crux_request_headers(r, authorization, lines);
-  for (i = 0; i < CRUX_HEADERS; i++) size += strlen(lines[i]) + 2;
-  if (r->endpoint->has_body) {
-    size += sizeof "Content-Length: 0\r\n" - 1;
-    for (digits = r->body_len / 10; digits > 0; digits /= 10) size++;
-  }
-  return size;
-}
-
-/* --- the attempt --------------------------------------------------------------------------------------------------- */
 
 crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline, double connect_timeout) {
   size_t len = strlen(token);
@@ -114,7 +56,7 @@ bool crux_transfer_abort(crux_transfer *t) {
 }
 
 size_t crux_transfer_size(const crux_transfer *t) {
-  return head_size(t->request, t->authorization) + t->request->body_len;
+  return crux_request_head_size(t->request, t->authorization) + t->request->body_len;
 }
 
 /* --- what curl calls ----------------------------------------------------------------------------------------------- */
@@ -162,7 +104,7 @@ static bool connection_is_fit(crux_transfer *t, const crux_ends *ends) {
    another; which ones overlap depends on its version. The head's length is known. */
 static size_t handed_over(const crux_transfer *t) {
   curl_off_t uploaded = 0;
-  size_t head = head_size(t->request, t->authorization), all = head + t->request->body_len, sum;
+  size_t head = crux_request_head_size(t->request, t->authorization), all = head + t->request->body_len, sum;
   /* before a connection stood, all that was counted is a proxy's CONNECT */
   long size = t->ready || !has_prereq() ? request_size(t) - t->size_before : 0;
   curl_easy_getinfo(t->easy->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);

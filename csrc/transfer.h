@@ -4,35 +4,11 @@
 #define CRUX_TRANSFER_H
 
 #include "buffer.h"
-#include "config.h"
-#include "endpoint.h"
+#include "message.h"
 #include "outcome.h"
 #include "sockets.h"
 
-#include <stdatomic.h>
-
 #define CRUX_HEAD_MAX 65536
-
-/* A request as it will be on the wire, but for the token. Unchanging; shared by the attempts at it. */
-typedef struct {
-  atomic_uint refs;
-  crux_config *config;
-  const crux_endpoint *endpoint;
-  const char *url;
-  const char *body;
-  size_t body_len;
-  char text[];
-} crux_request;
-
-/* `path_value` stands where the endpoint's path has its `*`. NULL without memory. */
-crux_request *crux_request_new(crux_config *config, const crux_endpoint *endpoint, const char *path_value,
-                               const char *body, size_t body_len);
-crux_request *crux_request_retain(crux_request *request);
-void crux_request_release(crux_request *request);
-
-/* The headers that are sent, "Name: value" each, in their order; Content-Length, which curl writes, is not among them. */
-enum { CRUX_HEADERS = 5 };
-void crux_request_headers(const crux_request *request, const char *authorization, const char *lines[CRUX_HEADERS]);
 
 typedef enum { CRUX_BODY_WHOLE, CRUX_BODY_CUT, CRUX_BODY_LIMIT, CRUX_BODY_NOMEM } crux_body_end;
 

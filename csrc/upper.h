@@ -31,7 +31,7 @@ enum {
   CRUX_SLOT_ENGINE, /* of the blocking calls */
   CRUX_SLOT_WORKER, /* this state's share in the worker, once it has one */
   CRUX_SLOT_NOTHING, /* a Lua function that does nothing, but in which hooks can run */
-  CRUX_SLOT_SPARE,   /* a request that is done with, for the next one to use, or false */
+  CRUX_SLOT_SPARES,  /* a list of requests that are done with, for the next ones to use */
   CRUX_CLASS_CLIENT, /* metatables, of errors and of each type of userdata */
   CRUX_CLASS_REQUEST,
   CRUX_CLASS_ENGINE,

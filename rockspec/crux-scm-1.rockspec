@@ -37,6 +37,7 @@ build = {
         "csrc/inbox.c",
         "csrc/json.c",
         "csrc/line.c",
+        "csrc/message.c",
         "csrc/outcome.c",
         "csrc/pending.c",
         "csrc/poller.c",
