@@ -161,8 +161,8 @@ void crux_engine_free(crux_engine *e) {
       crux_line_leave(line, t);
       crux_transfer_release(t);
     }
-    line->active = 0;
-    crux_line_trim(&e->lines, line);
+    e->lines = line->next;
+    crux_line_free(line);
   }
   if (!crux_engine_is_ours(e)) {
     crux_sockets_abandon(&e->sockets);

@@ -86,10 +86,16 @@ crux_transfer *crux_line_expired(crux_line *line, double now) {
   return t;
 }
 
-void crux_line_trim(crux_line **lines, crux_line *line) {
-  if (line->active > 0 || line->count > 0) return;
-  while (*lines != line) lines = &(*lines)->next;
-  *lines = line->next;
+void crux_line_free(crux_line *line) {
   free(line->heap);
   free(line);
+}
+
+void crux_line_trim(crux_line **lines, crux_line *line) {
+  if (line->active > 0 || line->count > 0) return;
+  line->open = false;
+  if (*lines == line && !line->next) return;
+  while (*lines != line) lines = &(*lines)->next;
+  *lines = line->next;
+  crux_line_free(line);
 }

@@ -27,7 +27,8 @@ crux_transfer *crux_line_next(crux_line *line);
 /* One whose deadline has passed while it waited, taken out; NULL if none has. */
 crux_transfer *crux_line_expired(crux_line *line, double now);
 
-/* Lets go of the line if nobody is in it or on the way. */
+/* Ends the line if nobody is in it or on the way. The only one there is stays: its client will be back. */
 void crux_line_trim(crux_line **lines, crux_line *line);
+void crux_line_free(crux_line *line);
 
 #endif

@@ -29,6 +29,7 @@ crux_transfer *crux_transfer_new(crux_request *request, const char *token, doubl
   t->started = crux_now();
   memcpy(t->authorization, AUTHORIZATION, sizeof AUTHORIZATION - 1);
   memcpy(t->authorization + sizeof AUTHORIZATION - 1, token, len + 1);
+  t->head_size = crux_request_head_size(request, t->authorization);
   return t;
 }
 
@@ -56,7 +57,7 @@ bool crux_transfer_abort(crux_transfer *t) {
 }
 
 size_t crux_transfer_size(const crux_transfer *t) {
-  return crux_request_head_size(t->request, t->authorization) + t->request->body_len;
+  return t->head_size + t->request->body_len;
 }
 
 /* --- what curl calls ----------------------------------------------------------------------------------------------- */
@@ -104,12 +105,12 @@ static bool connection_is_fit(crux_transfer *t, const crux_ends *ends) {
    another; which ones overlap depends on its version. The head's length is known. */
 static size_t handed_over(const crux_transfer *t) {
   curl_off_t uploaded = 0;
-  size_t head = crux_request_head_size(t->request, t->authorization), all = head + t->request->body_len, sum;
+  size_t sum, all = crux_transfer_size(t);
   /* before a connection stood, all that was counted is a proxy's CONNECT */
   long size = t->ready || !has_prereq() ? request_size(t) - t->size_before : 0;
   curl_easy_getinfo(t->easy->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
   if (size <= 0) return 0;
-  sum = uploaded > 0 ? head + (size_t)uploaded : (size_t)size;
+  sum = uploaded > 0 ? t->head_size + (size_t)uploaded : (size_t)size;
   return sum < all ? sum : all;
 }
 

@@ -63,6 +63,7 @@ typedef struct crux_transfer {
   crux_request *request;
   double deadline;        /* of this attempt, on crux_now's clock */
   double connect_timeout; /* seconds */
+  size_t head_size;       /* bytes of head that it puts on the wire */
   crux_reply reply;
 
   /* the engine's, while it carries the attempt */
