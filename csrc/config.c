@@ -53,8 +53,11 @@ static crux_url_status read_base_url(CURLU *u, crux_base_url *parsed) {
   char scheme[8], host[CRUX_URL_MAX - 32], port[8];
   size_t len;
   if (!absent(u, CURLUPART_USER) || !absent(u, CURLUPART_PASSWORD) || !absent(u, CURLUPART_QUERY) ||
-      !absent(u, CURLUPART_FRAGMENT) || !absent(u, CURLUPART_ZONEID))
+      !absent(u, CURLUPART_FRAGMENT))
     return CRUX_URL_BAD;
+#if LIBCURL_VERSION_NUM >= 0x074100
+  if (!absent(u, CURLUPART_ZONEID)) return CRUX_URL_BAD;
+#endif
   if (!part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme) || !part(u, CURLUPART_HOST, 0, host, sizeof host) ||
       !part(u, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT, port, sizeof port) ||
       !part(u, CURLUPART_PATH, 0, parsed->prefix, sizeof parsed->prefix))

@@ -28,8 +28,10 @@ static crux_kind kind_of_cause(crux_cause cause) {
 
 static crux_kind kind_of_code(const crux_evidence *e) {
   switch (e->code) {
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_PROXY: return CRUX_KIND_PROXY;
+#if LIBCURL_VERSION_NUM >= 0x074900
+    case CURLE_PROXY:
+#endif
+    case CURLE_COULDNT_RESOLVE_PROXY: return CRUX_KIND_PROXY;
     case CURLE_COULDNT_RESOLVE_HOST: return CRUX_KIND_DNS;
     case CURLE_COULDNT_CONNECT: return e->proxied ? CRUX_KIND_PROXY : CRUX_KIND_CONNECT;
     case CURLE_OPERATION_TIMEDOUT: return CRUX_KIND_TIMEOUT;
@@ -57,8 +59,10 @@ static crux_kind kind_of_code(const crux_evidence *e) {
     case CURLE_BAD_CONTENT_ENCODING:
     case CURLE_FUNCTION_NOT_FOUND:
     case CURLE_BAD_FUNCTION_ARGUMENT:
-    case CURLE_HTTP2:
-    case CURLE_HTTP3: return CRUX_KIND_PROTOCOL;
+#if LIBCURL_VERSION_NUM >= 0x074400
+    case CURLE_HTTP3:
+#endif
+    case CURLE_HTTP2: return CRUX_KIND_PROTOCOL;
     default:
       /* the connection broke; where it did says whose it was */
       if (e->sent) return CRUX_KIND_NETWORK;

@@ -81,26 +81,6 @@ static int refuse(crux_transfer *t, crux_cause cause) {
   return 1;
 }
 
-/* Nothing of the request has been handed over yet: is the connection that curl has chosen one that nobody has spoken on
-   since the last answer? */
-static bool connection_is_fit(crux_transfer *t, const crux_ends *ends) {
-  bool fresh = t->opened > 0;
-  curl_socket_t fd = crux_sockets_find(t->sockets, ends, fresh ? t : NULL);
-  crux_socket_state state = crux_socket_look(fd);
-  t->opened = 0;
-  t->fd = fd;
-  /* what stands on a TLS connection just made is session tickets, most likely; the head's first line will tell */
-  if (state == CRUX_SOCKET_CLEAN || (fresh && (state == CRUX_SOCKET_UNTOLD ||
-      (state == CRUX_SOCKET_UNREAD && t->request->config->settings.tls)))) {
-    t->reply.reused = !fresh;
-    return true;
-  }
-  if (state == CRUX_SOCKET_UNREAD) t->reply.cause = CRUX_CAUSE_UNASKED;
-  t->spoiled = !t->fresh && !fresh;
-  if (fd != CURL_SOCKET_BAD) crux_socket_spoil(fd);
-  return false;
-}
-
 /* How much of head and body is curl's no more. It counts the head and what went with it in one number, and body bytes in
    another; which ones overlap depends on its version. The head's length is known. */
 static size_t handed_over(const crux_transfer *t) {
@@ -122,6 +102,27 @@ static bool is_unasked(const crux_transfer *t) {
   return on_the_way >= 0 && (size_t)on_the_way >= handed_over(t);
 }
 
+#if LIBCURL_VERSION_NUM >= PREREQ_VERSION
+/* Nothing of the request has been handed over yet: is the connection that curl has chosen one that nobody has spoken on
+   since the last answer? */
+static bool connection_is_fit(crux_transfer *t, const crux_ends *ends) {
+  bool fresh = t->opened > 0;
+  curl_socket_t fd = crux_sockets_find(t->sockets, ends, fresh ? t : NULL);
+  crux_socket_state state = crux_socket_look(fd);
+  t->opened = 0;
+  t->fd = fd;
+  /* what stands on a TLS connection just made is session tickets, most likely; the head's first line will tell */
+  if (state == CRUX_SOCKET_CLEAN || (fresh && (state == CRUX_SOCKET_UNTOLD ||
+      (state == CRUX_SOCKET_UNREAD && t->request->config->settings.tls)))) {
+    t->reply.reused = !fresh;
+    return true;
+  }
+  if (state == CRUX_SOCKET_UNREAD) t->reply.cause = CRUX_CAUSE_UNASKED;
+  t->spoiled = !t->fresh && !fresh;
+  if (fd != CURL_SOCKET_BAD) crux_socket_spoil(fd);
+  return false;
+}
+
 static int on_prereq(void *p, char *ip, char *local_ip, int port, int local_port) {
   crux_transfer *t = ((crux_easy *)p)->transfer;
   long size = request_size(t);
@@ -137,6 +138,7 @@ static int on_prereq(void *p, char *ip, char *local_ip, int port, int local_port
     return refuse(t, CRUX_CAUSE_ABORTED);
   return CURL_PREREQFUNC_OK;
 }
+#endif
 
 static curl_socket_t on_open(void *p, curlsocktype purpose, struct curl_sockaddr *address) {
   crux_transfer *t = ((crux_easy *)p)->transfer;
