@@ -202,6 +202,18 @@ describe("wait", function()
     end
   end)
 
+  it("raises where it would wait for itself: in the call's own on_event", function()
+    local client = connect(serve(OK))
+    local call, ok, why
+    call = client:submit("cancel_order", {
+      order_uuid = helper.ORDER,
+      on_event = function(event) if event.name == "response" then ok, why = pcall(call.wait, call) end end,
+    })
+    assert.is_true(select(2, call:wait(5)) ~= nil)
+    assert.is_false(ok)
+    assert.is_truthy(why:find("expected to be called from outside", 1, true), why)
+  end)
+
   it("ends as soon as the call is done", function()
     local client = connect(serve("conn:request() conn:sleep(0.2) conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') conn:request()"))
     local before = core.now()

@@ -46,7 +46,9 @@ end
 
 -- What `on_event` raises is raised by whoever moved the call on, and ends it with what was known by then.
 local function guarded(self, step)
+  self.moving = true
   local ok, why = pcall(step, self)
+  self.moving = false
   if ok then return end
   local call, heard = self.call, self.call.heard
   if not call.done then
@@ -63,6 +65,7 @@ end
 function Pending.new(loop, client, call)
   local self = setmetatable({
     loop = loop, client = client, call = call, flight = loop.inbox:flight(), given_up = false,
+    moving = false,
   }, Pending)
   guarded(self, launch)
   return self
@@ -98,12 +101,14 @@ end
 -- @treturn boolean done
 -- @treturn ?table result
 -- @treturn ?table err
--- @raise what `on_event` raises; if what is given is no number
+-- @raise what `on_event` raises; if what is given is no number; from inside the call's own `on_event` or token function,
+--   which the call waits for
 function Pending:wait(seconds)
   if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds) then
     error("expected a number of seconds, found " .. (type(seconds) == "number" and "nan" or "a " .. type(seconds)), 2)
   end
   local call, host = self.call, self.client.host
+  if self.moving and not call.done then error("expected to be called from outside what the call itself calls", 2) end
   local until_then = core.now() + (seconds or math.huge)
   while true do
     self:advance()
