@@ -259,8 +259,8 @@ static bool set_config(crux_easy *easy, const crux_settings *s, crux_sockets *so
          !curl_easy_setopt(curl, CURLOPT_PROXY_CAINFO, s->ca_file);
   }
   if (!ok) return false;
-  /* curl would take 80 KiB for each attempt, to keep a head and some hundred bytes in */
-  curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 4096L);
+  /* curl would take 64 KiB for each attempt, to keep a head and some hundred bytes in. The other buffer, BUFFERSIZE, is left
+     alone: 7.88 does not take its size while it has one, not after a reset either, which then overruns the one it has. */
 #if LIBCURL_VERSION_NUM >= 0x073e00
   curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 16384L); /* the least there is */
 #endif

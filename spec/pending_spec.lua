@@ -732,7 +732,9 @@ describe("the life of a client:", function()
     local before = forks.descriptors()
     for _ = 1, 20 do use() end
     for _ = 1, 3 do collectgarbage() end
-    assert.equal(before, forks.descriptors())
+    -- connections of earlier specs may end meanwhile
+    local after = forks.descriptors()
+    assert.is_true(not before or after <= before, ("expected at most %s descriptors, found %s"):format(before, after))
   end)
 
   it("after close every call is done, and the other methods raise", function()
