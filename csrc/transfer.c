@@ -415,6 +415,7 @@ bool crux_transfer_conclude(crux_transfer *t, CURLcode code) {
   if (t->spoiled) {
     t->spoiled = false;
     t->fresh = true;
+    t->ready = false;
     t->prereqs = t->opened = 0;
     t->size_before = 0;
     r->cause = CRUX_CAUSE_NONE;

@@ -47,6 +47,32 @@ describe("the guard that curl lacks", function()
     assert.equal(2, patches(server:record()))
     server:close()
   end)
+
+  it("turns from an unfit connection to a new one, of which it claims no more than of any", function()
+    for how, kind in pairs{
+      ['conn:hold()'] = "timeout", ['conn:cut()'] = "proxy",
+      ['conn:write_raw("HTTP/1.1 403 Forbidden\\r\\n\\r\\n") conn:cut()'] = "proxy",
+      ['conn:write_raw("HTTP/1.1 200 OK\\r\\n\\r\\n") conn:cut()'] = "tls",
+    } do
+      -- a proxy and what is behind it in one, which speaks once more after its answer
+      local server = fault.serve{ tls = "good", script = [=[
+        conn:raw(1)
+        if n > 1 then ]=] .. how .. [=[ return end
+        conn:write_raw("HTTP/1.1 200 OK\r\n\r\n")
+        conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
+        conn:sleep(0.1) conn:write("HTTP/1.1 408 Request Timeout\r\n\r\n")
+        conn:hold()
+      ]=] }
+      local through = { proxy = server.base_url:gsub("^https", "http") }
+      assert.equal("accepted", call(server, through).outcome)
+      core.sleep(0.5)
+      if kind == "timeout" then through.timeout = 1 end
+      local answer = call(server, through)
+      assert.same({ "not_sent", kind, 0, 0 }, { answer.outcome, answer.kind, answer.meta.sends, answer.meta.bytes_sent }, how)
+      assert.equal(1, patches(server:record()))
+      server:close()
+    end
+  end)
 end)
 
 describe("on the wire", function()
