@@ -548,6 +548,49 @@ describe("abort", function()
     end
   end)
 
+  it("by a finalizer that runs while the call ends anyway raises nothing, and the first end holds", function()
+    local failure, redact = core.failure, core.redact
+    finally(function() core.failure, core.redact = failure, redact end)
+    local call, first
+    -- as a collection would in there
+    local function meanwhile(made)
+      return function(...)
+        core.failure, core.redact = failure, redact
+        call:abort()
+        first = select(3, call:poll())
+        return made(...)
+      end
+    end
+    call = connect(serve(HOLD)):submit("cancel_order", ORDER)
+    core.failure = meanwhile(failure)
+    call:abort()
+    assert.equal(first, select(2, is_done(call)))
+
+    local answers = { helper.response(429, "", { "Retry-After: 0" }), helper.response(422, '"no"') }
+    local client = connect(serve(ANSWERS, { answers = answers }), { token = function() return helper.TOKEN end })
+    call, first = client:submit("cancel_order", ORDER), nil
+    core.redact = meanwhile(redact)
+    assert.same({ call }, drain(client))
+    assert.equal(first, select(2, is_done(call)))
+    assert.equal("aborted", first.kind)
+  end)
+
+  it("by a finalizer that runs while an event is made leaves that its method and URL", function()
+    local server = serve(ANSWERS, { answers = { helper.response(429, "", { "Retry-After: 0" }), helper.response(204) } })
+    local call
+    local client = connect(server, { on_event = function(e) assert(e.url:find("/orders/cancel/", 1, true)) end })
+    local methods = getmetatable(client:prepare("cancel_order", ORDER).request).__index
+    local describe_request = methods.describe
+    finally(function() methods.describe = describe_request end)
+    methods.describe = function(request)
+      if call then call:abort() end
+      return describe_request(request)
+    end
+    call = client:submit("cancel_order", ORDER)
+    assert.same({ call }, drain(client))
+    is_done(call)
+  end)
+
   it("again does nothing", function()
     local client = connect(serve(HOLD))
     local pending = client:submit("cancel_order", ORDER)

@@ -16,8 +16,11 @@ local FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5
 -- @tparam number deadline on the clock of `core.now`
 -- @tparam table options `token` (only if it is a function), `retries` and `on_event`
 local function new(request, deadline, options)
+  local method, url
+  -- asked for now: later a finalizer could end the request while it answers
+  if options.on_event then method, url = request:describe() end
   return {
-    request = request,
+    request = request, method = method, url = url,
     deadline = deadline,
     token = options.token,
     given = options.token and {}, -- the set of tokens that the function gave
@@ -44,10 +47,9 @@ function policy.pause(call, err, now)
 end
 
 local function emit(call, name, answer, pause)
-  local method, url = call.request:describe()
   answer = answer or {}
   call.on_event{
-    name = name, attempt = call.attempts, method = method, url = url, pause = pause,
+    name = name, attempt = call.attempts, method = call.method, url = call.url, pause = pause,
     outcome = answer.outcome, kind = answer.kind, status = answer.status,
   }
 end
@@ -117,6 +119,7 @@ local function finish(call, result, err)
     local own, theirs = err.message:match("^(HTTP [^:]*: )(.*)")
     if own then err.message = own .. redact(call, theirs) end
   end
+  if call.done then return true end -- by a finalizer, for which there was time until here
   call.done, call.result, call.err = true, result, err
   release(call.request)
   call.request = nil
