@@ -204,6 +204,17 @@ describe("another attempt", function()
   end)
 end)
 
+describe("a call whose answer is lost, its process having forked,", function()
+  it("is not sent once more", function()
+    for _, on_event in ipairs{ false, function() end } do
+      local sends = 0
+      local ok = pcall(policy.carry, client:prepare("cancel_order", { order_uuid = U }).request, core.now() + 20,
+        { retries = 2, on_event = on_event or nil }, function() sends = sends + 1 end, core.sleep, client)
+      assert.same({ false, 1 }, { ok, sends })
+    end
+  end)
+end)
+
 describe("one deadline", function()
   it("is over every attempt and pause", function()
     core.sleep = sleep

@@ -182,18 +182,17 @@ policy.new, policy.begin, policy.settle, policy.finish, policy.give_up = new, be
 -- @treturn[2] nil
 -- @treturn[2] table err
 function policy.carry(request, deadline, options, send, sleep, client)
-  local result, err, done
-  if not options.token and not options.on_event then
-    result, err = send(request, nil, deadline)
+  local call, done
+  if options.token or options.on_event then call = new(request, deadline, options)
+  else
+    local result, err = send(request, nil, deadline)
     -- most calls end here: what was accepted at once, with nobody watching, leaves nothing to decide
     if result then
       release(request)
       return result
     end
-  end
-  local call = new(request, deadline, options)
-  if err then
-    call.attempts = err.meta.attempts
+    call = new(request, deadline, options)
+    call.attempts = err.meta.attempts -- and if there is neither, as in a forked child, this raises: it may have been sent
     done = settle(call, nil, err)
   end
   while not done do
