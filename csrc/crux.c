@@ -41,7 +41,9 @@ static int call(lua_State *L) {
 
 /* core.perform(request, token or nil, deadline) → result | nil, err */
 static int perform(lua_State *L) {
-  return crux_perform(L, crux_check_box(L, 1), luaL_optstring(L, 2, NULL), luaL_checknumber(L, 3));
+  crux_request_box *box = crux_check_box(L, 1);
+  if (!box->request) return luaL_error(L, "the request has ended");
+  return crux_perform(L, box, luaL_optstring(L, 2, NULL), luaL_checknumber(L, 3));
 }
 
 /* core.release(request): it will not be used any more */

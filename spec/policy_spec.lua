@@ -215,6 +215,12 @@ describe("a call whose answer is lost, its process having forked,", function()
   end)
 end)
 
+it("a request that has ended is not sent", function()
+  local request = client:prepare("cancel_order", { order_uuid = U }).request
+  core.release(request)
+  assert.error_matches(function() core.perform(request, nil, core.now() + 1) end, "the request has ended")
+end)
+
 describe("one deadline", function()
   it("is over every attempt and pause", function()
     core.sleep = sleep
