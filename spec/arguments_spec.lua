@@ -498,6 +498,22 @@ describe("misuse raises:", function()
     raises("expected a table", client.cancel_order, client)
   end)
 
+  it("of the line that it stands on", function()
+    local calls = {
+      function() client:cancel_order(1) end,
+      function() client:call("get_order", 1) end,
+      function() client:dry_run("cancel_order", 1) end,
+      function() client:submit("cancel_order", 1) end,
+      function() crux.get_order(1) end,
+      function() crux.new(1) end,
+    }
+    for _, call in ipairs(calls) do
+      -- 5.1 knows nothing of a line that a tail call was made for
+      local line = _VERSION == "Lua 5.1" and "" or ":" .. debug.getinfo(call, "S").linedefined .. ": "
+      raises(line .. "expected a table", call)
+    end
+  end)
+
   it("an unknown call", function()
     raises("'cancel'", client.dry_run, client, "cancel", { order_uuid = U })
     raises("'cancel'", client.submit, client, "cancel", { order_uuid = U })

@@ -88,9 +88,9 @@ local function options_of(client, arguments)
   }
 end
 
--- The request of a call, its deadline and its options; or nil and an error.
-local function prepare(client, name, arguments)
-  check(arguments, "arguments", 4)
+-- The request of a call, its deadline and its options; or nil and an error. `level`: as for `error`, the user's.
+local function prepare(client, name, arguments, level)
+  check(arguments, "arguments", level + 1)
   local request, deadline, own = client.handle:prepare(name, arguments)
   return request, deadline, own and options_of(client, arguments) or client.defaults
 end
@@ -103,7 +103,7 @@ end
 -- @treturn[2] table err of kind `invalid`
 -- @raise on an unknown name, a closed client, or arguments that are not a table
 function Client:prepare(name, arguments)
-  local request, deadline, options = prepare(self, name, arguments)
+  local request, deadline, options = prepare(self, name, arguments, 3) -- by way of `submit` or `dry_run`
   if not request then return nil, deadline end
   return policy.new(request, deadline, options)
 end
@@ -111,7 +111,7 @@ end
 local function perform(client, name, arguments)
   local host = client.host
   if host.admit then host.admit() end
-  local request, deadline, options = prepare(client, name, arguments)
+  local request, deadline, options = prepare(client, name, arguments, 2)
   if not request then return nil, deadline end
   return policy.carry(request, deadline, options, host.send, host.sleep, client)
 end
