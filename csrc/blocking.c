@@ -54,13 +54,6 @@ int crux_run_hooks(lua_State *L) {
   return lua_pcall(L, 0, 0, 0);
 }
 
-static int nobody(lua_State *L, crux_kind kind, const char *message) {
-  lua_pushnil(L);
-  lua_pushstring(L, message);
-  crux_push_failure(L, kind, NULL);
-  return 2;
-}
-
 int crux_perform(lua_State *L, crux_request_box *box, const char *token, double deadline) {
   const crux_settings *s = &box->request->config->settings;
   double heeded;
@@ -68,11 +61,11 @@ int crux_perform(lua_State *L, crux_request_box *box, const char *token, double 
   if (box->attempt && !atomic_load(&box->attempt->done)) return luaL_error(L, "the request is under way");
   crux_drop_attempt(box);
   if (!token) token = s->token;
-  if (!token) return nobody(L, CRUX_KIND_AUTH, "expected a token, found none");
+  if (!token) return crux_fail(L, CRUX_KIND_AUTH, "expected a token, found none");
   box->engine = engine_of(L);
   box->generation = crux_process_generation();
   if (box->engine) box->attempt = crux_transfer_new(box->request, token, deadline, s->connect_timeout);
-  if (!box->attempt) return nobody(L, CRUX_KIND_MEMORY, "out of memory or descriptors");
+  if (!box->attempt) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory or descriptors");
   crux_engine_submit(box->engine, crux_transfer_retain(box->attempt));
   heeded = box->attempt->started;
   while (!atomic_load(&box->attempt->done)) {

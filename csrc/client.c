@@ -200,13 +200,6 @@ void crux_default_settings(crux_settings *s) {
   s->max_body = 1024 * 1024;
 }
 
-static int no_memory(lua_State *L) {
-  lua_pushnil(L);
-  lua_pushliteral(L, "out of memory");
-  crux_push_failure(L, CRUX_KIND_MEMORY, NULL);
-  return 2;
-}
-
 int crux_read_options(lua_State *L, int index, const crux_settings *base, bool policy, unsigned long client,
                       crux_config **into) {
   crux_settings s;
@@ -218,18 +211,12 @@ int crux_read_options(lua_State *L, int index, const crux_settings *base, bool p
     if (o->policy && !policy) continue;
     lua_pushstring(L, o->name);
     lua_rawget(L, index);
-    if (!lua_isnil(L, -1) && !read_value(L, o, policy, &s, &url)) {
-      if (lua_isnil(L, -1)) return no_memory(L);
-      lua_pushfstring(L, "%s: %s", o->name, lua_tostring(L, -1));
-      lua_pushnil(L);
-      lua_insert(L, -2);
-      crux_push_failure(L, CRUX_KIND_INVALID, o->name);
-      return 2;
-    }
+    if (!lua_isnil(L, -1) && !read_value(L, o, policy, &s, &url))
+      return lua_isnil(L, -1) ? crux_fail(L, CRUX_KIND_MEMORY, "out of memory") : crux_fault(L, "", o->name);
     lua_pop(L, 1);
   }
   *into = crux_config_new(&s, agent(), client);
-  return *into ? 0 : no_memory(L);
+  return *into ? 0 : crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
 }
 
 /* --- the userdata --- */

@@ -52,3 +52,10 @@ void crux_push_failure(lua_State *L, crux_kind kind, const char *field) {
   crux_set_class(L, CRUX_CLASS_ERROR);
   lua_remove(L, -2);
 }
+
+int crux_fail(lua_State *L, crux_kind kind, const char *message) {
+  lua_pushnil(L);
+  lua_pushstring(L, message);
+  crux_push_failure(L, kind, NULL);
+  return 2;
+}

@@ -104,12 +104,7 @@ int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_co
     body = lua_tolstring(L, -1, &len);
   }
   box->request = crux_request_new(box->config, endpoint, path_value, body, len);
-  if (!box->request) {
-    lua_pushnil(L);
-    lua_pushliteral(L, "out of memory");
-    crux_push_failure(L, CRUX_KIND_MEMORY, NULL);
-    return 2;
-  }
+  if (!box->request) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
   lua_settop(L, top);
   return 1;
 }

@@ -126,6 +126,8 @@ void crux_failure_open(lua_State *L);
 /* Pushes an error for something that was not sent, with the string on top as its message (popped) and the place of the
    fault, or NULL. */
 void crux_push_failure(lua_State *L, crux_kind kind, const char *field);
+/* Pushes nil and such an error, and returns their number. */
+int crux_fail(lua_State *L, crux_kind kind, const char *message);
 
 /* Replaces the string on top by one without the token. */
 void crux_redact(lua_State *L, const char *token);
