@@ -125,13 +125,16 @@ lint: deps-lint ## luacheck, and the C code without a warning from gcc (and clan
 	@$(MAKE) -s all VARIANT=lint-gcc CC=gcc WERROR=1
 	@if command -v clang >/dev/null; then $(MAKE) -s all VARIANT=lint-clang CC=clang WERROR=1; fi
 
+# Under a tool, those are left out that fork, want the stock interpreter, last too long or do not rest on crux.
+TOOL_SPECS = $(BUSTED) --exclude-tags=tree,fork,stock,slow $(SPECS)
+
 # A sanitizer needs a program of its own: build/<name>/host is lua5.4 with a starving allocator, see spec/support/host.c.
 asan: deps ## the specs under AddressSanitizer and UBSan, leaks included
-	@$(MAKE) -s hosted VARIANT=asan HOSTED='$(BUSTED) --exclude-tags=tree,fork,stock,slow $(SPECS)'
+	@$(MAKE) -s hosted VARIANT=asan HOSTED='$(TOOL_SPECS)'
 oom: deps ## every allocation fails once, in Lua and in C, under AddressSanitizer
 	@$(MAKE) -s hosted VARIANT=asan HOSTED=spec/oom.lua
-tsan: deps ## the specs under ThreadSanitizer; not those tagged #fork
-	@$(MAKE) -s hosted VARIANT=tsan HOSTED='$(BUSTED) --exclude-tags=tree,fork,stock,slow $(SPECS)'
+tsan: deps ## the specs under ThreadSanitizer
+	@$(MAKE) -s hosted VARIANT=tsan HOSTED='$(TOOL_SPECS)'
 
 ifdef HOSTED
   SANITIZE_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -149,10 +152,10 @@ $(OUT)/host: spec/support/host.c spec/support/failing.c $(OUT)/flags Makefile
 hosted: $(CORE) $(OUT)/host
 	@$(call say,$(HOSTED) under $(OUT)/host) $(call RUN,$(CURDIR)/$(OUT)/host,$(HOST_ENV)) $(HOSTED)
 
-valgrind: deps-valgrind ## the specs under valgrind, definite leaks included; not those tagged #slow
+valgrind: deps-valgrind ## the specs under valgrind, definite leaks included
 	@$(MAKE) -s all
 	@$(call say,$(SPECS) under valgrind) $(call RUN,$(LUA),valgrind -q --leak-check=full --show-leak-kinds=definite \
-	  --errors-for-leak-kinds=definite --error-exitcode=99 --trace-children=no --suppressions=spec/support/valgrind.supp) $(BUSTED) --exclude-tags=tree,fork,stock,slow $(SPECS)
+	  --errors-for-leak-kinds=definite --error-exitcode=99 --trace-children=no --suppressions=spec/support/valgrind.supp) $(TOOL_SPECS)
 
 soak: deps ## 200,000 calls in one process, and what they leave in memory; 100,000 submissions while the server fails
 	@$(MAKE) --no-print-directory all

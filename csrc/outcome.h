@@ -29,7 +29,7 @@ typedef enum {
   CRUX_CAUSE_NONE,
   CRUX_CAUSE_ABORTED,    /* the caller gave up */
   CRUX_CAUSE_RESEND,     /* curl was about to put the request on the wire a second time */
-  CRUX_CAUSE_UNASKED,    /* bytes stood on the connection before the request was sent */
+  CRUX_CAUSE_UNASKED,    /* what came was sent without knowing of the request */
   CRUX_CAUSE_HEAD_LIMIT, /* the head grew over its limit */
   CRUX_CAUSE_NOMEM,      /* a buffer could not grow */
   CRUX_CAUSE_NOFILE,     /* no descriptor for a connection */
