@@ -238,6 +238,9 @@ describe("fork under load, #fork", function()
 end)
 
 describe("the end of a process", function()
+  local paths = {}
+  teardown(function() for _, path in ipairs(paths) do os.remove(path) end end)
+
   local ENDS = {
     "os.exit(7)", "os.exit(7, true)", "client:close() os.exit(7)", "client = nil collectgarbage() os.exit(7)",
     "client:close() client:close() os.exit(7, true)",
@@ -246,7 +249,7 @@ describe("the end of a process", function()
   -- Each is `timeout`'s own child: 124 if it hangs, 128 and more if it crashes.
   local function ends(server, times, script, environment)
     local path = os.tmpname()
-    finally(function() os.remove(path) end)
+    paths[#paths + 1] = path
     for i = 1, times do
       local file = assert(io.open(path, "w"))
       file:write(preamble(server, i), script, "\n", ENDS[i % #ENDS + 1], "\n")
