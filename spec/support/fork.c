@@ -16,7 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
