@@ -76,6 +76,10 @@ int crux_perform(lua_State *L, crux_request_box *box, const char *token, double 
       crux_drop_attempt(box);
       return lua_error(L);
     }
+    if (box->generation != crux_process_generation()) { /* a hook forked: the connection is the parent's */
+      crux_drop_attempt(box);
+      return luaL_error(L, "expected the call to end in the process that made it, found a forked child");
+    }
   }
   count = crux_push_reply(L, box->attempt);
   crux_drop_attempt(box);

@@ -166,6 +166,26 @@ describe("fork under load, #fork", function()
     server:close()
   end)
 
+  it("in the middle of a blocking call leaves the call to the parent", function()
+    local server = fault.serve{ script = "while conn:request() do conn:sleep(0.7) conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') end" }
+    assert.equal("accepted child 0", run(server, 0, [[
+      local client, pid = connect()
+      debug.sethook(function()
+        if debug.getinfo(2, "S").source ~= "return" then return end -- crux lets hooks run
+        debug.sethook()
+        pid = forks.fork()
+      end, "c")
+      local ok, result, err = pcall(client.cancel_order, client, order())
+      if pid == 0 then
+        local again = select(2, pcall(client.cancel_order, client, order()))
+        forks._exit(not ok and result:find("found a forked child", 1, true) and again.outcome == "accepted" and 0 or 1)
+      end
+      print(result and result.outcome or tostring(err), "child", (forks.waitpid(pid, 10)))
+    ]]):gsub("\t", " "))
+    assert.equal(2, server:record().requests)
+    server:close()
+  end)
+
   it("the child's descriptor is another", function()
     local server = fault.serve{ script = HOLD }
     assert.equal("ok", (run(server, 0, [[

@@ -34,7 +34,8 @@ local function launch(self)
   if call.done then return end -- by `on_event` or the token function
   if self.loop.closed then return self:abort() end -- by `on_event`
   if not ready then return settle(self, nil, token) end
-  local started, err = self.flight:start(call.request, token, call.deadline, self.loop:enrol(self))
+  local number = self.loop:enrol(self)
+  local started, err = self.flight:start(call.request, token, call.deadline, number)
   if not started then settle(self, nil, err) end
 end
 
