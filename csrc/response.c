@@ -202,101 +202,6 @@ static void set_response(lua_State *L, crux_transfer *t) {
   crux_setkey(L, table, CRUX_KEY_meta);
 }
 
-/* --- the server's complaints, as Django REST Framework words them --- */
-
-/* Appends the text on top to fields[path], path being the string at `path`; pops it. */
-static void add_complaint(lua_State *L, int fields, int path) {
-  lua_pushvalue(L, path);
-  lua_rawget(L, fields);
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, path);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, fields);
-  }
-  lua_insert(L, -2);
-  lua_rawseti(L, -2, (int)crux_rawlen(L, -2) + 1);
-  lua_pop(L, 1);
-}
-
-/* A list field's items at fault come by their places in it, from 0. */
-static bool is_place(const char *key) {
-  size_t digits = strspn(key, "0123456789");
-  return digits > 0 && digits < 9 && key[digits] == '\0';
-}
-
-/* Flattens the value on top into `fields` under the path below it; pops both. */
-static void flatten(lua_State *L, int fields) {
-  int value = lua_gettop(L), path = value - 1, type = lua_type(L, value);
-  luaL_checkstack(L, 8, "complaints nested too deeply");
-  if (type == LUA_TSTRING || type == LUA_TNUMBER) {
-    lua_tostring(L, value);
-    add_complaint(L, fields, path);
-  } else if (type == LUA_TTABLE) {
-    lua_pushnil(L);
-    while (lua_next(L, value)) {
-      const char *above = lua_tostring(L, path);
-      int key = value + 1;
-      bool deep = lua_type(L, -1) == LUA_TTABLE;
-      if (lua_type(L, key) == LUA_TNUMBER) {
-        if (deep) lua_pushfstring(L, "%s[%d]", above, (int)lua_tointeger(L, key));
-        else lua_pushvalue(L, path);
-      } else if (lua_type(L, key) == LUA_TSTRING && strcmp(lua_tostring(L, key), "non_field_errors") == 0)
-        lua_pushvalue(L, path);
-      else if (above[0] && is_place(lua_tostring(L, key)))
-        lua_pushfstring(L, "%s[%d]", above, atoi(lua_tostring(L, key)) + 1);
-      else {
-        lua_pushvalue(L, key);
-        lua_pushfstring(L, "%s%s%s", above, above[0] ? "." : "", lua_tostring(L, -1));
-        lua_remove(L, -2);
-      }
-      lua_insert(L, -2);
-      flatten(L, fields);
-    }
-  }
-  lua_settop(L, path - 1);
-}
-
-/* With the error on top: `detail` and `fields` out of its body. */
-static void set_complaints(lua_State *L) {
-  int err = lua_gettop(L), fields;
-  crux_getkey(L, err, CRUX_KEY_body);
-  if (lua_type(L, -1) != LUA_TTABLE) {
-    if (lua_type(L, -1) == LUA_TSTRING) {
-      lua_pushvalue(L, -1);
-      crux_setkey(L, err, CRUX_KEY_detail);
-    }
-    lua_settop(L, err);
-    return;
-  }
-  lua_newtable(L);
-  fields = lua_gettop(L);
-  lua_pushnil(L);
-  while (lua_next(L, fields - 1)) {
-    /* a lone message, not a field's */
-    if (lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), "detail") == 0 &&
-        lua_type(L, -1) == LUA_TSTRING) {
-      crux_setkey(L, err, CRUX_KEY_detail);
-      continue;
-    }
-    lua_createtable(L, 0, 1);
-    lua_pushvalue(L, -3);
-    lua_pushvalue(L, -3);
-    lua_rawset(L, -3);
-    lua_remove(L, -2);
-    lua_pushliteral(L, "");
-    lua_insert(L, -2);
-    flatten(L, fields);
-  }
-  lua_pushnil(L);
-  if (lua_next(L, fields)) {
-    lua_pushvalue(L, fields);
-    crux_setkey(L, err, CRUX_KEY_fields);
-  }
-  lua_settop(L, err);
-}
-
 /* --- messages --- */
 
 void crux_redact(lua_State *L, const char *token) {
@@ -323,35 +228,13 @@ void crux_tame(lua_State *L) {
   lua_remove(L, -2);
 }
 
-/* Of several fields the message names the first in alphabetical order, so that it is the same each time. */
-static bool push_first_complaint(lua_State *L, int err) {
-  const char *first = NULL;
-  crux_getkey(L, err, CRUX_KEY_fields);
-  if (!lua_istable(L, -1)) {
-    lua_pop(L, 1);
-    return false;
-  }
-  lua_pushnil(L);
-  while (lua_next(L, -2)) {
-    const char *path = lua_tostring(L, -2);
-    if (!first || strcmp(path, first) < 0) first = path;
-    lua_pop(L, 1);
-  }
-  lua_getfield(L, -1, first);
-  lua_rawgeti(L, -1, 1);
-  lua_pushfstring(L, "%s%s%s", first, first[0] ? ": " : "", lua_tostring(L, -1));
-  lua_replace(L, -4);
-  lua_pop(L, 2);
-  return true;
-}
-
 static void push_http_message(lua_State *L, crux_transfer *t, int err) {
   const char *name = name_of(t->reply.status);
   lua_pushfstring(L, "HTTP %d%s%s", t->reply.status, name[0] ? " " : "", name);
   crux_getkey(L, err, CRUX_KEY_detail);
   if (lua_type(L, -1) != LUA_TSTRING || crux_rawlen(L, -1) == 0) {
     lua_pop(L, 1);
-    if (!push_first_complaint(L, err)) return;
+    if (!crux_push_first_complaint(L, err)) return;
   }
   crux_redact(L, crux_transfer_token(t)); /* and not in words of ours, which a short one may be part of */
   lua_pushliteral(L, ": ");
@@ -446,7 +329,7 @@ int crux_push_reply(lua_State *L, crux_transfer *t) {
   crux_set_text(L, CRUX_KEY_kind, crux_kind_name(r->verdict.kind));
   if (r->status) crux_set_integer(L, CRUX_KEY_status, r->status);
   set_response(L, t);
-  set_complaints(L);
+  crux_set_complaints(L);
   after = retry_after(L);
   if (after >= 0) crux_set_number(L, CRUX_KEY_retry_after, after);
   crux_set_boolean(L, CRUX_KEY_retryable, crux_retryable(r->verdict, r->status, after >= 0, safe));

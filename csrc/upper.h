@@ -134,6 +134,14 @@ void crux_redact(lua_State *L, const char *token);
 /* Replaces the string on top by one that may stand in a log: short, on one line. */
 void crux_tame(lua_State *L);
 
+/* --- complaints: the server's, as Django REST Framework words them --- */
+
+/* With the error on top: `detail` and `fields` out of its body. */
+void crux_set_complaints(lua_State *L);
+/* Pushes one of the error's `fields` for its message, the first in alphabetical order, so that it is the same each time;
+   or nothing and returns false. */
+bool crux_push_first_complaint(lua_State *L, int err);
+
 /* --- response: from a finished attempt to result | nil, err; returns the number of values --- */
 
 int crux_push_reply(lua_State *L, crux_transfer *t);

@@ -28,6 +28,7 @@ build = {
         "csrc/blocking.c",
         "csrc/buffer.c",
         "csrc/client.c",
+        "csrc/complaints.c",
         "csrc/config.c",
         "csrc/crux.c",
         "csrc/endpoint.c",
