@@ -1,7 +1,6 @@
 #include "upper.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* What the service documents of its statuses, and what to do about each. */
