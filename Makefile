@@ -15,7 +15,7 @@ LUAS       ?= lua5.1 lua5.2 lua5.3 lua5.4 luajit
 # --- what is built: build/$(VARIANT)/crux/core.so, one directory for each Lua and each sanitizer ---
 VARIANT ?= $(LUA)
 OUT      = build/$(VARIANT)
-SRC     := $(wildcard csrc/*.c)
+SRC     := $(wildcard csrc/*.c csrc/*/*.c)
 OBJ      = $(SRC:csrc/%.c=$(OUT)/obj/%.o)
 MODULES := $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua)
 CORE     = $(OUT)/crux/core.so
@@ -72,12 +72,13 @@ $(OUT)/flags: FORCE
 	@echo '$(COMPILE) $(LINK) $(SRC)' | cmp -s - $@ || echo '$(COMPILE) $(LINK) $(SRC)' > $@
 
 $(OUT)/obj/%.o: csrc/%.c $(OUT)/flags Makefile
+	@mkdir -p $(@D)
 	@$(call say,$@) $(COMPILE) -MMD -MP -c -o $@ $<
 
 $(CORE): $(OBJ) $(OUT)/flags
 	@$(call say,$@) $(LINK) -o $@ $(OBJ) $(CURL_LIBS)
 
--include $(wildcard $(OUT)/obj/*.d)
+-include $(OBJ:.o=.d)
 
 deps: ## install what building and testing need and is missing (Debian)
 	@sh spec/support/deps.sh $(PACKAGES)

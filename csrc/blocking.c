@@ -1,6 +1,6 @@
-#include "engine.h"
-#include "poller.h"
-#include "process.h"
+#include "http/engine.h"
+#include "os/poller.h"
+#include "os/process.h"
 #include "upper.h"
 
 #include <errno.h>

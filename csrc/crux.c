@@ -1,5 +1,5 @@
 /* crux.core: one attempt, one truth. The Lua layer above decides when to try again. */
-#include "process.h"
+#include "os/process.h"
 #include "upper.h"
 
 #include <stdint.h>

@@ -1,10 +1,10 @@
 /* pending: attempts that do not block. An inbox belongs to one loop of the Lua layer; a flight is one call's hold on its
    attempt of the moment, and ends it when it is collected. */
-#include "process.h"
-#include "rendezvous.h"
-#include "resty.h"
+#include "os/process.h"
+#include "os/wakeup_socket.h"
+#include "http/nginx.h"
 #include "upper.h"
-#include "worker.h"
+#include "http/worker.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -14,8 +14,8 @@ typedef struct {
   struct flight_box *first; /* all that were not collected */
   unsigned flights;         /* calls that are not done */
   bool orphaned;            /* by a fork, and nobody was told yet */
-  crux_guest guest;
-  crux_rendezvous rendezvous;
+  crux_subscriber guest;
+  crux_wakeup_socket rendezvous;
 } inbox_box;
 
 typedef struct flight_box {
@@ -35,7 +35,7 @@ static crux_inbox *open_inbox(lua_State *L, inbox_box *box) {
   if (!box->inbox) luaL_error(L, "the client is closed");
   if (crux_inbox_renew(box->inbox)) {
     box->orphaned = true;
-    crux_inbox_ring(box->inbox);
+    crux_inbox_notify(box->inbox);
   }
   return box->inbox;
 }
@@ -48,7 +48,7 @@ static inbox_box *check_inbox(lua_State *L) {
 
 static int user_gc(lua_State *L) {
   bool *joined = crux_check(L, 1, CRUX_CLASS_USER);
-  if (*joined) crux_worker_part();
+  if (*joined) crux_worker_release();
   *joined = false;
   return 0;
 }
@@ -62,7 +62,7 @@ static void join(lua_State *L) {
     *joined = false;
     crux_set_class(L, CRUX_CLASS_USER);
     lua_rawseti(L, lua_upvalueindex(1), CRUX_SLOT_WORKER);
-    crux_worker_join();
+    crux_worker_acquire();
     *joined = true;
   }
   lua_pop(L, 1);
@@ -74,7 +74,7 @@ int crux_inbox_open(lua_State *L) {
   join(L);
   box = lua_newuserdata(L, sizeof *box);
   memset(box, 0, sizeof *box);
-  crux_rendezvous_init(&box->rendezvous);
+  crux_wakeup_socket_init(&box->rendezvous);
   crux_set_class(L, CRUX_CLASS_INBOX);
   box->inbox = crux_inbox_new();
   if (!box->inbox) return luaL_error(L, "not enough memory");
@@ -108,13 +108,13 @@ static int inbox_close(lua_State *L) {
   crux_transfer *aborted = NULL;
   flight_box *f;
   if (!box->inbox) return 0;
-  crux_resty_leave(&box->guest);
+  crux_nginx_unsubscribe(&box->guest);
   for (f = box->first; f; f = f->next) {
     if (f->t && !atomic_load(&f->t->done)) aborted = release_hold(f, aborted);
   }
   if (aborted) crux_worker_abort(aborted);
   crux_inbox_close(box->inbox);
-  crux_rendezvous_close(&box->rendezvous);
+  crux_wakeup_socket_close(&box->rendezvous);
   crux_inbox_release(box->inbox);
   box->inbox = NULL;
   return 0;
@@ -153,25 +153,25 @@ static int inbox_fd(lua_State *L) {
 /* A closed one has nobody to ring for. */
 static int inbox_ring(lua_State *L) {
   inbox_box *box = crux_check(L, 1, CRUX_CLASS_INBOX);
-  if (box->inbox) crux_inbox_ring(open_inbox(L, box));
+  if (box->inbox) crux_inbox_notify(open_inbox(L, box));
   return 0;
 }
 
 static int inbox_quiet(lua_State *L) {
-  crux_inbox_quiet(check_inbox(L)->inbox);
+  crux_inbox_clear(check_inbox(L)->inbox);
   return 0;
 }
 
 /* inbox:attend(subsystem) → whether nginx's event loop will hear of what has ended; there is then nothing to take */
 static int inbox_attend(lua_State *L) {
   inbox_box *box = check_inbox(L);
-  lua_pushboolean(L, crux_resty_attend(&box->guest, box->inbox, luaL_checkstring(L, 2)));
+  lua_pushboolean(L, crux_nginx_subscribe(&box->guest, box->inbox, luaL_checkstring(L, 2)));
   return 1;
 }
 
 /* inbox:heard(): a ring was received, and what arrives from now on rings again. */
 static int inbox_heard(lua_State *L) {
-  crux_inbox_heard(check_inbox(L)->inbox);
+  crux_inbox_rearm(check_inbox(L)->inbox);
   return 0;
 }
 
@@ -179,23 +179,23 @@ static int inbox_heard(lua_State *L) {
    sends 8 bytes there, until inbox:hang_up(). */
 static int inbox_listen(lua_State *L) {
   inbox_box *box = check_inbox(L);
-  if (!crux_rendezvous_listen(&box->rendezvous)) return 0;
+  if (!crux_wakeup_socket_open(&box->rendezvous)) return 0;
   lua_pushstring(L, box->rendezvous.path);
   return 1;
 }
 
 static int inbox_accept(lua_State *L) {
   inbox_box *box = check_inbox(L);
-  bool met = crux_rendezvous_accept(&box->rendezvous);
-  if (met) crux_inbox_share(box->inbox, &box->rendezvous.wake);
+  bool met = crux_wakeup_socket_accept(&box->rendezvous);
+  if (met) crux_inbox_redirect(box->inbox, &box->rendezvous.wake);
   lua_pushboolean(L, met);
   return 1;
 }
 
 static int inbox_hang_up(lua_State *L) {
   inbox_box *box = check_inbox(L);
-  crux_inbox_share(box->inbox, NULL);
-  crux_rendezvous_close(&box->rendezvous);
+  crux_inbox_redirect(box->inbox, NULL);
+  crux_wakeup_socket_close(&box->rendezvous);
   return 0;
 }
 

@@ -3,7 +3,7 @@
 #define CRUX_UPPER_H
 
 #include "compat.h"
-#include "transfer.h"
+#include "http/transfer.h"
 
 #include <stdbool.h>
 

@@ -4,7 +4,7 @@
 #define CRUX_TRANSFER_H
 
 #include "buffer.h"
-#include "message.h"
+#include "request.h"
 #include "outcome.h"
 #include "sockets.h"
 
@@ -69,7 +69,7 @@ typedef struct crux_transfer {
   /* the engine's, while it carries the attempt */
   crux_easy *easy;
   crux_sockets *sockets;
-  struct crux_line *line;
+  struct crux_queue *line;
   bool *opens;            /* set once the connection stands */
   bool unwatched;
   size_t place;           /* in the line */

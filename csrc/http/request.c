@@ -1,4 +1,4 @@
-#include "message.h"
+#include "request.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 #define CRUX_INBOX_H
 
 #include "transfer.h"
-#include "wake.h"
+#include "../os/wakeup.h"
 
 typedef struct crux_inbox crux_inbox;
 
@@ -33,14 +33,14 @@ bool crux_inbox_wait(crux_inbox *inbox, const crux_transfer *t, double seconds);
 
 /* Readable while something can be taken or the owner has rung; made when first asked for. -1 without descriptors. */
 int crux_inbox_fd(crux_inbox *inbox);
-void crux_inbox_ring(crux_inbox *inbox);
+void crux_inbox_notify(crux_inbox *inbox);
 /* Ends the ringing, if there is nothing to take. */
-void crux_inbox_quiet(crux_inbox *inbox);
+void crux_inbox_clear(crux_inbox *inbox);
 
 /* Rings that one instead of its own, until told NULL or closed. */
-void crux_inbox_share(crux_inbox *inbox, crux_wake *wake);
+void crux_inbox_redirect(crux_inbox *inbox, crux_wakeup *wake);
 /* For a wake that tells each ring once, not as long as it lasts: what arrives from now on rings again. */
-void crux_inbox_heard(crux_inbox *inbox);
+void crux_inbox_rearm(crux_inbox *inbox);
 /* The same, and all that have ended, linked by `queued`, each with its reference. */
 crux_transfer *crux_inbox_take_all(crux_inbox *inbox);
 

@@ -74,7 +74,7 @@ bool crux_process_enter(void) {
   return false;
 }
 
-void crux_process_hold(void) { pthread_rwlock_rdlock(&inside); }
+void crux_process_enter_at_exit(void) { pthread_rwlock_rdlock(&inside); }
 
 void crux_process_leave(void) { pthread_rwlock_unlock(&inside); }
 

@@ -14,7 +14,7 @@ bool crux_process_enter(void);
 void crux_process_leave(void);
 
 /* The same for a stay outside libcurl: it goes on while the process ends. */
-void crux_process_hold(void);
+void crux_process_enter_at_exit(void);
 
 /* One function to be called when the process ends, once nobody is inside and before OpenSSL is torn down. */
 void crux_process_at_exit(void (*function)(void));

@@ -3,7 +3,7 @@
 #define CRUX_MESSAGE_H
 
 #include "config.h"
-#include "endpoint.h"
+#include "../endpoint.h"
 
 #include <stdatomic.h>
 

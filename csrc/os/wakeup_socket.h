@@ -1,21 +1,21 @@
 /* rendezvous: a wake for somebody who can only connect to a path. The path is in reach of this user alone, and gone once
    they have met. */
-#ifndef CRUX_RENDEZVOUS_H
-#define CRUX_RENDEZVOUS_H
+#ifndef CRUX_WAKEUP_SOCKET_H
+#define CRUX_WAKEUP_SOCKET_H
 
-#include "wake.h"
+#include "wakeup.h"
 
 typedef struct {
   int listener; /* -1 unless somebody is waited for */
   char directory[80], path[84];
-  crux_wake wake;
-} crux_rendezvous;
+  crux_wakeup wake;
+} crux_wakeup_socket;
 
-void crux_rendezvous_init(crux_rendezvous *r);
+void crux_wakeup_socket_init(crux_wakeup_socket *r);
 /* Opens `path`. */
-bool crux_rendezvous_listen(crux_rendezvous *r);
+bool crux_wakeup_socket_open(crux_wakeup_socket *r);
 /* To be called once they have connected, or failed to: `wake` writes to them. */
-bool crux_rendezvous_accept(crux_rendezvous *r);
-void crux_rendezvous_close(crux_rendezvous *r);
+bool crux_wakeup_socket_accept(crux_wakeup_socket *r);
+void crux_wakeup_socket_close(crux_wakeup_socket *r);
 
 #endif

@@ -1,7 +1,7 @@
 #include "transfer.h"
 
-#include "poller.h"
-#include "process.h"
+#include "../os/poller.h"
+#include "../os/process.h"
 
 #include <errno.h>
 #include <stdlib.h>

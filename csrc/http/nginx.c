@@ -1,8 +1,8 @@
 #define _GNU_SOURCE /* RTLD_DEFAULT */
-#include "resty.h"
+#include "nginx.h"
 
-#include "process.h"
-#include "wake.h"
+#include "../os/process.h"
+#include "../os/wakeup.h"
 
 #include <dlfcn.h>
 #include <stdint.h>
@@ -20,17 +20,17 @@ typedef intptr_t add_channel_event(void *cycle, int fd, intptr_t event, event_ha
 #endif
 
 static struct {
-  crux_wake wake;
+  crux_wakeup wake;
   unsigned generation;
   bool hung;
-  crux_guest *guests;
+  crux_subscriber *guests;
 } bell = { { -1, -1 }, 0, false, NULL };
 
 /* Posting only puts an event into nginx's queue: the light threads run once all of this is over. */
 static void on_ring(void *event) {
-  crux_guest *guest;
+  crux_subscriber *guest;
   (void)event;
-  crux_wake_clear(&bell.wake);
+  crux_wakeup_clear(&bell.wake);
   for (guest = bell.guests; guest; guest = guest->next) {
     crux_transfer *t = crux_inbox_take_all(guest->inbox);
     while (t) {
@@ -50,14 +50,14 @@ static bool hang(void) {
   *(void **)&add = dlsym(RTLD_DEFAULT, "ngx_add_channel_event");
   cycle = dlsym(RTLD_DEFAULT, "ngx_cycle");
   if (!add || !cycle || !*cycle) return false;
-  crux_wake_close(&bell.wake);
+  crux_wakeup_close(&bell.wake);
   bell.guests = NULL;
   bell.generation = crux_process_generation();
-  bell.hung = crux_wake_open(&bell.wake) && add(*cycle, bell.wake.in, READ_EVENT, on_ring) == 0;
+  bell.hung = crux_wakeup_open(&bell.wake) && add(*cycle, bell.wake.in, READ_EVENT, on_ring) == 0;
   return bell.hung;
 }
 
-bool crux_resty_attend(crux_guest *guest, crux_inbox *inbox, const char *subsystem) {
+bool crux_nginx_subscribe(crux_subscriber *guest, crux_inbox *inbox, const char *subsystem) {
   char name[64];
   if (guest->inbox && guest->generation == crux_process_generation()) return true;
   snprintf(name, sizeof name, "ngx_%s_lua_ffi_sema_post", subsystem);
@@ -69,11 +69,11 @@ bool crux_resty_attend(crux_guest *guest, crux_inbox *inbox, const char *subsyst
   guest->link = &bell.guests;
   if (guest->next) guest->next->link = &guest->next;
   bell.guests = guest;
-  crux_inbox_share(inbox, &bell.wake);
+  crux_inbox_redirect(inbox, &bell.wake);
   return true;
 }
 
-void crux_resty_leave(crux_guest *guest) {
+void crux_nginx_unsubscribe(crux_subscriber *guest) {
   if (!guest->inbox) return;
   guest->inbox = NULL;
   if (guest->generation != bell.generation) return;

@@ -4,7 +4,7 @@
 #define CRUX_ENGINE_H
 
 #include "transfer.h"
-#include "wake.h"
+#include "../os/wakeup.h"
 
 typedef struct crux_engine crux_engine;
 
@@ -13,7 +13,7 @@ typedef void (*crux_engine_done)(crux_transfer *t, void *context);
 
 /* `wake` (or NULL) ends a wait when rung, and is cleared. NULL without memory or descriptors. Without a wake, the engine
    is on a thread of the host's, whose SIGPIPE is not ours to raise. */
-crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wake *wake);
+crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wakeup *wake);
 
 /* Gives everything up without a word to anybody. Under another generation, or while the process ends, what belongs to
    curl is left where it is. */

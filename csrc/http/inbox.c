@@ -1,6 +1,6 @@
 #include "inbox.h"
 
-#include "process.h"
+#include "../os/process.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@ struct crux_inbox {
   atomic_bool rung, waiting;
   pthread_mutex_t mutex;
   pthread_cond_t ended;
-  crux_wake wake, *shared;          /* its own, and the one that is rung instead */
+  crux_wakeup wake, *shared;          /* its own, and the one that is rung instead */
   unsigned generation;
 };
 
@@ -62,7 +62,7 @@ crux_inbox *crux_inbox_retain(crux_inbox *i) {
 
 void crux_inbox_release(crux_inbox *i) {
   if (!i || atomic_fetch_sub(&i->refs, 1) != 1) return;
-  crux_wake_close(&i->wake);
+  crux_wakeup_close(&i->wake);
   pthread_cond_destroy(&i->ended);
   pthread_mutex_destroy(&i->mutex);
   free(i);
@@ -78,7 +78,7 @@ static bool push(crux_inbox *i, crux_transfer *t) {
 }
 
 /* Under the mutex, for who has set `rung`. */
-static void ring(crux_inbox *i) { crux_wake_ring(i->shared ? i->shared : &i->wake); }
+static void ring(crux_inbox *i) { crux_wakeup_signal(i->shared ? i->shared : &i->wake); }
 
 void crux_inbox_deliver(crux_inbox *i, crux_transfer *t) {
   crux_inbox_retain(i); /* the attempt's own hold on it may end as soon as it is pushed */
@@ -101,7 +101,7 @@ bool crux_inbox_renew(crux_inbox *i) {
   bool was_closed = atomic_load(&i->arrived) == CLOSED;
   if (i->generation == crux_process_generation()) return false;
   /* what had arrived is the parent's to take */
-  crux_wake_close(&i->wake);
+  crux_wakeup_close(&i->wake);
   start(i);
   if (was_closed) atomic_store(&i->arrived, CLOSED);
   return true;
@@ -143,7 +143,7 @@ static void look(crux_inbox *i) {
 /* Locks, with no fork in between that would leave a child with a locked mutex. */
 static void lock(crux_inbox *i) {
   crux_inbox_renew(i);
-  crux_process_hold();
+  crux_process_enter_at_exit();
   pthread_mutex_lock(&i->mutex);
 }
 
@@ -198,13 +198,13 @@ bool crux_inbox_wait(crux_inbox *i, const crux_transfer *t, double seconds) {
 int crux_inbox_fd(crux_inbox *i) {
   int fd;
   lock(i);
-  if (i->wake.in < 0 && crux_wake_open(&i->wake) && atomic_load(&i->rung)) crux_wake_ring(&i->wake);
+  if (i->wake.in < 0 && crux_wakeup_open(&i->wake) && atomic_load(&i->rung)) crux_wakeup_signal(&i->wake);
   fd = i->wake.in;
   unlock(i);
   return fd;
 }
 
-void crux_inbox_ring(crux_inbox *i) {
+void crux_inbox_notify(crux_inbox *i) {
   crux_inbox_renew(i);
   if (atomic_exchange(&i->rung, true)) return;
   lock(i);
@@ -212,35 +212,35 @@ void crux_inbox_ring(crux_inbox *i) {
   unlock(i);
 }
 
-void crux_inbox_quiet(crux_inbox *i) {
+void crux_inbox_clear(crux_inbox *i) {
   crux_inbox_renew(i);
   if (!atomic_load(&i->rung) || has_any(i)) return;
-  crux_process_hold();
+  crux_process_enter_at_exit();
   /* if somebody rings just now it is not for nothing */
   if (pthread_mutex_trylock(&i->mutex) == 0) {
     atomic_store(&i->rung, false);
-    crux_wake_clear(&i->wake);
+    crux_wakeup_clear(&i->wake);
     if (has_any(i) && !atomic_exchange(&i->rung, true)) ring(i);
     pthread_mutex_unlock(&i->mutex);
   }
   crux_process_leave();
 }
 
-void crux_inbox_share(crux_inbox *i, crux_wake *wake) {
+void crux_inbox_redirect(crux_inbox *i, crux_wakeup *wake) {
   lock(i);
   i->shared = wake;
   if (atomic_load(&i->rung)) ring(i);
   unlock(i);
 }
 
-void crux_inbox_heard(crux_inbox *i) {
+void crux_inbox_rearm(crux_inbox *i) {
   crux_inbox_renew(i);
   atomic_store(&i->rung, false);
 }
 
 crux_transfer *crux_inbox_take_all(crux_inbox *i) {
   crux_transfer *t;
-  crux_inbox_heard(i);
+  crux_inbox_rearm(i);
   look(i);
   t = i->first;
   while (i->first) take_out(i, i->first);
@@ -262,7 +262,7 @@ void crux_inbox_close(crux_inbox *i) {
   release_all(i->first);
   i->first = NULL;
   i->last = &i->first;
-  crux_wake_close(&i->wake);
+  crux_wakeup_close(&i->wake);
   i->shared = NULL;
   unlock(i);
 }

@@ -1,8 +1,8 @@
 #include "engine.h"
 
-#include "line.h"
-#include "poller.h"
-#include "process.h"
+#include "queue.h"
+#include "../os/poller.h"
+#include "../os/process.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,10 +15,10 @@ struct crux_engine {
   crux_easy *idle;
   crux_transfer *carried; /* all that are with curl */
   unsigned active, connections;
-  crux_line *lines;
+  crux_queue *lines;
   bool ended;     /* some attempt, in this step */
   bool unwatched; /* one of the carried cannot be watched, and would never end */
-  crux_wake *wake;
+  crux_wakeup *wake;
   unsigned generation;
   crux_engine_done done;
   void *context;
@@ -88,7 +88,7 @@ static bool set_up(crux_engine *e) {
   return ok && (!e->wake || crux_poller_watch(&e->poller, e->wake->in, true, false));
 }
 
-crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wake *wake) {
+crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wakeup *wake) {
   crux_engine *e = calloc(1, sizeof *e);
   if (!e) return NULL;
   e->done = done;
@@ -155,14 +155,14 @@ void crux_engine_free(crux_engine *e) {
   crux_sigpipe sigpipe;
   if (!e) return;
   while (e->lines) {
-    crux_line *line = e->lines;
+    crux_queue *line = e->lines;
     while (line->count > 0) {
       crux_transfer *t = line->heap[0];
-      crux_line_leave(line, t);
+      crux_queue_remove(line, t);
       crux_transfer_release(t);
     }
     e->lines = line->next;
-    crux_line_free(line);
+    crux_queue_free(line);
   }
   if (!crux_engine_is_ours(e)) {
     crux_sockets_abandon(&e->sockets);
@@ -211,10 +211,10 @@ static void finish(crux_engine *e, crux_transfer *t) {
   e->done(t, e->context);
 }
 
-static void let_through(crux_engine *e, crux_line *line) {
+static void let_through(crux_engine *e, crux_queue *line) {
   crux_transfer *t;
   crux_cause late;
-  while ((t = crux_line_next(line))) {
+  while ((t = crux_queue_pop(line))) {
     e->active++;
     if (start(e, t)) continue;
     line->active--;
@@ -227,27 +227,27 @@ static void let_through(crux_engine *e, crux_line *line) {
 
 /* An attempt has left curl: its line's next may go. */
 static void depart(crux_engine *e, crux_transfer *t) {
-  crux_line *line = t->line;
+  crux_queue *line = t->line;
   take_back(e, t);
   t->line = NULL;
   e->active--;
   line->active--;
   line->open = true;
   let_through(e, line);
-  crux_line_trim(&e->lines, line);
+  crux_queue_prune(&e->lines, line);
 }
 
 void crux_engine_submit(crux_engine *e, crux_transfer *t) {
   crux_sigpipe sigpipe;
-  crux_line *line;
+  crux_queue *line;
   if (!enter(e, &sigpipe)) return;
-  line = crux_line_of(&e->lines, t);
-  if (line && crux_line_join(line, t)) let_through(e, line);
+  line = crux_queue_of(&e->lines, t);
+  if (line && crux_queue_push(line, t)) let_through(e, line);
   else {
     crux_transfer_fail(t, CRUX_CAUSE_NOMEM);
     finish(e, t);
   }
-  if (line) crux_line_trim(&e->lines, line);
+  if (line) crux_queue_prune(&e->lines, line);
   leave(e, &sigpipe);
 }
 
@@ -258,9 +258,9 @@ void crux_engine_drop(crux_engine *e, crux_transfer *t) {
     curl_multi_remove_handle(e->multi, t->easy->curl);
     depart(e, t);
   } else {
-    crux_line *line = t->line;
-    crux_line_leave(line, t);
-    crux_line_trim(&e->lines, line);
+    crux_queue *line = t->line;
+    crux_queue_remove(line, t);
+    crux_queue_prune(&e->lines, line);
   }
   leave(e, &sigpipe);
   crux_transfer_release(t);
@@ -285,7 +285,7 @@ static void act(crux_engine *e, const crux_ready *ready, int count) {
   CURLMsg *message;
   for (i = 0; i < count; i++) {
     if (e->wake && ready[i].fd == e->wake->in) {
-      crux_wake_clear(e->wake);
+      crux_wakeup_clear(e->wake);
       continue;
     }
     curl_multi_socket_action(e->multi, ready[i].fd,
@@ -310,19 +310,19 @@ static void act(crux_engine *e, const crux_ready *ready, int count) {
 
 /* Lets go on who may, and ends the waits that have lasted too long. */
 static void tend_lines(crux_engine *e) {
-  crux_line *line, *next;
+  crux_queue *line, *next;
   crux_transfer *t;
   double now;
   if (!e->lines) return;
   now = crux_now();
   for (line = e->lines; line; line = next) {
     next = line->next;
-    while ((t = crux_line_expired(line, now))) {
+    while ((t = crux_queue_pop_expired(line, now))) {
       crux_transfer_fail(t, CRUX_CAUSE_EXPIRED);
       finish(e, t);
     }
     let_through(e, line);
-    crux_line_trim(&e->lines, line);
+    crux_queue_prune(&e->lines, line);
   }
 }
 
@@ -330,7 +330,7 @@ static double sooner(double a, double b) { return a < 0 || b < a ? b : a; }
 
 static double time_to_wait(crux_engine *e, double seconds) {
   double now = crux_now();
-  crux_line *line;
+  crux_queue *line;
   if (e->timer >= 0) seconds = sooner(seconds, e->timer > now ? e->timer - now : 0);
   for (line = e->lines; line; line = line->next) {
     if (line->count > 0) {

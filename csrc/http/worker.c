@@ -1,8 +1,8 @@
 #include "worker.h"
 
 #include "engine.h"
-#include "process.h"
-#include "wake.h"
+#include "../os/process.h"
+#include "../os/wakeup.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -12,7 +12,7 @@
 typedef struct {
   pthread_t thread;
   crux_engine *engine;
-  crux_wake wake;
+  crux_wakeup wake;
   atomic_bool rung;
   atomic_uint ringing; /* those who ring at the moment */
   unsigned generation;
@@ -55,7 +55,7 @@ static void free_worker(worker *w) {
     crux_transfer_release(t);
   }
   crux_engine_free(w->engine);
-  crux_wake_close(&w->wake);
+  crux_wakeup_close(&w->wake);
   free(w);
 }
 
@@ -93,7 +93,7 @@ static bool take_orders(worker *w) {
 }
 
 static void ring(worker *w) {
-  if (!atomic_exchange(&w->rung, true)) crux_wake_ring(&w->wake);
+  if (!atomic_exchange(&w->rung, true)) crux_wakeup_signal(&w->wake);
 }
 
 /* Under the mutex, as the next. */
@@ -121,7 +121,7 @@ static void *run(void *p) {
   bool joins;
   do crux_engine_step(w->engine, -1);
   while (take_orders(w));
-  crux_process_hold();
+  crux_process_enter_at_exit();
   pthread_mutex_lock(&mutex);
   retire(w); /* unless it is so by now: the process ends */
   joins = w->joins;
@@ -171,7 +171,7 @@ static worker *new_worker(void) {
   if (!w) return NULL;
   w->last = &w->submitted;
   w->generation = crux_process_generation();
-  if (crux_wake_open(&w->wake)) {
+  if (crux_wakeup_open(&w->wake)) {
     w->engine = crux_engine_new(on_done, w, &w->wake);
     crux_process_at_exit(at_exit);
     if (w->engine && start_thread(w)) return w;
@@ -180,16 +180,16 @@ static worker *new_worker(void) {
   return NULL;
 }
 
-void crux_worker_join(void) {
-  crux_process_hold();
+void crux_worker_acquire(void) {
+  crux_process_enter_at_exit();
   pthread_mutex_lock(&mutex);
   users++;
   pthread_mutex_unlock(&mutex);
   crux_process_leave();
 }
 
-void crux_worker_part(void) {
-  crux_process_hold();
+void crux_worker_release(void) {
+  crux_process_enter_at_exit();
   pthread_mutex_lock(&mutex);
   if (--users == 0 && ours()) retire(current);
   pthread_mutex_unlock(&mutex);
@@ -199,7 +199,7 @@ void crux_worker_part(void) {
 bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
   worker *w;
   bool rings = false;
-  crux_process_hold();
+  crux_process_enter_at_exit();
   pthread_mutex_lock(&mutex);
   w = ours();
   if (!w) {
@@ -209,7 +209,7 @@ bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
     /* the engine goes inside by itself, so it must be made outside */
     made = new_worker();
     if (!made) return false;
-    crux_process_hold();
+    crux_process_enter_at_exit();
     pthread_mutex_lock(&mutex);
     if (!ours()) current = made;
     else retire(made);
@@ -225,7 +225,7 @@ bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
   pthread_mutex_unlock(&mutex);
   if (rings) {
     /* outside the mutex, which is the first that the thread wants when it wakes */
-    crux_wake_ring(&w->wake);
+    crux_wakeup_signal(&w->wake);
     atomic_fetch_sub(&w->ringing, 1);
   }
   crux_process_leave();
@@ -234,7 +234,7 @@ bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
 
 void crux_worker_abort(crux_transfer *first) {
   worker *w;
-  crux_process_hold();
+  crux_process_enter_at_exit();
   pthread_mutex_lock(&mutex);
   w = ours();
   while (first) {

@@ -6,8 +6,8 @@
 
 /* Somebody will submit, or will no more. The thread starts with the first attempt and ends with the last somebody;
    nobody waits for it. */
-void crux_worker_join(void);
-void crux_worker_part(void);
+void crux_worker_acquire(void);
+void crux_worker_release(void);
 
 /* Hands the attempt over, with a reference of the worker's own; it ends in the inbox. False without memory, threads or
    descriptors. */

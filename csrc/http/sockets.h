@@ -3,7 +3,7 @@
 #ifndef CRUX_SOCKETS_H
 #define CRUX_SOCKETS_H
 
-#include "poller.h"
+#include "../os/poller.h"
 
 #include <curl/curl.h>
 

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE /* mkdtemp */
-#include "rendezvous.h"
+#include "wakeup_socket.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-void crux_rendezvous_init(crux_rendezvous *r) {
+void crux_wakeup_socket_init(crux_wakeup_socket *r) {
   memset(r, 0, sizeof *r);
   r->listener = r->wake.in = r->wake.out = -1;
 }
@@ -19,7 +19,7 @@ static void set_flags(int fd) {
   fcntl(fd, F_SETFL, O_NONBLOCK);
 }
 
-static void stop_listening(crux_rendezvous *r) {
+static void stop_listening(crux_wakeup_socket *r) {
   if (r->listener >= 0) {
     close(r->listener);
     unlink(r->path);
@@ -28,10 +28,10 @@ static void stop_listening(crux_rendezvous *r) {
   r->listener = -1;
 }
 
-bool crux_rendezvous_listen(crux_rendezvous *r) {
+bool crux_wakeup_socket_open(crux_wakeup_socket *r) {
   const char *place = getenv("TMPDIR");
   struct sockaddr_un address;
-  crux_rendezvous_close(r);
+  crux_wakeup_socket_close(r);
   if (!place || !*place || strlen(place) > 60) place = "/tmp";
   snprintf(r->directory, sizeof r->directory, "%s/crux.XXXXXX", place);
   if (!mkdtemp(r->directory)) return false;
@@ -50,7 +50,7 @@ bool crux_rendezvous_listen(crux_rendezvous *r) {
   return false;
 }
 
-bool crux_rendezvous_accept(crux_rendezvous *r) {
+bool crux_wakeup_socket_accept(crux_wakeup_socket *r) {
   int fd = r->listener < 0 ? -1 : accept(r->listener, NULL, NULL);
   stop_listening(r);
   if (fd < 0) return false;
@@ -59,7 +59,7 @@ bool crux_rendezvous_accept(crux_rendezvous *r) {
   return true;
 }
 
-void crux_rendezvous_close(crux_rendezvous *r) {
+void crux_wakeup_socket_close(crux_wakeup_socket *r) {
   stop_listening(r);
-  crux_wake_close(&r->wake);
+  crux_wakeup_close(&r->wake);
 }
