@@ -1,3 +1,4 @@
+/* blocking: one attempt on the caller's thread. */
 #include "http/engine.h"
 #include "os/poller.h"
 #include "os/process.h"
@@ -48,6 +49,12 @@ void crux_drop_attempt(crux_request_box *box) {
   crux_transfer_release(t);
 }
 
+/* The engine is not to be touched any more, and will not end the attempt. */
+static void give_up(crux_request_box *box, crux_cause cause) {
+  crux_transfer_fail(box->attempt, cause);
+  atomic_store(&box->attempt->done, true);
+}
+
 /* Lets what was set from a signal handler run, an interpreter's Ctrl-C above all: hooks run in Lua functions only. */
 int crux_run_hooks(lua_State *L) {
   crux_pushslot(L, CRUX_SLOT_NOTHING);
@@ -76,10 +83,9 @@ int crux_perform(lua_State *L, crux_request_box *box, const char *token, double 
       crux_drop_attempt(box);
       return lua_error(L);
     }
-    if (box->generation != crux_process_generation()) { /* a hook forked: the connection is the parent's */
-      crux_drop_attempt(box);
-      return luaL_error(L, "expected the call to end in the process that made it, found a forked child");
-    }
+    /* a hook forked, and the connection is the parent's; or another thread has called exit() */
+    if (box->generation != crux_process_generation()) give_up(box, CRUX_CAUSE_FORKED);
+    else if (crux_process_is_exiting()) give_up(box, CRUX_CAUSE_EXITING);
   }
   count = crux_push_reply(L, box->attempt);
   crux_drop_attempt(box);

@@ -1,4 +1,5 @@
 /* crux.core: one attempt, one truth. The Lua layer above decides when to try again. */
+#include "http/libcurl.h"
 #include "os/process.h"
 #include "upper.h"
 
@@ -114,8 +115,8 @@ static int version(lua_State *L) {
    calls more careful, never less. */
 static int assume_curl(lua_State *L) {
   unsigned wanted = (unsigned)luaL_checknumber(L, 1);
-  crux_process_assume_curl(0);
-  if (wanted < crux_process_curl_version()) crux_process_assume_curl(wanted);
+  crux_libcurl_assume(0);
+  if (wanted < crux_libcurl_version()) crux_libcurl_assume(wanted);
   return 0;
 }
 
@@ -152,7 +153,7 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   const crux_endpoint *endpoint;
   int state, i;
   crux_checkversion(L);
-  if (!crux_process_init()) return luaL_error(L, "libcurl could not be initialized");
+  if (!crux_libcurl_init()) return luaL_error(L, "libcurl could not be initialized");
   lua_createtable(L, CRUX_SLOTS, 0);
   state = lua_gettop(L);
   open_keys(L);

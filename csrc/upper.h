@@ -3,6 +3,7 @@
 #define CRUX_UPPER_H
 
 #include "compat.h"
+#include "endpoint.h"
 #include "http/transfer.h"
 
 #include <stdbool.h>

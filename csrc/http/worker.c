@@ -1,3 +1,4 @@
+/* worker: see worker.h. */
 #include "worker.h"
 
 #include "engine.h"
@@ -12,7 +13,7 @@
 typedef struct {
   pthread_t thread;
   crux_engine *engine;
-  crux_wakeup wake;
+  crux_wakeup wakeup;
   atomic_bool rung;
   atomic_uint ringing; /* those who ring at the moment */
   unsigned generation;
@@ -37,25 +38,25 @@ static struct {
 
 static void on_done(crux_transfer *t, void *context) {
   (void)context;
-  crux_inbox_deliver(t->owner, t);
+  crux_inbox_deliver(t->inbox.owner, t);
 }
 
-static void forget_owner(void *owner) { crux_inbox_release(owner); }
+static void release_owner(void *owner) { crux_inbox_release(owner); }
 
 /* When nobody can give it orders any more. */
 static void free_worker(worker *w) {
   while (w->submitted) {
     crux_transfer *t = w->submitted;
-    w->submitted = t->queued;
+    w->submitted = t->worker.next_submitted;
     crux_transfer_release(t);
   }
   while (w->aborted) {
     crux_transfer *t = w->aborted;
-    w->aborted = t->aborted;
+    w->aborted = t->worker.next_aborted;
     crux_transfer_release(t);
   }
   crux_engine_free(w->engine);
-  crux_wakeup_close(&w->wake);
+  crux_wakeup_close(&w->wakeup);
   free(w);
 }
 
@@ -76,13 +77,13 @@ static bool take_orders(worker *w) {
   crux_process_leave();
   while (submitted) {
     crux_transfer *t = submitted;
-    submitted = t->queued;
+    submitted = t->worker.next_submitted;
     if (ending) crux_transfer_release(t);
     else crux_engine_submit(w->engine, t);
   }
   while (aborted) {
     crux_transfer *t = aborted;
-    aborted = t->aborted;
+    aborted = t->worker.next_aborted;
     if (!ending && !atomic_load(&t->done)) {
       atomic_store(&t->done, true);
       crux_engine_drop(w->engine, t);
@@ -93,7 +94,7 @@ static bool take_orders(worker *w) {
 }
 
 static void ring(worker *w) {
-  if (!atomic_exchange(&w->rung, true)) crux_wakeup_signal(&w->wake);
+  if (!atomic_exchange(&w->rung, true)) crux_wakeup_signal(&w->wakeup);
 }
 
 /* Under the mutex, as the next. */
@@ -171,11 +172,11 @@ static worker *new_worker(void) {
   if (!w) return NULL;
   w->last = &w->submitted;
   w->generation = crux_process_generation();
-  if (crux_wakeup_open(&w->wake)) {
-    w->engine = crux_engine_new(on_done, w, &w->wake);
+  if (crux_wakeup_open(&w->wakeup)) {
+    w->engine = crux_engine_new(on_done, w, &w->wakeup);
     crux_process_at_exit(at_exit);
     if (w->engine && start_thread(w)) return w;
-  } else w->wake.in = w->wake.out = -1;
+  } else w->wakeup.in.fd = w->wakeup.out.fd = -1;
   free_worker(w);
   return NULL;
 }
@@ -215,17 +216,17 @@ bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
     else retire(made);
     w = current;
   }
-  t->owner = crux_inbox_retain(inbox);
-  t->forget_owner = forget_owner;
-  t->queued = NULL;
+  t->inbox.owner = crux_inbox_retain(inbox);
+  t->inbox.release_owner = release_owner;
+  t->worker.next_submitted = NULL;
   *w->last = crux_transfer_retain(t);
-  w->last = &t->queued;
+  w->last = &t->worker.next_submitted;
   rings = !atomic_exchange(&w->rung, true);
   if (rings) atomic_fetch_add(&w->ringing, 1);
   pthread_mutex_unlock(&mutex);
   if (rings) {
     /* outside the mutex, which is the first that the thread wants when it wakes */
-    crux_wakeup_signal(&w->wake);
+    crux_wakeup_signal(&w->wakeup);
     atomic_fetch_sub(&w->ringing, 1);
   }
   crux_process_leave();
@@ -239,9 +240,9 @@ void crux_worker_abort(crux_transfer *first) {
   w = ours();
   while (first) {
     crux_transfer *t = first;
-    first = t->aborted;
+    first = t->worker.next_aborted;
     if (w) {
-      t->aborted = w->aborted;
+      t->worker.next_aborted = w->aborted;
       w->aborted = t;
     } else crux_transfer_release(t);
   }
