@@ -39,6 +39,14 @@ static crux_engine *engine_of(lua_State *L) {
   return box->engine;
 }
 
+void crux_sweep(lua_State *L) {
+  engine_box *box;
+  crux_pushslot(L, CRUX_SLOT_ENGINE);
+  box = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (box && box->engine && crux_engine_is_ours(box->engine)) crux_engine_sweep(box->engine);
+}
+
 /* --- one attempt ---------------------------------------------------------------------------------------------------- */
 
 void crux_drop_attempt(crux_request_box *box) {
@@ -67,10 +75,11 @@ int crux_perform(lua_State *L, crux_request_box *box, const char *token, double 
   int count;
   if (box->attempt && !atomic_load(&box->attempt->done)) return luaL_error(L, "the request is under way");
   crux_drop_attempt(box);
+  if (box->generation != crux_process_generation())
+    return crux_fail(L, CRUX_KIND_ABORTED, CRUX_INHERITED);
   if (!token) token = s->token;
   if (!token) return crux_fail(L, CRUX_KIND_AUTH, "expected a token, found none");
   box->engine = engine_of(L);
-  box->generation = crux_process_generation();
   if (box->engine) box->attempt = crux_transfer_new(box->request, token, deadline, s->connect_timeout);
   if (!box->attempt) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory or descriptors");
   crux_engine_submit(box->engine, crux_transfer_retain(box->attempt));

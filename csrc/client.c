@@ -298,6 +298,7 @@ static crux_client *check_client(lua_State *L) {
 static int client_close(lua_State *L) {
   crux_client *c = crux_check(L, 1, CRUX_CLASS_CLIENT);
   c->closed = true;
+  crux_sweep(L);
   return 0;
 }
 
@@ -306,6 +307,7 @@ static int client_gc(lua_State *L) {
   crux_config_release(c->config);
   c->config = NULL;
   c->closed = true;
+  crux_sweep(L);
   return 0;
 }
 

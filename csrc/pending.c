@@ -235,6 +235,7 @@ static int inbox_flight(lua_State *L) {
   memset(f, 0, sizeof *f);
   crux_set_class(L, CRUX_CLASS_FLIGHT);
   f->inbox = inbox;
+  f->generation = crux_process_generation();
   f->next = inbox->first;
   if (f->next) f->next->previous = f;
   inbox->first = f;
@@ -255,7 +256,6 @@ static int flight_start(lua_State *L) {
   open_inbox(L, f->inbox);
   if (!token) kind = CRUX_KIND_AUTH;
   else {
-    f->generation = crux_process_generation();
     f->safe = request->safe;
     f->t = crux_transfer_new(request, token, deadline, request->config->settings.connect_timeout);
     if (f->t) {
@@ -276,6 +276,12 @@ static int flight_start(lua_State *L) {
   lua_pushstring(L, kind == CRUX_KIND_AUTH ? "expected a token, found none" : "out of memory, threads or descriptors");
   crux_push_failure(L, kind, NULL);
   return 2;
+}
+
+/* flight:inherited() → whether this is a forked child, and the call its parent's */
+static int flight_inherited(lua_State *L) {
+  lua_pushboolean(L, check_flight(L)->generation != crux_process_generation());
+  return 1;
 }
 
 /* flight:done() → whether the attempt has ended */
@@ -366,7 +372,7 @@ void crux_pending_open(lua_State *L) {
     { NULL, NULL },
   };
   static const luaL_Reg flight_methods[] = {
-    { "start", flight_start }, { "done", flight_done }, { "wait", flight_wait }, { "answer", flight_answer },
+    { "start", flight_start }, { "done", flight_done }, { "inherited", flight_inherited }, { "wait", flight_wait }, { "answer", flight_answer },
     { "abort", flight_abort }, { "finish", flight_finish }, { NULL, NULL },
   };
   crux_new_class(L, CRUX_CLASS_USER, user_gc, none);

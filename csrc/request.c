@@ -1,3 +1,5 @@
+/* request: arguments, made ready to be sent; and the userdata that holds them. */
+#include "os/process.h"
 #include "upper.h"
 
 #include <string.h>
@@ -74,6 +76,7 @@ int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_co
   bool options = false;
   int top, faults, wrong;
   box = push_box(L);
+  box->generation = crux_process_generation();
   top = lua_gettop(L);
   faults = crux_check_arguments(L, endpoint->fields, &c);
   /* unknown fields come first, so they are looked for only where there must be some or a fault was found */
@@ -125,6 +128,12 @@ static int request_describe(lua_State *L) {
   return 3;
 }
 
+/* request:inherited() → whether this is a forked child, and the request its parent's */
+static int request_inherited(lua_State *L) {
+  lua_pushboolean(L, crux_check_box(L, 1)->generation != crux_process_generation());
+  return 1;
+}
+
 static int request_has_token(lua_State *L) {
   lua_pushboolean(L, crux_check_request(L, 1)->config->settings.token != NULL);
   return 1;
@@ -166,6 +175,7 @@ void crux_request_open(lua_State *L) {
   int state = lua_gettop(L);
   static const luaL_Reg methods[] = {
     { "describe", request_describe }, { "dry_run", request_dry_run }, { "has_token", request_has_token },
+    { "inherited", request_inherited },
     { NULL, NULL },
   };
   crux_new_class(L, CRUX_CLASS_REQUEST, request_gc, methods);

@@ -267,7 +267,7 @@ static void push_transport_message(lua_State *L, const crux_transfer *t) {
   switch (r->verdict.kind) {
     case CRUX_KIND_ABORTED:
       lua_pushstring(L, r->cause == CRUX_CAUSE_EXITING  ? "the process is exiting"
-                        : r->cause == CRUX_CAUSE_FORKED ? "made before fork() by the parent process"
+                        : r->cause == CRUX_CAUSE_FORKED ? CRUX_INHERITED
                                                         : "aborted by the caller");
       return;
     case CRUX_KIND_MEMORY:

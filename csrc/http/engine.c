@@ -444,23 +444,49 @@ static double time_to_wait(const crux_engine *e, double seconds) {
   return seconds;
 }
 
-bool crux_engine_step(crux_engine *e, double seconds) {
+/* How many descriptors were ready, or -1: see crux_engine_step. */
+static int step(crux_engine *e, double seconds) {
   crux_ready ready[CRUX_READY_MAX];
   crux_sigpipe sigpipe;
   int i, count;
   e->ended = false;
   if (e->pool.multis.connecting > 0) {
     /* what was just submitted starts to connect before anything is waited for */
-    if (!enter(e, &sigpipe)) return false;
+    if (!enter(e, &sigpipe)) return -1;
     run_due(e);
     leave(&sigpipe);
   }
   count = crux_poller_wait(&e->poller, time_to_wait(e, e->ended ? 0 : seconds), ready);
-  if (count < 0 && errno == EINTR) return false;
-  if (!enter(e, &sigpipe)) return false;
+  if (count < 0 && errno == EINTR) return -1;
+  if (!enter(e, &sigpipe)) return -1;
   run_ready(e);
   for (i = 0; i < count; i++) dispatch(e, &ready[i]);
   run_due(e);
   leave(&sigpipe);
-  return true;
+  return count < 0 ? 0 : count;
+}
+
+bool crux_engine_step(crux_engine *e, double seconds) { return step(e, seconds) >= 0; }
+
+void crux_engine_sweep(crux_engine *e) {
+  while (step(e, 0) == CRUX_READY_MAX) continue;
+}
+
+void crux_engine_fail_all(crux_engine *e) {
+  crux_queue *queue;
+  crux_transfer *t;
+  while ((t = crux_deadlines_first(&e->deadlines))) {
+    crux_deadlines_remove(&e->deadlines, t);
+    t->connection->transfer = NULL;
+    t->connection = NULL;
+    t->reply.cause = CRUX_CAUSE_EXITING;
+    deliver(e, t);
+  }
+  for (queue = e->queues; queue; queue = queue->next) {
+    while ((t = crux_deadlines_first(&queue->waiting))) {
+      crux_queue_remove(queue, t);
+      t->reply.cause = CRUX_CAUSE_EXITING;
+      deliver(e, t);
+    }
+  }
 }

@@ -29,6 +29,13 @@ void crux_engine_submit(crux_engine *engine, crux_transfer *t);
 /* Forgets an attempt that has not ended, and the engine's reference. */
 void crux_engine_drop(crux_engine *engine, crux_transfer *t);
 
+/* Closes idle connections that the server has closed or that have expired, and whatever else can be
+   done without waiting. */
+void crux_engine_sweep(crux_engine *engine);
+
+/* exit() has begun: ends all attempts, without libcurl. */
+void crux_engine_fail_all(crux_engine *engine);
+
 /* Waits at most `seconds` (negative: for ever) for something to do, and does it. False: the wait was
    interrupted by a signal, or exit() has begun. */
 bool crux_engine_step(crux_engine *engine, double seconds);

@@ -60,27 +60,13 @@ static void free_worker(worker *w) {
   free(w);
 }
 
-/* Carries out what was asked since the last time. False: the end was asked for. */
-static bool take_orders(worker *w) {
-  crux_transfer *submitted, *aborted;
-  bool ending;
-  if (!crux_process_enter()) return false;
-  atomic_store(&w->rung, false);
-  pthread_mutex_lock(&mutex);
-  submitted = w->submitted;
-  w->submitted = NULL;
-  w->last = &w->submitted;
-  aborted = w->aborted;
-  w->aborted = NULL;
-  ending = w->ending;
-  pthread_mutex_unlock(&mutex);
-  crux_process_leave();
-  while (submitted) {
-    crux_transfer *t = submitted;
-    submitted = t->worker.next_submitted;
-    if (ending) crux_transfer_release(t);
-    else crux_engine_submit(w->engine, t);
-  }
+/* Ends what the engine never got to see, since exit() has begun. */
+static void fail(crux_transfer *t) {
+  crux_transfer_fail(t, CRUX_CAUSE_EXITING);
+  crux_inbox_deliver(t->inbox.owner, t);
+}
+
+static void run_aborted(worker *w, crux_transfer *aborted, bool ending) {
   while (aborted) {
     crux_transfer *t = aborted;
     aborted = t->worker.next_aborted;
@@ -90,6 +76,32 @@ static bool take_orders(worker *w) {
     }
     crux_transfer_release(t);
   }
+}
+
+/* Carries out what was asked since the last time. False: the thread has to end. */
+static bool run_orders(worker *w) {
+  crux_transfer *submitted, *aborted;
+  bool exiting = !crux_process_enter(), ending;
+  if (exiting) crux_process_enter_at_exit();
+  atomic_store(&w->rung, false);
+  pthread_mutex_lock(&mutex);
+  submitted = w->submitted;
+  w->submitted = NULL;
+  w->last = &w->submitted;
+  aborted = w->aborted;
+  w->aborted = NULL;
+  ending = w->ending || exiting;
+  pthread_mutex_unlock(&mutex);
+  crux_process_leave();
+  while (submitted) {
+    crux_transfer *t = submitted;
+    submitted = t->worker.next_submitted;
+    if (exiting) fail(t);
+    else if (ending) crux_transfer_release(t);
+    else crux_engine_submit(w->engine, t);
+  }
+  run_aborted(w, aborted, ending);
+  if (exiting) crux_engine_fail_all(w->engine);
   return !ending;
 }
 
@@ -121,7 +133,7 @@ static void *run(void *p) {
   pthread_t before;
   bool joins;
   do crux_engine_step(w->engine, -1);
-  while (take_orders(w));
+  while (run_orders(w));
   crux_process_enter_at_exit();
   pthread_mutex_lock(&mutex);
   retire(w); /* unless it is so by now: the process ends */
@@ -200,6 +212,12 @@ void crux_worker_release(void) {
 bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
   worker *w;
   bool rings = false;
+  t->inbox.owner = crux_inbox_retain(inbox);
+  t->inbox.release_owner = release_owner;
+  if (crux_process_is_exiting()) {
+    fail(crux_transfer_retain(t));
+    return true;
+  }
   crux_process_enter_at_exit();
   pthread_mutex_lock(&mutex);
   w = ours();
@@ -216,8 +234,6 @@ bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
     else retire(made);
     w = current;
   }
-  t->inbox.owner = crux_inbox_retain(inbox);
-  t->inbox.release_owner = release_owner;
   t->worker.next_submitted = NULL;
   *w->last = crux_transfer_retain(t);
   w->last = &t->worker.next_submitted;
