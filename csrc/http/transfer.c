@@ -124,6 +124,9 @@ static bool take(crux_transfer *t, const char *data, size_t len) {
   crux_response *r = &t->reply.response;
   size_t used;
   if (nothing_received(t)) {
+    /* On a fresh TLS connection it may have been session tickets that were readable, and the response
+       may have followed them while they were taken: then the acknowledgement is there by now. */
+    if (t->connection->tls && !t->connection->reused) look_for_acknowledgement(t);
     if (!t->acknowledged) {
       t->reply.cause = CRUX_CAUSE_UNSOLICITED;
       return true;
