@@ -56,6 +56,7 @@ static crux_kind kind_of_code(const crux_evidence *e) {
     case CURLE_SSL_INVALIDCERTSTATUS: return CRUX_KIND_TLS;
     case CURLE_OUT_OF_MEMORY:
     case CURLE_FAILED_INIT: return CRUX_KIND_MEMORY;
+    case CURLE_OK:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_WEIRD_SERVER_REPLY: return CRUX_KIND_PROTOCOL;
     default:

@@ -41,14 +41,15 @@ typedef enum {
   CRUX_BODY_NOMEM    /* the buffer of the body could not grow */
 } crux_body_end;
 
-/* What the fields of the head at hand say; the parser's own. */
+/* What the head says that is being read; the parser's own. */
 typedef struct {
   int status;
   int last_field;              /* the one that a continuation line continues */
+  size_t last_value;           /* where its value begins in `fields` */
   bool keep_alive;             /* "Connection: keep-alive" */
   bool has_length, has_coding; /* Content-Length, Transfer-Encoding */
   uint64_t length;
-  unsigned codings; /* but for `identity` */
+  unsigned codings; /* without `identity` */
   bool chunked;     /* the last coding is `chunked` */
 } crux_response_head;
 
@@ -60,26 +61,26 @@ typedef struct {
   crux_buffer fields;      /* of the final head, in order: name NUL value NUL, names in lower case,
                               values trimmed, continuation lines joined by one blank */
   unsigned field_count;
-  crux_buffer body;        /* as far as it arrived, chunked framing removed; in state HEAD the parser
-                              keeps an incomplete line here */
+  crux_buffer body;        /* as far as it arrived, chunked framing removed; in state HEAD it holds
+                              an incomplete line */
   crux_body_end body_end;
   bool persistent;         /* from the final head on: whether the connection may be used for another
                               request; final once the state is COMPLETE */
   long keep_alive_timeout; /* seconds, from "Keep-Alive: timeout=n"; -1 without */
   /* The parser's own, below; see response.c. */
   size_t max_body;
-  size_t head_len; /* of all heads */
-  int next;        /* what is expected */
+  size_t head_len; /* of all heads so far */
+  int next;        /* what the next byte belongs to */
   bool close;      /* a head says "Connection: close" */
   crux_response_head head;
-  uint64_t remaining;    /* bytes of the body or of the chunk */
+  uint64_t remaining;    /* bytes of the sized body, or of the chunk */
   unsigned chunk_digits; /* of the chunk's size */
   size_t skipped;        /* bytes of chunk extensions and trailers */
 } crux_response;
 
 void crux_response_init(crux_response *r, size_t max_body);
 
-/* Takes bytes that arrived, and returns how many it took: fewer than `len` only if the state is then
+/* Takes bytes that arrived, and returns how many it took: fewer than `len` only if the state is now
    COMPLETE or REFUSED. Bytes left over make the connection not persistent. */
 size_t crux_response_feed(crux_response *r, const char *data, size_t len);
 
