@@ -111,12 +111,9 @@ static int version(lua_State *L) {
   return 1;
 }
 
-/* core.assume_curl(number): takes libcurl for no newer than this, for specs of what older ones need; 0 ends it. It makes
-   calls more careful, never less. */
+/* core.assume_curl(number): takes libcurl for that version, for specs of what others need; 0 ends it. */
 static int assume_curl(lua_State *L) {
-  unsigned wanted = (unsigned)luaL_checknumber(L, 1);
-  crux_libcurl_assume(0);
-  if (wanted < crux_libcurl_version()) crux_libcurl_assume(wanted);
+  crux_libcurl_assume((unsigned)luaL_checknumber(L, 1));
   return 0;
 }
 

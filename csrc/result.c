@@ -215,7 +215,8 @@ static void push_proxy_message(lua_State *L, const crux_transfer *t, const char 
                   proxy_host(&t->request->config->settings));
   /* libcurl's own words may quote the proxy's URL, and with it a password */
   if (r->proxy_status) lua_pushfstring(L, "the proxy answered HTTP %d", r->proxy_status);
-  else lua_pushstring(L, r->os_error ? strerror(r->os_error) : curl_easy_strerror(r->code));
+  else lua_pushstring(L, r->os_error && r->code == CURLE_COULDNT_CONNECT ? strerror(r->os_error)
+                                                                         : curl_easy_strerror(r->code));
   lua_concat(L, 2);
 }
 

@@ -48,6 +48,7 @@ build = {
         "csrc/http/request.c",
         "csrc/http/response.c",
         "csrc/http/transfer.c",
+        "csrc/http/trust.c",
         "csrc/http/worker.c",
         "csrc/json.c",
         "csrc/os/descriptor.c",

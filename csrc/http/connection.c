@@ -2,7 +2,7 @@
 #include "connection.h"
 
 #include "../os/process.h"
-#include "libcurl.h"
+#include "trust.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -100,32 +100,6 @@ static CURLcode set_callbacks(crux_connection *c) {
   return CURLE_OK;
 }
 
-static CURLcode set_trust(CURL *curl, const crux_settings *s) {
-  CURLcode code;
-  SET(CURLOPT_SSL_VERIFYPEER, 1L);
-  SET(CURLOPT_SSL_VERIFYHOST, 2L);
-  SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-  SET_NONE(CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-  /* a CA path, Debian's built-in one included, makes libcurl parse the bundle for each connection */
-  SET_NONE(CURLOPT_CAPATH, s->ca_path);
-  SET_NONE(CURLOPT_PROXY_CAPATH, s->ca_path);
-  if (s->ca_file || s->ca_path) {
-    SET(CURLOPT_CAINFO, s->ca_file);
-    SET_NONE(CURLOPT_PROXY_CAINFO, s->ca_file);
-  }
-  return CURLE_OK;
-}
-
-/* An empty password, since without one OpenSSL would ask for it on the terminal. */
-static CURLcode set_certificate(CURL *curl, const crux_settings *s) {
-  CURLcode code;
-  if (!s->cert_file) return CURLE_OK;
-  SET(CURLOPT_SSLCERT, s->cert_file);
-  SET(CURLOPT_SSLKEY, s->key_file ? s->key_file : s->cert_file);
-  SET(CURLOPT_KEYPASSWD, "");
-  return CURLE_OK;
-}
-
 static CURLcode set_proxy(CURL *curl, const crux_settings *s) {
   CURLcode code;
   /* an empty string, unlike NULL, keeps libcurl from asking the environment */
@@ -141,8 +115,7 @@ static CURLcode set_up(crux_connection *c, double seconds) {
   const crux_settings *s = &p->config->settings;
   CURL *curl = c->curl;
   CURLcode code = set_callbacks(c);
-  if (code == CURLE_OK) code = set_trust(curl, s);
-  if (code == CURLE_OK) code = set_certificate(curl, s);
+  if (code == CURLE_OK) code = crux_trust_set(curl, s);
   if (code == CURLE_OK) code = set_proxy(curl, s);
   if (code != CURLE_OK) return code;
   SET(CURLOPT_URL, s->origin); /* no path: nothing of the request ever reaches libcurl */
@@ -154,7 +127,8 @@ static CURLcode set_up(crux_connection *c, double seconds) {
   SET(CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
   if (p->refresh_dns) SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 #if LIBCURL_VERSION_NUM >= 0x075700
-  /* else removing the handle during a slow look-up waits for the look-up */
+  /* else removing or freeing the handle during a slow look-up waits for the look-up; below 7.87 it
+     does wait */
   curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
 #endif
   return CURLE_OK;

@@ -4,18 +4,23 @@
 
 #include <stdbool.h>
 
-/* The versions at which crux does something differently; see docs/internals.md. */
-#define CRUX_CURL_CLOSES_AT_ONCE 0x075500 /* 7.85.0: curl_easy_cleanup closes the descriptor of a
-                                             connect-only handle; before, curl_multi_cleanup does */
-#define CRUX_CURL_QUICK_EXIT 0x075700     /* 7.87.0: a handle can be removed during a slow look-up */
-#define CRUX_CURL_OWN_BIO 0x075700        /* 7.87.0: OpenSSL writes through curl, with MSG_NOSIGNAL */
+/* The versions at which crux does something differently; docs/internals.md says more of each. */
+#define CRUX_CURL_CLOSES_AT_ONCE 0x075500 /* 7.85: removing a connect-only handle closes its socket */
+#define CRUX_CURL_OWN_BIO 0x075700 /* 7.87: OpenSSL writes through libcurl, with MSG_NOSIGNAL */
+#define CRUX_CURL_CA_CACHE 0x075700 /* 7.87: a multi parses the CA bundle once */
+#define CRUX_CURL_NULL_IS_DEFAULT 0x081500 /* 8.21: a CAINFO or CAPATH of NULL is the built-in one */
 
 /* Once per process, from any thread: libcurl's global state, then the exit and fork handlers. */
 bool crux_libcurl_init(void);
 
-/* The version at run time, or the one that `crux_libcurl_assume` lowered it to, for the specs;
-   0 ends that. */
+/* The version at run time, or the one that the specs have it taken for; 0 ends that. */
 unsigned crux_libcurl_version(void);
 void crux_libcurl_assume(unsigned version);
+
+/* The built-in bundle and directory of trust anchors; NULL: none, or a libcurl too old to tell. */
+const char *crux_libcurl_ca_file(void);
+const char *crux_libcurl_ca_path(void);
+
+bool crux_libcurl_has_gnutls(void);
 
 #endif

@@ -48,8 +48,10 @@ static bool set_up(crux_multi *multi) {
             /* below the number of connections, libcurl closes some */
             !curl_multi_setopt(curlm, CURLMOPT_MAXCONNECTS, 2L * CONNECTIONS);
 #if LIBCURL_VERSION_NUM >= 0x081400
-  /* else curl_multi_cleanup waits for look-ups that were given up */
+  /* else curl_multi_cleanup waits for look-ups that were abandoned, and a few that are stuck hold up
+     all others: a look-up takes two threads, and by default there are 20 */
   curl_multi_setopt(curlm, CURLMOPT_QUICK_EXIT, 1L);
+  curl_multi_setopt(curlm, CURLMOPT_RESOLVE_THREADS_MAX, 2L * CONNECTIONS);
 #endif
   return ok;
 }

@@ -30,14 +30,15 @@ void crux_descriptor_register(crux_descriptor *d, int fd) {
 /* The number, if it is this process's to close; -1 otherwise. */
 static int take(crux_descriptor *d) {
   int fd = d->generation == crux_process_generation() ? d->fd : -1;
-  if (fd >= 0 && d->link) {
-    pthread_mutex_lock(&mutex);
+  d->fd = -1;
+  if (fd < 0) return -1;
+  pthread_mutex_lock(&mutex);
+  if (d->link) {
     *d->link = d->next;
     if (d->next) d->next->link = d->link;
-    pthread_mutex_unlock(&mutex);
+    d->link = NULL;
   }
-  d->fd = -1;
-  d->link = NULL;
+  pthread_mutex_unlock(&mutex);
   return fd;
 }
 
