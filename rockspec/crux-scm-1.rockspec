@@ -40,6 +40,7 @@ build = {
         "csrc/http/outcome.c",
         "csrc/http/queue.c",
         "csrc/http/request.c",
+        "csrc/http/response.c",
         "csrc/http/sockets.c",
         "csrc/http/transfer.c",
         "csrc/http/worker.c",

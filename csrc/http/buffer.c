@@ -3,21 +3,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool crux_buffer_reserve(crux_buffer *b, size_t size) {
+  size_t cap = b->cap > 256 ? b->cap : 256;
+  char *grown;
+  if (size < b->cap) return true;
+  while (cap <= size) cap *= 2;
+  grown = realloc(b->data, cap);
+  if (!grown) return false;
+  if (!b->data) grown[0] = '\0';
+  b->data = grown;
+  b->cap = cap;
+  return true;
+}
+
 crux_buffer_status crux_buffer_add(crux_buffer *b, const char *data, size_t len, size_t max) {
   crux_buffer_status status = CRUX_BUFFER_OK;
   if (len > max - b->len) {
     len = max - b->len;
     status = CRUX_BUFFER_FULL;
   }
-  if (b->len + len + 1 > b->cap) {
-    size_t cap = b->cap > 256 ? b->cap : 256;
-    char *grown;
-    while (cap < b->len + len + 1) cap *= 2;
-    grown = realloc(b->data, cap);
-    if (!grown) return CRUX_BUFFER_NOMEM;
-    b->data = grown;
-    b->cap = cap;
-  }
+  if (!crux_buffer_reserve(b, b->len + len)) return CRUX_BUFFER_NOMEM;
   memcpy(b->data + b->len, data, len);
   b->len += len;
   b->data[b->len] = '\0';

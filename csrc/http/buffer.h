@@ -2,14 +2,18 @@
 #ifndef CRUX_BUFFER_H
 #define CRUX_BUFFER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef enum { CRUX_BUFFER_OK, CRUX_BUFFER_FULL, CRUX_BUFFER_NOMEM } crux_buffer_status;
 
 typedef struct {
-  char *data; /* NULL while empty, else NUL-terminated behind len */
+  char *data; /* NULL until the first byte or reserve, then NUL-terminated behind len */
   size_t len, cap;
 } crux_buffer;
+
+/* Makes room for `size` bytes in all and the NUL behind them. False, and nothing changed, without memory. */
+bool crux_buffer_reserve(crux_buffer *b, size_t size);
 
 /* Appends as much as `max` bytes in all allow: FULL when not everything fitted (the part that did is kept), NOMEM when
    nothing was added. */

@@ -1,0 +1,424 @@
+/* response: see response.h. A line is parsed where it stands in the input; only one that arrives in
+   pieces is copied first. Section numbers are those of RFC 9112, unless another is named. */
+#include "response.h"
+
+#include <string.h>
+
+/* How much memory Content-Length may ask for before the body arrives. */
+#define RESERVE_MAX 65536
+
+/* So many hexadecimal digits fit into 60 bits. */
+#define CHUNK_DIGITS 15
+
+#define TIMEOUT_MAX 999999999 /* fits into every long */
+
+enum { /* crux_response.next */
+  STATUS_LINE, FIELD_LINE, SIZED_BODY, UNSIZED_BODY,
+  CHUNK_SIZE, CHUNK_BLANK, CHUNK_EXTENSION, CHUNK_SIZE_LF, CHUNK_DATA, CHUNK_DATA_CR, CHUNK_DATA_LF,
+  TRAILER_START, TRAILER, TRAILER_LF, LAST_LF, CHUNKS_END, CHUNKS_BROKEN
+};
+
+enum { NO_FIELD, OTHER, CONNECTION, CONTENT_LENGTH, KEEP_ALIVE, TRANSFER_ENCODING };
+
+typedef struct {
+  const char *at;
+  size_t len;
+} slice;
+
+/* The characters of a token (RFC 9110 5.6.2), letters in lower case. NUL: not one of them. */
+static const char LOWER[256] =
+  "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+  "\0!\0#$%&'\0\0*+\0-.\0" "0123456789\0\0\0\0\0\0"
+  "\0abcdefghijklmnopqrstuvwxyz\0\0\0^_" "`abcdefghijklmnopqrstuvwxyz\0|\0~";
+
+void crux_response_init(crux_response *r, size_t max_body) {
+  memset(r, 0, sizeof *r);
+  r->max_body = max_body;
+  r->keep_alive_timeout = -1;
+}
+
+void crux_response_free(crux_response *r) {
+  crux_buffer_free(&r->fields);
+  crux_buffer_free(&r->body);
+}
+
+/* --- texts ------------------------------------------------------------------------------------ */
+
+static bool is_blank(char c) { return c == ' ' || c == '\t'; }
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+static slice trim(slice s) {
+  while (s.len > 0 && is_blank(s.at[0])) s.at++, s.len--;
+  while (s.len > 0 && is_blank(s.at[s.len - 1])) s.len--;
+  return s;
+}
+
+/* `token` is in lower case. */
+static bool is_token(slice s, const char *token) {
+  size_t i = 0;
+  while (i < s.len && token[i] && LOWER[(unsigned char)s.at[i]] == token[i]) i++;
+  return i == s.len && !token[i];
+}
+
+/* False unless it is all digits. A number too large comes out as the largest. */
+static bool read_number(slice s, uint64_t *number) {
+  size_t i;
+  *number = 0;
+  for (i = 0; i < s.len; i++) {
+    if (!is_digit(s.at[i])) return false;
+    if (*number > (UINT64_MAX - 9) / 10) *number = UINT64_MAX;
+    else *number = *number * 10 + (uint64_t)(s.at[i] - '0');
+  }
+  return s.len > 0;
+}
+
+/* Takes the next element, which may be empty, off a list (RFC 9110 5.6.1); false after the last. */
+static bool next_element(const char **list, slice *element) {
+  const char *comma;
+  if (!*list) return false;
+  comma = strchr(*list, ',');
+  *element = trim((slice){*list, comma ? (size_t)(comma - *list) : strlen(*list)});
+  *list = comma ? comma + 1 : NULL;
+  return true;
+}
+
+/* --- the fields that the parser acts on ------------------------------------------------------- */
+
+/* RFC 9110 7.6.1 */
+static void read_connection(crux_response *r, const char *value) {
+  slice option;
+  while (next_element(&value, &option)) {
+    if (is_token(option, "close")) r->close = true;
+    if (is_token(option, "keep-alive")) r->head.keep_alive = true;
+  }
+}
+
+/* RFC 2068 19.7.1.1 */
+static void read_keep_alive(crux_response *r, const char *value) {
+  slice parameter;
+  while (next_element(&value, &parameter)) {
+    uint64_t seconds;
+    if (parameter.len < 8 || parameter.at[7] != '=') continue;
+    if (!is_token((slice){parameter.at, 7}, "timeout")) continue;
+    if (!read_number((slice){parameter.at + 8, parameter.len - 8}, &seconds)) continue;
+    r->keep_alive_timeout = (long)(seconds < TIMEOUT_MAX ? seconds : TIMEOUT_MAX);
+  }
+}
+
+/* RFC 9110 8.6: one number, or the same several times. */
+static bool read_length(crux_response *r, const char *value) {
+  slice element;
+  while (next_element(&value, &element)) {
+    uint64_t length;
+    if (!read_number(element, &length)) return false;
+    if (r->head.has_length && length != r->head.length) return false;
+    r->head.has_length = true;
+    r->head.length = length;
+  }
+  return true;
+}
+
+/* 6.1. `identity` means no coding (RFC 2616 3.6). */
+static void read_codings(crux_response *r, const char *value) {
+  slice coding;
+  r->head.has_coding = true;
+  while (next_element(&value, &coding)) {
+    if (coding.len == 0 || is_token(coding, "identity")) continue;
+    r->head.codings++;
+    r->head.chunked = is_token(coding, "chunked");
+  }
+}
+
+static int known_field(const char *name, size_t len) {
+  if (len == 10 && memcmp(name, "connection", 10) == 0) return CONNECTION;
+  if (len == 10 && memcmp(name, "keep-alive", 10) == 0) return KEEP_ALIVE;
+  if (len == 14 && memcmp(name, "content-length", 14) == 0) return CONTENT_LENGTH;
+  if (len == 17 && memcmp(name, "transfer-encoding", 17) == 0) return TRANSFER_ENCODING;
+  return OTHER;
+}
+
+/* --- the head --------------------------------------------------------------------------------- */
+
+static void refuse(crux_response *r, crux_refusal refusal) {
+  r->state = CRUX_RESPONSE_REFUSED;
+  r->refusal = refusal;
+  crux_buffer_clear(&r->fields);
+  crux_buffer_clear(&r->body);
+  r->field_count = 0;
+}
+
+/* 4. An absent reason may lack the blank before it. `line` begins with "HTTP/1.". */
+static void read_status_line(crux_response *r, const char *line, size_t len) {
+  uint64_t status = 0;
+  bool is_well_formed = len >= 12 && is_digit(line[7]) && line[8] == ' ' &&
+                        read_number((slice){line + 9, 3}, &status) &&
+                        (len == 12 || line[12] == ' ');
+  /* 101 answers an Upgrade field (RFC 9110 7.8), which crux never sends. */
+  if (!is_well_formed || status < 100 || status == 101) {
+    refuse(r, CRUX_REFUSAL_STATUS_LINE);
+    return;
+  }
+  r->head.status = (int)status;
+  memcpy(r->version, line + 5, 3);
+  r->next = FIELD_LINE;
+}
+
+/* Puts text and a NUL behind the fields. */
+static bool add_value(crux_buffer *b, slice value) {
+  if (!crux_buffer_reserve(b, b->len + value.len + 1)) return false;
+  memcpy(b->data + b->len, value.at, value.len);
+  b->len += value.len + 1;
+  b->data[b->len - 1] = b->data[b->len] = '\0';
+  return true;
+}
+
+/* False if it is malformed. */
+static bool act_on_last_field(crux_response *r) {
+  const char *value = r->fields.data + r->head.last_value;
+  switch (r->head.last_field) {
+    case CONNECTION: read_connection(r, value); break;
+    case KEEP_ALIVE: read_keep_alive(r, value); break;
+    case CONTENT_LENGTH: return read_length(r, value);
+    case TRANSFER_ENCODING: read_codings(r, value); break;
+    default: break;
+  }
+  return true;
+}
+
+/* 5.1: no blank before the colon. */
+static void read_field(crux_response *r, const char *line, size_t len) {
+  crux_buffer *b = &r->fields;
+  size_t i = 0, start = b->len;
+  if (!crux_buffer_reserve(b, b->len + len + 1)) {
+    refuse(r, CRUX_REFUSAL_NOMEM);
+    return;
+  }
+  while (i < len && (b->data[start + i] = LOWER[(unsigned char)line[i]]) != '\0') i++;
+  if (i == 0 || i == len || line[i] != ':') {
+    refuse(r, CRUX_REFUSAL_FIELD);
+    return;
+  }
+  b->len += i + 1;
+  add_value(b, trim((slice){line + i + 1, len - i - 1})); /* there is room */
+  r->field_count++;
+  r->head.last_field = known_field(b->data + start, i);
+  r->head.last_value = start + i + 1;
+}
+
+/* 5.2: obs-fold, which recipients read in different ways. It is refused where it would decide where
+   the body ends, and the connection is closed where it would decide about that. */
+static void read_continuation(crux_response *r, const char *line, size_t len) {
+  crux_buffer *b = &r->fields;
+  slice more = trim((slice){line, len});
+  int field = r->head.last_field;
+  if (field == NO_FIELD || field == CONTENT_LENGTH || field == TRANSFER_ENCODING) {
+    refuse(r, CRUX_REFUSAL_FIELD);
+    return;
+  }
+  if (field == CONNECTION) r->close = true;
+  if (more.len == 0) return;
+  if (b->data[b->len - 2] == '\0') b->len--; /* the value is empty so far */
+  else b->data[b->len - 1] = ' ';
+  if (!add_value(b, more)) refuse(r, CRUX_REFUSAL_NOMEM);
+}
+
+/* 6.1: a sender of HTTP/1.0 does not know Transfer-Encoding, and its `chunked` is not believed. */
+static bool is_chunked(const crux_response *r) { return r->head.chunked && r->version[2] != '0'; }
+
+/* Whether codings are left in the body once chunked framing is removed. */
+static bool is_coded(const crux_response *r) { return r->head.codings > is_chunked(r); }
+
+/* 6.3: what tells where the body ends. */
+static int body_framing(const crux_response *r) {
+  if (r->head.codings > 0) return is_chunked(r) ? CHUNK_SIZE : UNSIZED_BODY;
+  return r->head.has_length ? SIZED_BODY : UNSIZED_BODY;
+}
+
+static void complete(crux_response *r, crux_body_end end) {
+  r->state = CRUX_RESPONSE_COMPLETE;
+  r->body_end = end;
+  if (end != CRUX_BODY_WHOLE) r->persistent = false;
+}
+
+/* The end of the body is there, as the framing tells it. */
+static void complete_body(crux_response *r) {
+  complete(r, is_coded(r) ? CRUX_BODY_CODED : CRUX_BODY_WHOLE);
+}
+
+/* 9.3 says when the connection persists; 6.3 asks for its end where two lengths might disagree. */
+static bool is_persistent(const crux_response *r) {
+  const crux_response_head *h = &r->head;
+  if (r->close || (r->version[2] == '0' && !h->keep_alive)) return false;
+  return !(h->has_length && h->has_coding) && !is_coded(r);
+}
+
+static void begin_body(crux_response *r) {
+  size_t reserve = r->max_body < RESERVE_MAX ? r->max_body : RESERVE_MAX;
+  r->state = CRUX_RESPONSE_BODY;
+  r->status = r->head.status;
+  r->persistent = is_persistent(r);
+  r->next = body_framing(r);
+  if (r->status == 204 || r->status == 304 || (r->next == SIZED_BODY && r->head.length == 0)) {
+    complete(r, CRUX_BODY_WHOLE);
+  } else if (r->next == UNSIZED_BODY) {
+    r->persistent = false;
+  } else if (r->next == SIZED_BODY) {
+    r->remaining = r->head.length;
+    if (r->remaining < reserve) reserve = (size_t)r->remaining;
+    if (!crux_buffer_reserve(&r->body, reserve)) complete(r, CRUX_BODY_NOMEM);
+  }
+}
+
+static void end_head(crux_response *r) {
+  if (r->head.status >= 200) {
+    begin_body(r);
+    return;
+  }
+  /* RFC 9110 15.2: an interim response. */
+  crux_buffer_clear(&r->fields);
+  r->field_count = 0;
+  r->keep_alive_timeout = -1;
+  memset(&r->head, 0, sizeof r->head);
+  r->next = STATUS_LINE;
+}
+
+/* 2.2: a line ends with CRLF or LF. Other recipients may end one at a CR or NUL (RFC 9110 5.5). */
+static void read_line(crux_response *r, const char *line, size_t len) {
+  const char *cr = memchr(line, '\r', len);
+  bool is_status_line = r->next == STATUS_LINE;
+  if ((cr && cr != line + len - 1) || memchr(line, '\0', len)) {
+    refuse(r, is_status_line ? CRUX_REFUSAL_STATUS_LINE : CRUX_REFUSAL_FIELD);
+    return;
+  }
+  if (cr) len--;
+  if (is_status_line) read_status_line(r, line, len);
+  else if (len > 0 && is_blank(line[0])) read_continuation(r, line, len);
+  else if (!act_on_last_field(r)) refuse(r, CRUX_REFUSAL_LENGTH); /* it is whole now */
+  else if (len > 0) read_field(r, line, len);
+  else end_head(r);
+}
+
+/* Takes one line, or what there is of it. */
+static size_t feed_head(crux_response *r, const char *data, size_t len) {
+  size_t room = CRUX_HEAD_MAX - r->head_len, seen = len < room ? len : room;
+  const char *lf = memchr(data, '\n', seen), *line = data;
+  size_t taken = lf ? (size_t)(lf + 1 - data) : seen, line_len = taken;
+  bool is_copied = !lf || r->body.len > 0;
+  r->head_len += taken;
+  if (is_copied) {
+    if (crux_buffer_add(&r->body, data, taken, CRUX_HEAD_MAX) != CRUX_BUFFER_OK) {
+      refuse(r, CRUX_REFUSAL_NOMEM);
+      return taken;
+    }
+    line = r->body.data;
+    line_len = r->body.len;
+  }
+  /* A server of another protocol may wait for the client before it ends its line. */
+  if (r->next == STATUS_LINE && memcmp(line, "HTTP/1.", line_len < 7 ? line_len : 7) != 0)
+    refuse(r, CRUX_REFUSAL_STATUS_LINE);
+  else if (lf) read_line(r, line, line_len - 1);
+  else if (seen < len) refuse(r, CRUX_REFUSAL_TOO_LONG);
+  if (is_copied && lf) crux_buffer_clear(&r->body);
+  return taken;
+}
+
+/* --- the body --------------------------------------------------------------------------------- */
+
+static size_t add_body(crux_response *r, const char *data, size_t len) {
+  size_t before = r->body.len;
+  crux_buffer_status status = crux_buffer_add(&r->body, data, len, r->max_body);
+  if (status == CRUX_BUFFER_FULL) complete(r, CRUX_BODY_LIMIT);
+  if (status == CRUX_BUFFER_NOMEM) complete(r, CRUX_BODY_NOMEM);
+  return r->body.len - before;
+}
+
+static size_t feed_sized(crux_response *r, const char *data, size_t len) {
+  size_t taken = add_body(r, data, len < r->remaining ? len : (size_t)r->remaining);
+  r->remaining -= taken;
+  return taken;
+}
+
+static int hex_value(char c) {
+  if (is_digit(c)) return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+/* Chunk extensions and trailers are not used: a line of them, up to its CRLF, is only counted. */
+static int skip(crux_response *r, char c, int same, int after_cr) {
+  if (c == '\r') return after_cr;
+  return c == '\n' || c == '\0' || ++r->skipped > CRUX_HEAD_MAX ? CHUNKS_BROKEN : same;
+}
+
+static int after_size(crux_response *r, char c) {
+  if (!is_blank(c) && c != ';' && c != '\r') return CHUNKS_BROKEN;
+  return skip(r, c, c == ';' ? CHUNK_EXTENSION : CHUNK_BLANK, CHUNK_SIZE_LF);
+}
+
+/* 7.1: what may follow one byte of the framing. */
+static int after_framing(crux_response *r, char c) {
+  int digit = hex_value(c);
+  switch (r->next) {
+    case CHUNK_SIZE:
+      if (digit >= 0 && r->chunk_digits++ < CHUNK_DIGITS) {
+        r->remaining = r->remaining * 16 + (uint64_t)digit;
+        return CHUNK_SIZE;
+      }
+      return r->chunk_digits > 0 ? after_size(r, c) : CHUNKS_BROKEN;
+    case CHUNK_BLANK: return after_size(r, c);
+    case CHUNK_EXTENSION: return skip(r, c, CHUNK_EXTENSION, CHUNK_SIZE_LF);
+    case CHUNK_SIZE_LF:
+      if (c != '\n') return CHUNKS_BROKEN;
+      r->chunk_digits = 0;
+      return r->remaining > 0 ? CHUNK_DATA : TRAILER_START;
+    case CHUNK_DATA_CR: return c == '\r' ? CHUNK_DATA_LF : CHUNKS_BROKEN;
+    case CHUNK_DATA_LF: return c == '\n' ? CHUNK_SIZE : CHUNKS_BROKEN;
+    case TRAILER_START: return skip(r, c, TRAILER, LAST_LF);
+    case TRAILER: return skip(r, c, TRAILER, TRAILER_LF);
+    case TRAILER_LF: return c == '\n' ? TRAILER_START : CHUNKS_BROKEN;
+    default: return c == '\n' ? CHUNKS_END : CHUNKS_BROKEN; /* LAST_LF */
+  }
+}
+
+/* Takes data of one chunk, or framing up to the next. */
+static size_t feed_chunk(crux_response *r, const char *data, size_t len) {
+  size_t taken = 0;
+  if (r->next == CHUNK_DATA) {
+    taken = feed_sized(r, data, len);
+    if (r->remaining == 0) r->next = CHUNK_DATA_CR;
+    return taken;
+  }
+  while (taken < len && r->next != CHUNK_DATA && r->state == CRUX_RESPONSE_BODY) {
+    r->next = after_framing(r, data[taken++]);
+    if (r->next == CHUNKS_BROKEN) complete(r, CRUX_BODY_BROKEN);
+    if (r->next == CHUNKS_END) complete_body(r);
+  }
+  return taken;
+}
+
+static size_t feed_body(crux_response *r, const char *data, size_t len) {
+  size_t taken;
+  if (r->next == UNSIZED_BODY) return add_body(r, data, len);
+  if (r->next != SIZED_BODY) return feed_chunk(r, data, len);
+  taken = feed_sized(r, data, len);
+  if (r->remaining == 0) complete(r, CRUX_BODY_WHOLE);
+  return taken;
+}
+
+size_t crux_response_feed(crux_response *r, const char *data, size_t len) {
+  size_t taken = 0;
+  while (taken < len && r->state == CRUX_RESPONSE_HEAD)
+    taken += feed_head(r, data + taken, len - taken);
+  while (taken < len && r->state == CRUX_RESPONSE_BODY)
+    taken += feed_body(r, data + taken, len - taken);
+  if (taken < len) r->persistent = false;
+  return taken;
+}
+
+void crux_response_end(crux_response *r) {
+  if (r->state == CRUX_RESPONSE_HEAD) refuse(r, CRUX_REFUSAL_CUT);
+  else if (r->state == CRUX_RESPONSE_BODY && r->next == UNSIZED_BODY) complete_body(r);
+  else if (r->state == CRUX_RESPONSE_BODY) complete(r, CRUX_BODY_CUT);
+  r->persistent = false;
+}
