@@ -12,13 +12,16 @@
 
 #define TIMEOUT_MAX 999999999 /* fits into every long */
 
+/* Numbers above this are taken for it: longer than any body, and ten times as much fits as well. */
+#define NUMBER_MAX ((uint64_t)1 << 60)
+
 enum { /* crux_response.next */
   STATUS_LINE, FIELD_LINE, SIZED_BODY, UNSIZED_BODY,
   CHUNK_SIZE, CHUNK_BLANK, CHUNK_EXTENSION, CHUNK_SIZE_LF, CHUNK_DATA, CHUNK_DATA_CR, CHUNK_DATA_LF,
   TRAILER_START, TRAILER, TRAILER_LF, LAST_LF, CHUNKS_END, CHUNKS_BROKEN
 };
 
-enum { NO_FIELD, OTHER, CONNECTION, CONTENT_LENGTH, KEEP_ALIVE, TRANSFER_ENCODING };
+enum { NO_FIELD, OTHER, CONNECTION, KEEP_ALIVE, TRANSFER_ENCODING, CONTENT_LENGTH };
 
 typedef struct {
   const char *at;
@@ -60,43 +63,44 @@ static bool is_token(slice s, const char *token) {
   return i == s.len && !token[i];
 }
 
-/* False unless it is all digits. A number too large comes out as the largest. */
+/* False unless it is all digits. */
 static bool read_number(slice s, uint64_t *number) {
   size_t i;
   *number = 0;
   for (i = 0; i < s.len; i++) {
     if (!is_digit(s.at[i])) return false;
-    if (*number > (UINT64_MAX - 9) / 10) *number = UINT64_MAX;
-    else *number = *number * 10 + (uint64_t)(s.at[i] - '0');
+    *number = *number * 10 + (uint64_t)(s.at[i] - '0');
+    if (*number > NUMBER_MAX) *number = NUMBER_MAX;
   }
   return s.len > 0;
 }
 
 /* Takes the next element, which may be empty, off a list (RFC 9110 5.6.1); false after the last. */
-static bool next_element(const char **list, slice *element) {
+static bool next_element(slice *list, slice *element) {
   const char *comma;
-  if (!*list) return false;
-  comma = strchr(*list, ',');
-  *element = trim((slice){*list, comma ? (size_t)(comma - *list) : strlen(*list)});
-  *list = comma ? comma + 1 : NULL;
+  if (!list->at) return false;
+  comma = memchr(list->at, ',', list->len);
+  *element = trim((slice){list->at, comma ? (size_t)(comma - list->at) : list->len});
+  list->len -= comma ? (size_t)(comma + 1 - list->at) : list->len;
+  list->at = comma ? comma + 1 : NULL;
   return true;
 }
 
 /* --- the fields that the parser acts on ------------------------------------------------------- */
 
 /* RFC 9110 7.6.1 */
-static void read_connection(crux_response *r, const char *value) {
+static void read_connection(crux_response *r, slice list) {
   slice option;
-  while (next_element(&value, &option)) {
+  while (next_element(&list, &option)) {
     if (is_token(option, "close")) r->close = true;
     if (is_token(option, "keep-alive")) r->head.keep_alive = true;
   }
 }
 
 /* RFC 2068 19.7.1.1 */
-static void read_keep_alive(crux_response *r, const char *value) {
+static void read_keep_alive(crux_response *r, slice list) {
   slice parameter;
-  while (next_element(&value, &parameter)) {
+  while (next_element(&list, &parameter)) {
     uint64_t seconds;
     if (parameter.len < 8 || parameter.at[7] != '=') continue;
     if (!is_token((slice){parameter.at, 7}, "timeout")) continue;
@@ -106,9 +110,9 @@ static void read_keep_alive(crux_response *r, const char *value) {
 }
 
 /* RFC 9110 8.6: one number, or the same several times. */
-static bool read_length(crux_response *r, const char *value) {
+static bool read_length(crux_response *r, slice list) {
   slice element;
-  while (next_element(&value, &element)) {
+  while (next_element(&list, &element)) {
     uint64_t length;
     if (!read_number(element, &length)) return false;
     if (r->head.has_length && length != r->head.length) return false;
@@ -119,10 +123,10 @@ static bool read_length(crux_response *r, const char *value) {
 }
 
 /* 6.1. `identity` means no coding (RFC 2616 3.6). */
-static void read_codings(crux_response *r, const char *value) {
+static void read_codings(crux_response *r, slice list) {
   slice coding;
   r->head.has_coding = true;
-  while (next_element(&value, &coding)) {
+  while (next_element(&list, &coding)) {
     if (coding.len == 0 || is_token(coding, "identity")) continue;
     r->head.codings++;
     r->head.chunked = is_token(coding, "chunked");
@@ -147,11 +151,11 @@ static void refuse(crux_response *r, crux_refusal refusal) {
   r->field_count = 0;
 }
 
-/* 4. An absent reason may lack the blank before it. `line` begins with "HTTP/1.". */
+/* 4. An absent reason may lack the blank before it. */
 static void read_status_line(crux_response *r, const char *line, size_t len) {
   uint64_t status = 0;
-  bool is_well_formed = len >= 12 && is_digit(line[7]) && line[8] == ' ' &&
-                        read_number((slice){line + 9, 3}, &status) &&
+  bool is_well_formed = len >= 12 && memcmp(line, "HTTP/1.", 7) == 0 && is_digit(line[7]) &&
+                        line[8] == ' ' && read_number((slice){line + 9, 3}, &status) &&
                         (len == 12 || line[12] == ' ');
   /* 101 answers an Upgrade field (RFC 9110 7.8), which crux never sends. */
   if (!is_well_formed || status < 100 || status == 101) {
@@ -163,46 +167,53 @@ static void read_status_line(crux_response *r, const char *line, size_t len) {
   r->next = FIELD_LINE;
 }
 
-/* Puts text and a NUL behind the fields. */
-static bool add_value(crux_buffer *b, slice value) {
-  if (!crux_buffer_reserve(b, b->len + value.len + 1)) return false;
-  memcpy(b->data + b->len, value.at, value.len);
+/* Puts text and a NUL behind the fields, for which there is room. */
+static void add_value(crux_buffer *b, slice value) {
+  char *text = b->data + b->len;
+  memcpy(text, value.at, value.len);
+  text[value.len] = text[value.len + 1] = '\0';
   b->len += value.len + 1;
-  b->data[b->len - 1] = b->data[b->len] = '\0';
-  return true;
 }
 
 /* False if it is malformed. */
 static bool act_on_last_field(crux_response *r) {
-  const char *value = r->fields.data + r->head.last_value;
+  size_t at = r->head.last_value;
+  slice value;
+  if (r->head.last_field <= OTHER) return true;
+  value = (slice){r->fields.data + at, r->fields.len - at - 1};
   switch (r->head.last_field) {
-    case CONNECTION: read_connection(r, value); break;
-    case KEEP_ALIVE: read_keep_alive(r, value); break;
-    case CONTENT_LENGTH: return read_length(r, value);
-    case TRANSFER_ENCODING: read_codings(r, value); break;
-    default: break;
+    case CONNECTION: read_connection(r, value); return true;
+    case KEEP_ALIVE: read_keep_alive(r, value); return true;
+    case TRANSFER_ENCODING: read_codings(r, value); return true;
+    default: return read_length(r, value);
   }
-  return true;
+}
+
+/* Copies a token, letters in lower case, and returns its length. A line always ends with what is no
+   token, its LF. */
+static size_t copy_name(char *to, const char *from) {
+  size_t i = 0;
+  while ((to[i] = LOWER[(unsigned char)from[i]]) != '\0') i++;
+  return i;
 }
 
 /* 5.1: no blank before the colon. */
 static void read_field(crux_response *r, const char *line, size_t len) {
   crux_buffer *b = &r->fields;
-  size_t i = 0, start = b->len;
+  size_t name_len;
   if (!crux_buffer_reserve(b, b->len + len + 1)) {
     refuse(r, CRUX_REFUSAL_NOMEM);
     return;
   }
-  while (i < len && (b->data[start + i] = LOWER[(unsigned char)line[i]]) != '\0') i++;
-  if (i == 0 || i == len || line[i] != ':') {
+  name_len = copy_name(b->data + b->len, line);
+  if (name_len == 0 || line[name_len] != ':') {
     refuse(r, CRUX_REFUSAL_FIELD);
     return;
   }
-  b->len += i + 1;
-  add_value(b, trim((slice){line + i + 1, len - i - 1})); /* there is room */
   r->field_count++;
-  r->head.last_field = known_field(b->data + start, i);
-  r->head.last_value = start + i + 1;
+  r->head.last_field = known_field(b->data + b->len, name_len);
+  r->head.last_value = b->len += name_len + 1;
+  add_value(b, trim((slice){line + name_len + 1, len - name_len - 1}));
 }
 
 /* 5.2: obs-fold, which recipients read in different ways. It is refused where it would decide where
@@ -217,9 +228,13 @@ static void read_continuation(crux_response *r, const char *line, size_t len) {
   }
   if (field == CONNECTION) r->close = true;
   if (more.len == 0) return;
-  if (b->data[b->len - 2] == '\0') b->len--; /* the value is empty so far */
-  else b->data[b->len - 1] = ' ';
-  if (!add_value(b, more)) refuse(r, CRUX_REFUSAL_NOMEM);
+  if (!crux_buffer_reserve(b, b->len + more.len + 1)) {
+    refuse(r, CRUX_REFUSAL_NOMEM);
+    return;
+  }
+  b->data[b->len - 1] = ' ';
+  if (b->len - 1 == r->head.last_value) b->len--; /* the value is empty so far */
+  add_value(b, more);
 }
 
 /* 6.1: a sender of HTTP/1.0 does not know Transfer-Encoding, and its `chunked` is not believed. */
@@ -282,44 +297,58 @@ static void end_head(crux_response *r) {
   r->next = STATUS_LINE;
 }
 
-/* 2.2: a line ends with CRLF or LF. Other recipients may end one at a CR or NUL (RFC 9110 5.5). */
+static void refuse_line(crux_response *r) {
+  refuse(r, r->next == STATUS_LINE ? CRUX_REFUSAL_STATUS_LINE : CRUX_REFUSAL_FIELD);
+}
+
+/* 2.2: a line ends with CRLF or LF. */
 static void read_line(crux_response *r, const char *line, size_t len) {
   const char *cr = memchr(line, '\r', len);
-  bool is_status_line = r->next == STATUS_LINE;
-  if ((cr && cr != line + len - 1) || memchr(line, '\0', len)) {
-    refuse(r, is_status_line ? CRUX_REFUSAL_STATUS_LINE : CRUX_REFUSAL_FIELD);
-    return;
-  }
   if (cr) len--;
-  if (is_status_line) read_status_line(r, line, len);
+  if (cr && cr != line + len) refuse_line(r); /* other recipients may end the line there */
+  else if (r->next == STATUS_LINE) read_status_line(r, line, len);
   else if (len > 0 && is_blank(line[0])) read_continuation(r, line, len);
   else if (!act_on_last_field(r)) refuse(r, CRUX_REFUSAL_LENGTH); /* it is whole now */
   else if (len > 0) read_field(r, line, len);
   else end_head(r);
 }
 
-/* Takes one line, or what there is of it. */
+/* Adds to what is kept of an incomplete line. */
+static bool keep(crux_response *r, const char *data, size_t len) {
+  if (crux_buffer_add(&r->body, data, len, CRUX_HEAD_MAX) == CRUX_BUFFER_OK) return true;
+  refuse(r, CRUX_REFUSAL_NOMEM);
+  return false;
+}
+
+static void end_line(crux_response *r, const char *data, size_t len) {
+  if (r->body.len == 0) {
+    read_line(r, data, len);
+  } else if (keep(r, data, len)) {
+    read_line(r, r->body.data, r->body.len);
+    crux_buffer_clear(&r->body);
+  }
+}
+
+static bool may_be_http(crux_buffer line) {
+  return memcmp(line.data, "HTTP/1.", line.len < 7 ? line.len : 7) == 0;
+}
+
 static size_t feed_head(crux_response *r, const char *data, size_t len) {
   size_t room = CRUX_HEAD_MAX - r->head_len, seen = len < room ? len : room;
-  const char *lf = memchr(data, '\n', seen), *line = data;
-  size_t taken = lf ? (size_t)(lf + 1 - data) : seen, line_len = taken;
-  bool is_copied = !lf || r->body.len > 0;
-  r->head_len += taken;
-  if (is_copied) {
-    if (crux_buffer_add(&r->body, data, taken, CRUX_HEAD_MAX) != CRUX_BUFFER_OK) {
-      refuse(r, CRUX_REFUSAL_NOMEM);
-      return taken;
-    }
-    line = r->body.data;
-    line_len = r->body.len;
+  const char *at = data, *end = data + seen, *lf;
+  const char *nul = memchr(data, '\0', seen); /* RFC 9110 5.5: dangerous */
+  while (r->state == CRUX_RESPONSE_HEAD && (lf = memchr(at, '\n', (size_t)(end - at)))) {
+    if (nul && nul < lf) refuse_line(r);
+    else end_line(r, at, (size_t)(lf - at));
+    at = lf + 1;
   }
+  if (r->state != CRUX_RESPONSE_HEAD) return (size_t)(at - data);
+  r->head_len += seen;
+  if (!keep(r, at, (size_t)(end - at))) return seen;
   /* A server of another protocol may wait for the client before it ends its line. */
-  if (r->next == STATUS_LINE && memcmp(line, "HTTP/1.", line_len < 7 ? line_len : 7) != 0)
-    refuse(r, CRUX_REFUSAL_STATUS_LINE);
-  else if (lf) read_line(r, line, line_len - 1);
+  if (nul || (r->next == STATUS_LINE && !may_be_http(r->body))) refuse_line(r);
   else if (seen < len) refuse(r, CRUX_REFUSAL_TOO_LONG);
-  if (is_copied && lf) crux_buffer_clear(&r->body);
-  return taken;
+  return seen;
 }
 
 /* --- the body --------------------------------------------------------------------------------- */
@@ -408,8 +437,7 @@ static size_t feed_body(crux_response *r, const char *data, size_t len) {
 
 size_t crux_response_feed(crux_response *r, const char *data, size_t len) {
   size_t taken = 0;
-  while (taken < len && r->state == CRUX_RESPONSE_HEAD)
-    taken += feed_head(r, data + taken, len - taken);
+  if (r->state == CRUX_RESPONSE_HEAD && len > 0) taken = feed_head(r, data, len);
   while (taken < len && r->state == CRUX_RESPONSE_BODY)
     taken += feed_body(r, data + taken, len - taken);
   if (taken < len) r->persistent = false;
