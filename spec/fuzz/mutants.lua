@@ -1,5 +1,5 @@
--- Breaks each rule of csrc/http/response.c on purpose, in a copy, and shows that the fuzzer finds it
--- within 30 s. The seeds find most at once.
+-- Breaks each rule of csrc/http/response.c on purpose, in a copy, and shows that the fuzzer finds
+-- that within 30 s.
 --
 --     lua5.4 spec/fuzz/mutants.lua COMPILER SEEDS        (make fuzz-mutants)
 local compiler, seeds = arg[1], arg[2]
@@ -8,8 +8,8 @@ local PARSER = "csrc/http/response.c"
 local DIR = "build/fuzz/mutant"
 local FOUND = 77 -- libFuzzer's exit status for a failed input, and here that of any other fault too
 
-local RUN = "ASAN_OPTIONS=exitcode=%d %s/response -timeout=5 -timeout_exitcode=%d -max_total_time=%d "
-  .. "-artifact_prefix=%s/ %s >/dev/null 2>&1"
+local RUN = "ASAN_OPTIONS=exitcode=%d %s/response -timeout=5 -timeout_exitcode=%d "
+  .. "-max_total_time=%d -artifact_prefix=%s/ %s >/dev/null 2>&1"
 
 -- { the rule that is broken, a text that is there once, what is put in its place }
 local MUTANTS = {
@@ -169,12 +169,13 @@ end
 
 local function replaced(text, from, to)
   local first, last = text:find(from, 1, true)
-  assert(first and not text:find(from, last + 1, true), "expected once in " .. PARSER .. ": " .. from)
+  local is_there_once = first and not text:find(from, last + 1, true)
+  assert(is_there_once, ("expected once in %s: %s"):format(PARSER, from))
   return text:sub(1, first - 1) .. to .. text:sub(last + 1)
 end
 
--- True if the fuzzer finds a fault within so many seconds, false if not; nil and the compiler's words
--- if the text cannot be built.
+-- True if the fuzzer finds a fault within so many seconds, false if not. If the text cannot be
+-- built, nil and the compiler's words.
 local function has_fault(text, seconds)
   local file = assert(io.open(DIR .. "/http/response.c", "w"))
   file:write(text)
@@ -190,7 +191,8 @@ assert(os.execute(("mkdir -p %s/http && cp csrc/http/*.h %s/http"):format(DIR, D
 assert(has_fault(text, 1) == false, "expected no fault in the parser as it is")
 for _, mutant in ipairs(MUTANTS) do
   local is_found, why = has_fault(replaced(text, mutant[2], mutant[3]), 30)
-  if is_found then found = found + 1 else print(("not found: %s %s"):format(mutant[1], why or "")) end
+  found = found + (is_found and 1 or 0)
+  if not is_found then print(("not found: %s %s"):format(mutant[1], why or "")) end
 end
 print(("%d of %d mutants found"):format(found, #MUTANTS))
 os.exit(found == #MUTANTS)

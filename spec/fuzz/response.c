@@ -1,6 +1,6 @@
 /* Fuzzes csrc/http/response.c. Byte 0 of an input chooses the pieces into which the rest is cut,
-   bytes 1 and 2 are max_body, and the rest is what a connection brings before it ends. The verdict must
-   not depend on the pieces, and must be the oracle's. */
+   bytes 1 and 2 are max_body, and the rest is what a connection brings before it ends. The verdict
+   must not depend on the pieces, and must be the oracle's. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>

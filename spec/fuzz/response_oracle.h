@@ -1,5 +1,5 @@
-/* oracle: the rules of csrc/http/response.c a second time, slow and plain, for the fuzzer to compare.
-   It sees all bytes at once, copies each line, and interprets the fields once the head is whole. It
+/* oracle: the rules of csrc/http/response.c a second time, slow and plain, for its fuzzer. It
+   sees all bytes at once, copies each line, and interprets the fields once the head is whole. It
    shares no code with the parser. */
 #ifndef CRUX_RESPONSE_ORACLE_H
 #define CRUX_RESPONSE_ORACLE_H
@@ -50,7 +50,8 @@ static bool oracle_next_line(oracle *o, crux_refusal malformed) {
   oracle_line[n] = '\0';
   if (strlen(oracle_line) < n) return oracle_refuse(o, malformed);
   if (end == limit) {
-    if (malformed == CRUX_REFUSAL_STATUS_LINE && strncmp(oracle_line, "HTTP/1.", n < 7 ? n : 7) != 0)
+    bool is_first = malformed == CRUX_REFUSAL_STATUS_LINE;
+    if (is_first && strncmp(oracle_line, "HTTP/1.", n < 7 ? n : 7) != 0)
       return oracle_refuse(o, malformed);
     o->awaits_end = o->len <= CRUX_HEAD_MAX;
     return oracle_refuse(o, o->awaits_end ? CRUX_REFUSAL_CUT : CRUX_REFUSAL_TOO_LONG);

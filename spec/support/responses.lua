@@ -1,5 +1,6 @@
---- The rules of the HTTP/1.1 response parser, one row for each: what it refuses, accepts, frames and
--- keeps alive. The spec, the fuzzer's seeds and the comparison with libcurl are made of these rows.
+--- The rules of the HTTP/1.1 response parser, one row for each: what it refuses, what it accepts,
+-- where a body ends and whether the connection persists. The spec, the fuzzer's seeds and the
+-- comparison with libcurl are made of these rows.
 --
 --     for _, row in ipairs(require "spec.support.responses") do
 --       row.section, row.name, row.bytes, row.max_body, row.expected
@@ -19,9 +20,9 @@ local ACCEPTED = {
 }
 local REFUSED = { status = 0, body = "", fields = {}, field_count = 0, awaits_end = false }
 
--- Adds a row. `section` is one of RFC 9112 unless it names another. `bytes` are all that comes before
--- the connection ends. `expected` are fields of a verdict (spec/support/response.c), or the name of a
--- refusal.
+-- Adds a row. `section` is one of RFC 9112 unless it names another. `bytes` are all that comes
+-- before the connection ends. `expected` holds fields of a verdict (spec/support/response.c), or
+-- is the name of a refusal.
 local function row(section, name, bytes, expected)
   if type(expected) == "string" then expected = { refused = expected } end
   local all = {}
@@ -408,6 +409,7 @@ keep_alive("takes the largest number for a timeout that is larger",
   "Keep-Alive: timeout=99999999999999999999", 999999999)
 keep_alive("takes no timeout from a Keep-Alive that is no number",
   "Keep-Alive: timeout=-5, timeout=, timeout=x")
-keep_alive("takes no timeout from another parameter", "Keep-Alive: seconds=5, xtimeout=6, timeoutx=7, timeout")
+keep_alive("takes no timeout from another parameter",
+  "Keep-Alive: seconds=5, xtimeout=6, timeoutx=7, timeout")
 
 return responses
