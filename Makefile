@@ -61,7 +61,7 @@ PKG_rock     = luarocks
 PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
 PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
-.PHONY: all deps test demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-openresty fuzz fuzz-mutants reloads matrix FORCE
+.PHONY: all deps test demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-openresty fuzz fuzz-mutants differential reloads matrix FORCE
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the C module for LUA (lua5.4; lua5.1, lua5.2, lua5.3 and luajit do as well)
@@ -202,6 +202,9 @@ fuzz-%: deps-fuzz
 fuzz-mutants: deps-fuzz ## break each rule of the response parser on purpose, and have the fuzzer find it
 	@$(MAKE) -s build/fuzz/response.seeds
 	@lua5.4 spec/fuzz/mutants.lua '$(FUZZ_COMPILE) -O0 -g0' build/fuzz/response.seeds
+
+differential: deps ## compare the response parser with libcurl's own HTTP, rule by rule
+	@$(CLEAN_ENV) lua5.4 spec/differential.lua
 
 reloads: deps-resty ## nginx is told to reload every second for half a minute, under load: no call is lost
 	@$(MAKE) -s all
