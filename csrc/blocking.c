@@ -1,3 +1,4 @@
+/* blocking: one attempt on the caller's thread. */
 #include "http/engine.h"
 #include "os/poller.h"
 #include "os/process.h"
@@ -38,6 +39,14 @@ static crux_engine *engine_of(lua_State *L) {
   return box->engine;
 }
 
+void crux_sweep(lua_State *L) {
+  engine_box *box;
+  crux_pushslot(L, CRUX_SLOT_ENGINE);
+  box = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (box && box->engine && crux_engine_is_ours(box->engine)) crux_engine_sweep(box->engine);
+}
+
 /* --- one attempt ---------------------------------------------------------------------------------------------------- */
 
 void crux_drop_attempt(crux_request_box *box) {
@@ -46,6 +55,12 @@ void crux_drop_attempt(crux_request_box *box) {
   if (!t) return;
   if (!atomic_load(&t->done) && box->generation == crux_process_generation()) crux_engine_drop(box->engine, t);
   crux_transfer_release(t);
+}
+
+/* The engine is not to be touched any more, and will not end the attempt. */
+static void give_up(crux_request_box *box, crux_cause cause) {
+  crux_transfer_fail(box->attempt, cause);
+  atomic_store(&box->attempt->done, true);
 }
 
 /* Lets what was set from a signal handler run, an interpreter's Ctrl-C above all: hooks run in Lua functions only. */
@@ -60,10 +75,11 @@ int crux_perform(lua_State *L, crux_request_box *box, const char *token, double 
   int count;
   if (box->attempt && !atomic_load(&box->attempt->done)) return luaL_error(L, "the request is under way");
   crux_drop_attempt(box);
+  if (box->generation != crux_process_generation())
+    return crux_fail(L, CRUX_KIND_ABORTED, CRUX_INHERITED);
   if (!token) token = s->token;
   if (!token) return crux_fail(L, CRUX_KIND_AUTH, "expected a token, found none");
   box->engine = engine_of(L);
-  box->generation = crux_process_generation();
   if (box->engine) box->attempt = crux_transfer_new(box->request, token, deadline, s->connect_timeout);
   if (!box->attempt) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory or descriptors");
   crux_engine_submit(box->engine, crux_transfer_retain(box->attempt));
@@ -76,10 +92,9 @@ int crux_perform(lua_State *L, crux_request_box *box, const char *token, double 
       crux_drop_attempt(box);
       return lua_error(L);
     }
-    if (box->generation != crux_process_generation()) { /* a hook forked: the connection is the parent's */
-      crux_drop_attempt(box);
-      return luaL_error(L, "expected the call to end in the process that made it, found a forked child");
-    }
+    /* a hook forked, and the connection is the parent's; or another thread has called exit() */
+    if (box->generation != crux_process_generation()) give_up(box, CRUX_CAUSE_FORKED);
+    else if (crux_process_is_exiting()) give_up(box, CRUX_CAUSE_EXITING);
   }
   count = crux_push_reply(L, box->attempt);
   crux_drop_attempt(box);

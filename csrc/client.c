@@ -1,15 +1,21 @@
+/* client: the options of a client, and the client itself. */
 #include "os/process.h"
 #include "upper.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define BODY_MAX (64 * 1024 * 1024) /* lua-cjson does not survive strings of hundreds of megabytes */
 
-typedef enum { OPTION_TOKEN, OPTION_BASE_URL, OPTION_API, OPTION_SECONDS, OPTION_WHOLE, OPTION_TEXT, OPTION_PROXY,
-  OPTION_PRODUCT, OPTION_FUNCTION } option_type;
+typedef enum {
+  OPTION_TOKEN, OPTION_BASE_URL, OPTION_API, OPTION_SECONDS, OPTION_DURATION, OPTION_WHOLE,
+  OPTION_FILE, OPTION_KEY, OPTION_DIRECTORY, OPTION_TEXT, OPTION_PROXY, OPTION_PRODUCT, OPTION_FUNCTION
+} option_type;
 
 typedef struct {
   const char *name;
@@ -30,9 +36,14 @@ static const option options[] = {
   { "connect_timeout", OPTION_SECONDS, false, AT(connect_timeout), 0, 0 },
   { "retries", OPTION_WHOLE, true, 0, 0, 10 },
   { "max_connections", OPTION_WHOLE, false, AT(max_connections), 1, 65535 },
-  { "ca_file", OPTION_TEXT, false, AT(ca_file), 0, 0 },
-  { "ca_path", OPTION_TEXT, false, AT(ca_path), 0, 0 },
+  { "idle_timeout", OPTION_DURATION, false, AT(idle_timeout), 0, 0 },
+  { "connection_lifetime", OPTION_SECONDS, false, AT(connection_lifetime), 0, 0 },
+  { "ca_file", OPTION_FILE, false, AT(ca_file), 0, 0 },
+  { "ca_path", OPTION_DIRECTORY, false, AT(ca_path), 0, 0 },
+  { "cert_file", OPTION_KEY, false, AT(cert_file), 0, 0 },
+  { "key_file", OPTION_KEY, false, AT(key_file), 0, 0 },
   { "proxy", OPTION_PROXY, false, AT(proxy), 0, 0 },
+  { "no_proxy", OPTION_TEXT, false, AT(no_proxy), 0, 0 },
   { "user_agent", OPTION_PRODUCT, false, AT(user_agent), 0, 0 },
   { "max_body", OPTION_WHOLE, false, AT(max_body), 1, BODY_MAX },
   { "on_event", OPTION_FUNCTION, true, 0, 0, 0 },
@@ -106,6 +117,45 @@ static bool is_product(const char *s) {
   return version > 0 && s[version] == '\0';
 }
 
+/* Why a file cannot be used, as errno; 0 if it can. */
+static int file_error(const char *path, bool directory) {
+  struct stat st;
+  if (stat(path, &st) != 0) return errno;
+  if (directory) return !S_ISDIR(st.st_mode) ? ENOTDIR : access(path, R_OK | X_OK) != 0 ? errno : 0;
+  if (S_ISDIR(st.st_mode)) return EISDIR;
+  return access(path, R_OK) != 0 ? errno : 0;
+}
+
+/* RFC 7468 11, and the older form of RFC 1421: libcurl has no password for the key, and OpenSSL would
+   ask for it on the terminal. */
+static bool is_encrypted(const char *path) {
+  char line[128];
+  bool found = false;
+  FILE *file = fopen(path, "r");
+  if (!file) return false;
+  while (!found && fgets(line, sizeof line, file))
+    found = strncmp(line, "-----BEGIN ENCRYPTED PRIVATE KEY", 32) == 0 ||
+            strncmp(line, "Proc-Type: 4,ENCRYPTED", 22) == 0;
+  fclose(file);
+  return found;
+}
+
+/* Pushes what is wrong with a path, or returns true. */
+static bool check_path(lua_State *L, const char *path, option_type type) {
+  const char *what = type == OPTION_DIRECTORY ? "a readable directory" : "a readable file";
+  int error;
+  if (!path || !path[0]) {
+    crux_push_expected(L, what, -1, false);
+    return false;
+  }
+  error = file_error(path, type == OPTION_DIRECTORY);
+  if (error) lua_pushfstring(L, "expected %s, found '%s': %s", what, path, strerror(error));
+  else if (type == OPTION_KEY && is_encrypted(path))
+    lua_pushfstring(L, "expected a private key without a password, found '%s' encrypted", path);
+  else return true;
+  return false;
+}
+
 /* True: the value on top is in `s`, its strings as long as the table they came from. False: what is wrong with it was
    pushed as a message, or nil for want of memory. */
 static bool read_value(lua_State *L, const option *o, bool policy, crux_settings *s, crux_base_url *url) {
@@ -154,6 +204,13 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
       }
       crux_push_expected(L, "a positive, finite number of seconds", -1, echo);
       return false;
+    case OPTION_DURATION:
+      if (number >= 0 && number <= HUGE_VAL && !isinf(number)) {
+        *(double *)(void *)place = number;
+        return true;
+      }
+      crux_push_expected(L, "a finite number of seconds, 0 or more", -1, echo);
+      return false;
     case OPTION_WHOLE:
       if (number >= o->low && number <= o->high && number == floor(number)) {
         if (o->offset == AT(max_body)) s->max_body = (size_t)number;
@@ -174,9 +231,14 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
       if (text && is_product(text)) break;
       crux_push_expected(L, "a product token such as 'shop/1.2'", -1, false);
       return false;
+    case OPTION_FILE:
+    case OPTION_KEY:
+    case OPTION_DIRECTORY:
+      if (check_path(L, text, o->type)) break;
+      return false;
     case OPTION_TEXT:
-      if (text && text[0]) break;
-      crux_push_expected(L, "a non-empty string", -1, false);
+      if (text) break;
+      crux_push_expected(L, "a string", -1, false);
       return false;
     case OPTION_FUNCTION:
       if (lua_isfunction(L, -1)) return true;
@@ -196,8 +258,26 @@ void crux_default_settings(crux_settings *s) {
   s->tls = true;
   s->timeout = 30;
   s->connect_timeout = 10;
+  s->idle_timeout = 15;
+  s->connection_lifetime = 300;
   s->max_connections = 32;
   s->max_body = 1024 * 1024;
+}
+
+/* 0; or nil and err pushed, and their number returned, if this libcurl does not know an option that was
+   asked for. */
+static int check_libcurl(lua_State *L, const crux_settings *s) {
+  const char *name = NULL;
+  CURLcode code;
+  if (!s->tls || !(s->ca_file || s->ca_path || s->cert_file || (s->proxy && s->proxy[0]))) return 0;
+  if (!crux_process_enter()) return 0;
+  code = crux_connection_check(s, &name);
+  crux_process_leave();
+  if (code == CURLE_OK) return 0;
+  if (code == CURLE_OUT_OF_MEMORY) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
+  lua_pushfstring(L, "expected a libcurl that knows it, found %s: %s", curl_version(),
+                  curl_easy_strerror(code));
+  return crux_fault(L, "", name);
 }
 
 int crux_read_options(lua_State *L, int index, const crux_settings *base, bool policy, unsigned long client,
@@ -205,6 +285,7 @@ int crux_read_options(lua_State *L, int index, const crux_settings *base, bool p
   crux_settings s;
   crux_base_url url;
   size_t i;
+  int count;
   s = *base;
   for (i = 0; i < OPTIONS; i++) {
     const option *o = &options[i];
@@ -215,6 +296,12 @@ int crux_read_options(lua_State *L, int index, const crux_settings *base, bool p
       return lua_isnil(L, -1) ? crux_fail(L, CRUX_KIND_MEMORY, "out of memory") : crux_fault(L, "", o->name);
     lua_pop(L, 1);
   }
+  if (s.key_file && !s.cert_file) {
+    lua_pushliteral(L, "expected cert_file too, found none");
+    return crux_fault(L, "", "key_file");
+  }
+  count = check_libcurl(L, &s);
+  if (count > 0) return count;
   *into = crux_config_new(&s, agent(), client);
   return *into ? 0 : crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
 }
@@ -230,6 +317,7 @@ static crux_client *check_client(lua_State *L) {
 static int client_close(lua_State *L) {
   crux_client *c = crux_check(L, 1, CRUX_CLASS_CLIENT);
   c->closed = true;
+  crux_sweep(L);
   return 0;
 }
 
@@ -238,18 +326,18 @@ static int client_gc(lua_State *L) {
   crux_config_release(c->config);
   c->config = NULL;
   c->closed = true;
+  crux_sweep(L);
   return 0;
 }
 
-/* core.client(options, no_proxy) → client | nil, err: for the Lua layer, which adds what the environment says. */
+/* core.client(options) → client | nil, err: for the Lua layer, which adds what the environment sets. */
 int crux_client_new(lua_State *L) {
   crux_client *c;
   crux_settings base;
   int count;
   luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 2);
+  lua_settop(L, 1);
   crux_default_settings(&base);
-  base.no_proxy = luaL_optstring(L, 2, NULL);
   c = lua_newuserdata(L, sizeof *c);
   c->config = NULL;
   c->closed = false;
@@ -257,7 +345,7 @@ int crux_client_new(lua_State *L) {
   if (crux_push_unknown(L, 1, "", NULL, true, true, crux_token_of(L, 1, NULL))) return 2;
   count = crux_read_options(L, 1, &base, true, 0, &c->config);
   if (count > 0) return count;
-  lua_settop(L, 3);
+  lua_settop(L, 2);
   return 1;
 }
 

@@ -1,4 +1,5 @@
 /* crux.core: one attempt, one truth. The Lua layer above decides when to try again. */
+#include "http/libcurl.h"
 #include "os/process.h"
 #include "upper.h"
 
@@ -110,12 +111,9 @@ static int version(lua_State *L) {
   return 1;
 }
 
-/* core.assume_curl(number): takes libcurl for no newer than this, for specs of what older ones need; 0 ends it. It makes
-   calls more careful, never less. */
+/* core.assume_curl(number): takes libcurl for that version, for specs of what others need; 0 ends it. */
 static int assume_curl(lua_State *L) {
-  unsigned wanted = (unsigned)luaL_checknumber(L, 1);
-  crux_process_assume_curl(0);
-  if (wanted < crux_process_curl_version()) crux_process_assume_curl(wanted);
+  crux_libcurl_assume((unsigned)luaL_checknumber(L, 1));
   return 0;
 }
 
@@ -152,7 +150,7 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   const crux_endpoint *endpoint;
   int state, i;
   crux_checkversion(L);
-  if (!crux_process_init()) return luaL_error(L, "libcurl could not be initialized");
+  if (!crux_libcurl_init()) return luaL_error(L, "libcurl could not be initialized");
   lua_createtable(L, CRUX_SLOTS, 0);
   state = lua_gettop(L);
   open_keys(L);
@@ -180,6 +178,8 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   lua_setfield(L, -2, "endpoints");
   lua_pushliteral(L, CRUX_VERSION);
   lua_setfield(L, -2, "_VERSION");
+  lua_pushliteral(L, CRUX_INHERITED);
+  lua_setfield(L, -2, "INHERITED");
   lua_pushliteral(L, CRUX_SANDBOX);
   lua_setfield(L, -2, "SANDBOX");
   lua_pushliteral(L, CRUX_PRODUCTION);

@@ -1,3 +1,4 @@
+/* failure: errors as users see them, of what was not sent. */
 #include "upper.h"
 
 #include <string.h>
@@ -44,7 +45,7 @@ void crux_push_failure(lua_State *L, crux_kind kind, const char *field) {
   crux_set_text(L, CRUX_KEY_kind, crux_kind_name(kind));
   lua_pushvalue(L, message);
   crux_setkey(L, err, CRUX_KEY_message);
-  crux_set_boolean(L, CRUX_KEY_retryable, crux_retryable((crux_verdict){ CRUX_NOT_SENT, kind }, 0, false, false));
+  crux_set_boolean(L, CRUX_KEY_retryable, crux_retryable((crux_verdict){ CRUX_NOT_SENT, kind, false }, 0, false, false));
   if (field) crux_set_text(L, CRUX_KEY_field, field);
   if (hint) crux_set_text(L, CRUX_KEY_hint, hint);
   crux_push_meta(L, NULL);

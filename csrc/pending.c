@@ -14,8 +14,8 @@ typedef struct {
   struct flight_box *first; /* all that were not collected */
   unsigned flights;         /* calls that are not done */
   bool orphaned;            /* by a fork, and nobody was told yet */
-  crux_subscriber guest;
-  crux_wakeup_socket rendezvous;
+  crux_subscriber subscriber;
+  crux_wakeup_socket socket;
 } inbox_box;
 
 typedef struct flight_box {
@@ -74,7 +74,7 @@ int crux_inbox_open(lua_State *L) {
   join(L);
   box = lua_newuserdata(L, sizeof *box);
   memset(box, 0, sizeof *box);
-  crux_wakeup_socket_init(&box->rendezvous);
+  crux_wakeup_socket_init(&box->socket);
   crux_set_class(L, CRUX_CLASS_INBOX);
   box->inbox = crux_inbox_new();
   if (!box->inbox) return luaL_error(L, "not enough memory");
@@ -91,14 +91,14 @@ static void forget(flight_box *f, crux_transfer *t) {
 static crux_transfer *release_hold(flight_box *f, crux_transfer *aborted) {
   crux_transfer *t = f->t;
   f->t = NULL;
-  f->given_up = crux_transfer_size(t);
+  f->given_up = t->wire_len;
   t->waiter = NULL;
   if (f->generation != crux_process_generation()) {
     f->unsent = false;
     return aborted;
   }
   f->unsent = crux_transfer_abort(t);
-  t->aborted = aborted;
+  t->worker.next_aborted = aborted;
   return t;
 }
 
@@ -108,13 +108,13 @@ static int inbox_close(lua_State *L) {
   crux_transfer *aborted = NULL;
   flight_box *f;
   if (!box->inbox) return 0;
-  crux_nginx_unsubscribe(&box->guest);
+  crux_nginx_unsubscribe(&box->subscriber);
   for (f = box->first; f; f = f->next) {
     if (f->t && !atomic_load(&f->t->done)) aborted = release_hold(f, aborted);
   }
   if (aborted) crux_worker_abort(aborted);
   crux_inbox_close(box->inbox);
-  crux_wakeup_socket_close(&box->rendezvous);
+  crux_wakeup_socket_close(&box->socket);
   crux_inbox_release(box->inbox);
   box->inbox = NULL;
   return 0;
@@ -138,7 +138,7 @@ static int inbox_take(lua_State *L) {
   }
   t = crux_inbox_take(box->inbox);
   if (!t) return 0;
-  lua_pushnumber(L, t->number);
+  lua_pushnumber(L, t->inbox.number);
   crux_transfer_release(t);
   return 1;
 }
@@ -165,7 +165,7 @@ static int inbox_quiet(lua_State *L) {
 /* inbox:attend(subsystem) → whether nginx's event loop will hear of what has ended; there is then nothing to take */
 static int inbox_attend(lua_State *L) {
   inbox_box *box = check_inbox(L);
-  lua_pushboolean(L, crux_nginx_subscribe(&box->guest, box->inbox, luaL_checkstring(L, 2)));
+  lua_pushboolean(L, crux_nginx_subscribe(&box->subscriber, box->inbox, luaL_checkstring(L, 2)));
   return 1;
 }
 
@@ -179,15 +179,15 @@ static int inbox_heard(lua_State *L) {
    sends 8 bytes there, until inbox:hang_up(). */
 static int inbox_listen(lua_State *L) {
   inbox_box *box = check_inbox(L);
-  if (!crux_wakeup_socket_open(&box->rendezvous)) return 0;
-  lua_pushstring(L, box->rendezvous.path);
+  if (!crux_wakeup_socket_open(&box->socket)) return 0;
+  lua_pushstring(L, box->socket.path);
   return 1;
 }
 
 static int inbox_accept(lua_State *L) {
   inbox_box *box = check_inbox(L);
-  bool met = crux_wakeup_socket_accept(&box->rendezvous);
-  if (met) crux_inbox_redirect(box->inbox, &box->rendezvous.wake);
+  bool met = crux_wakeup_socket_accept(&box->socket);
+  if (met) crux_inbox_redirect(box->inbox, &box->socket.wakeup);
   lua_pushboolean(L, met);
   return 1;
 }
@@ -195,7 +195,7 @@ static int inbox_accept(lua_State *L) {
 static int inbox_hang_up(lua_State *L) {
   inbox_box *box = check_inbox(L);
   crux_inbox_redirect(box->inbox, NULL);
-  crux_wakeup_socket_close(&box->rendezvous);
+  crux_wakeup_socket_close(&box->socket);
   return 0;
 }
 
@@ -235,6 +235,7 @@ static int inbox_flight(lua_State *L) {
   memset(f, 0, sizeof *f);
   crux_set_class(L, CRUX_CLASS_FLIGHT);
   f->inbox = inbox;
+  f->generation = crux_process_generation();
   f->next = inbox->first;
   if (f->next) f->next->previous = f;
   inbox->first = f;
@@ -256,10 +257,10 @@ static int flight_start(lua_State *L) {
   if (!token) kind = CRUX_KIND_AUTH;
   else {
     f->generation = crux_process_generation();
-    f->safe = request->endpoint->safe;
+    f->safe = request->safe;
     f->t = crux_transfer_new(request, token, deadline, request->config->settings.connect_timeout);
     if (f->t) {
-      f->t->number = number;
+      f->t->inbox.number = number;
       if (lua_istable(L, 6)) {
         f->t->waiter = (void *)(uintptr_t)luaL_checknumber(L, 7);
         crux_keep(L, 1, 6);
@@ -276,6 +277,12 @@ static int flight_start(lua_State *L) {
   lua_pushstring(L, kind == CRUX_KIND_AUTH ? "expected a token, found none" : "out of memory, threads or descriptors");
   crux_push_failure(L, kind, NULL);
   return 2;
+}
+
+/* flight:inherited() → whether this is a forked child, and the call its parent's */
+static int flight_inherited(lua_State *L) {
+  lua_pushboolean(L, check_flight(L)->generation != crux_process_generation());
+  return 1;
 }
 
 /* flight:done() → whether the attempt has ended */
@@ -366,7 +373,7 @@ void crux_pending_open(lua_State *L) {
     { NULL, NULL },
   };
   static const luaL_Reg flight_methods[] = {
-    { "start", flight_start }, { "done", flight_done }, { "wait", flight_wait }, { "answer", flight_answer },
+    { "start", flight_start }, { "done", flight_done }, { "inherited", flight_inherited }, { "wait", flight_wait }, { "answer", flight_answer },
     { "abort", flight_abort }, { "finish", flight_finish }, { NULL, NULL },
   };
   crux_new_class(L, CRUX_CLASS_USER, user_gc, none);

@@ -1,6 +1,7 @@
+/* request: arguments, made ready to be sent; and the userdata that holds them. */
+#include "os/process.h"
 #include "upper.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define SPARES 64
@@ -69,12 +70,13 @@ void crux_end_request(lua_State *L, crux_request_box *box, int index) {
 int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy) {
   crux_request_box *box;
   crux_settings base;
-  const char *path_value = "", *body = "", *token;
+  const char *target = endpoint->path, *star = strchr(target, '*'), *body = NULL, *token;
   size_t len = 0;
   crux_checked c = { index, client ? client->settings.token : NULL, 0, false, false };
   bool options = false;
   int top, faults, wrong;
   box = push_box(L);
+  box->generation = crux_process_generation();
   top = lua_gettop(L);
   faults = crux_check_arguments(L, endpoint->fields, &c);
   /* unknown fields come first, so they are looked for only where there must be some or a fault was found */
@@ -93,17 +95,20 @@ int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_co
     if (wrong) return wrong;
   }
   if (faults) return faults;
-  if (strchr(endpoint->path, '*')) {
+  if (star) {
+    lua_pushlstring(L, target, (size_t)(star - target));
     lua_pushstring(L, endpoint->fields->name);
     lua_rawget(L, index);
-    path_value = lua_tostring(L, -1);
+    lua_pushstring(L, star + 1);
+    lua_concat(L, 3);
+    target = lua_tostring(L, -1);
   }
   if (endpoint->has_body) {
     crux_push_sent(L, endpoint->fields, &c);
     crux_json_encode(L);
     body = lua_tolstring(L, -1, &len);
   }
-  box->request = crux_request_new(box->config, endpoint, path_value, body, len);
+  box->request = crux_request_new(box->config, endpoint->method, target, endpoint->safe, body, len);
   if (!box->request) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
   lua_settop(L, top);
   return 1;
@@ -117,10 +122,16 @@ static int request_gc(lua_State *L) {
 /* request:describe() → method, url, whether it changes nothing */
 static int request_describe(lua_State *L) {
   const crux_request *r = crux_check_request(L, 1);
-  lua_pushstring(L, r->endpoint->method);
+  lua_pushstring(L, r->method);
   lua_pushstring(L, r->url);
-  lua_pushboolean(L, r->endpoint->safe);
+  lua_pushboolean(L, r->safe);
   return 3;
+}
+
+/* request:inherited() → whether this is a forked child, and the request its parent's */
+static int request_inherited(lua_State *L) {
+  lua_pushboolean(L, crux_check_box(L, 1)->generation != crux_process_generation());
+  return 1;
 }
 
 static int request_has_token(lua_State *L) {
@@ -128,32 +139,35 @@ static int request_has_token(lua_State *L) {
   return 1;
 }
 
+/* Pushes a table of the field lines of a head, by their names on the wire. */
+static void push_field_lines(lua_State *L, const char *line, const char *end) {
+  const char *colon, *next;
+  lua_createtable(L, 0, 8);
+  for (; line < end; line = next + 2) {
+    next = strstr(line, "\r\n");
+    colon = strchr(line, ':');
+    lua_pushlstring(L, line, (size_t)(colon - line));
+    lua_pushlstring(L, colon + 2, (size_t)(next - colon - 2));
+    lua_rawset(L, -3);
+  }
+}
+
 /* request:dry_run() → { method, url, headers, body } */
 static int request_dry_run(lua_State *L) {
   const crux_request *r = crux_check_request(L, 1);
-  const char *lines[CRUX_HEADERS];
-  char length[24];
-  int i, dry;
-  crux_request_headers(r, "Authorization: Token [redacted]", lines);
+  int dry;
   lua_createtable(L, 0, 4);
   dry = lua_gettop(L);
-  crux_set_text(L, CRUX_KEY_method, r->endpoint->method);
+  crux_set_text(L, CRUX_KEY_method, r->method);
   crux_set_text(L, CRUX_KEY_url, r->url);
-  lua_createtable(L, 0, CRUX_HEADERS + 1);
-  for (i = 0; i < CRUX_HEADERS; i++) {
-    const char *colon = strchr(lines[i], ':');
-    lua_pushlstring(L, lines[i], (size_t)(colon - lines[i]));
-    lua_pushstring(L, colon + 2);
-    lua_rawset(L, -3);
-  }
-  if (r->endpoint->has_body) {
-    snprintf(length, sizeof length, "%zu", r->body_len);
-    lua_pushstring(L, length);
-    lua_setfield(L, -2, "Content-Length");
+  push_field_lines(L, strstr(r->head, "\r\n") + 2, r->head + r->head_len);
+  lua_pushliteral(L, "Token [redacted]");
+  lua_setfield(L, -2, "Authorization");
+  crux_setkey(L, dry, CRUX_KEY_headers);
+  if (r->body) {
     lua_pushlstring(L, r->body, r->body_len);
     crux_setkey(L, dry, CRUX_KEY_body);
   }
-  crux_setkey(L, dry, CRUX_KEY_headers);
   return 1;
 }
 
@@ -161,6 +175,7 @@ void crux_request_open(lua_State *L) {
   int state = lua_gettop(L);
   static const luaL_Reg methods[] = {
     { "describe", request_describe }, { "dry_run", request_dry_run }, { "has_token", request_has_token },
+    { "inherited", request_inherited },
     { NULL, NULL },
   };
   crux_new_class(L, CRUX_CLASS_REQUEST, request_gc, methods);

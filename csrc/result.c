@@ -1,5 +1,7 @@
+/* result: from a finished attempt to what a call returns: result | nil, err. */
 #include "upper.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,7 +40,7 @@ static const char *name_of(int status) {
 static const char *hint_of(const crux_reply *r, bool safe) {
   size_t i;
   for (i = 0; i < sizeof statuses / sizeof *statuses; i++) {
-    if (statuses[i].status == r->status && statuses[i].hint) return statuses[i].hint;
+    if (statuses[i].status == r->response.status && statuses[i].hint) return statuses[i].hint;
   }
   if (r->verdict.outcome == CRUX_UNKNOWN)
     return safe ? "nothing was changed: it may be tried again"
@@ -64,7 +66,7 @@ void crux_push_meta(lua_State *L, const crux_transfer *t) {
   crux_set_integer(L, CRUX_KEY_bytes_sent, r ? (lua_Integer)r->bytes_sent : 0);
   crux_set_boolean(L, CRUX_KEY_reused, r && r->reused);
   /* the request's own, where no response says otherwise */
-  crux_set_text(L, CRUX_KEY_http_version, r && r->http_version[0] ? r->http_version : "1.1");
+  crux_set_text(L, CRUX_KEY_http_version, r && r->response.version[0] ? r->response.version : "1.1");
   crux_pushslot(L, CRUX_KEY_time);
   lua_createtable(L, 0, 5);
   crux_set_number(L, CRUX_KEY_dns, r ? r->time.dns : 0);
@@ -75,100 +77,61 @@ void crux_push_meta(lua_State *L, const crux_transfer *t) {
   lua_rawset(L, -3);
 }
 
-static void push_lower(lua_State *L, const char *s, size_t len) {
-  char small[64];
-  luaL_Buffer b;
-  size_t i;
-  if (len <= sizeof small) {
-    for (i = 0; i < len; i++) small[i] = (char)(s[i] >= 'A' && s[i] <= 'Z' ? s[i] + 32 : s[i]);
-    lua_pushlstring(L, small, len);
-    return;
-  }
-  luaL_buffinit(L, &b);
-  for (i = 0; i < len; i++) luaL_addchar(&b, (char)(s[i] >= 'A' && s[i] <= 'Z' ? s[i] + 32 : s[i]));
-  luaL_pushresult(&b);
-}
-
-static bool blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
-
-static const char *trim(const char *s, size_t *len) {
-  while (*len > 0 && blank(*s)) s++, --*len;
-  while (*len > 0 && blank(s[*len - 1])) --*len;
-  return s;
-}
-
-/* A value that goes on over several lines is one line. */
-static void push_value(lua_State *L, const char *s, size_t len) {
-  luaL_Buffer b;
-  size_t i;
-  if (!memchr(s, '\n', len)) {
-    lua_pushlstring(L, s, len);
-    return;
-  }
-  luaL_buffinit(L, &b);
-  for (i = 0; i < len; i++) {
-    size_t blanks = 0;
-    while (i + blanks < len && blank(s[i + blanks])) blanks++;
-    if (memchr(s + i, '\n', blanks)) {
-      luaL_addchar(&b, ' ');
-      i += blanks - 1;
-    } else luaL_addchar(&b, s[i]);
-  }
-  luaL_pushresult(&b);
-}
-
-/* Joins the value on top to what the table already has under the name below it; pops both. */
-static void add_header(lua_State *L, int table) {
-  lua_pushvalue(L, -2);
+/* With a name on top: pushes its value, joined to the one that the table may have: RFC 9110 5.3. */
+static void push_joined(lua_State *L, int table, const char *value, size_t len) {
+  lua_pushvalue(L, -1);
   lua_rawget(L, table);
-  if (lua_isnil(L, -1)) lua_pop(L, 1);
-  else {
-    lua_insert(L, -2);
-    lua_pushliteral(L, ", ");
-    lua_insert(L, -2);
-    lua_concat(L, 3);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushlstring(L, value, len);
+    return;
   }
-  lua_rawset(L, table);
+  lua_pushliteral(L, ", ");
+  lua_pushlstring(L, value, len);
+  lua_concat(L, 3);
 }
 
-static void push_headers(lua_State *L, const crux_buffer *head) {
-  const char *at = head->data, *end = at + head->len;
+/* One bit for a name: where it is not set among those seen, the name is new, and need not be looked up. */
+static uint64_t bit_of(const char *name, size_t len) {
+  return UINT64_C(1) << ((len + 5 * (unsigned char)name[0] + 3 * (unsigned char)name[len - 1]) & 63);
+}
+
+static void push_headers(lua_State *L, const crux_response *r) {
+  const char *name = r->fields.data, *value;
+  size_t name_len, value_len;
+  uint64_t seen = 0, bit;
+  unsigned i;
   int table;
-  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, (int)r->field_count);
   table = lua_gettop(L);
-  at = memchr(at, '\n', head->len);
-  while (at && ++at < end) {
-    const char *next = memchr(at, '\n', (size_t)(end - at)), *colon, *value;
-    size_t len;
-    if (!next) next = end;
-    /* a line that starts with a blank continues the one before it */
-    while (next + 1 < end && (next[1] == ' ' || next[1] == '\t')) {
-      const char *more = memchr(next + 1, '\n', (size_t)(end - next - 1));
-      next = more ? more : end;
-    }
-    colon = memchr(at, ':', (size_t)(next - at));
-    if (colon) {
-      len = (size_t)(colon - at);
-      value = trim(at, &len);
-      push_lower(L, value, len);
-      len = (size_t)(next - colon - 1);
-      value = trim(colon + 1, &len);
-      push_value(L, value, len);
-      add_header(L, table);
-    }
-    at = next;
+  for (i = 0; i < r->field_count; i++, name = value + value_len + 1) {
+    name_len = strlen(name);
+    value = name + name_len + 1;
+    value_len = strlen(value);
+    bit = bit_of(name, name_len);
+    lua_pushlstring(L, name, name_len);
+    if (seen & bit) push_joined(L, table, value, value_len);
+    else lua_pushlstring(L, value, value_len);
+    seen |= bit;
+    lua_rawset(L, table);
   }
 }
 
 /* Pushes what is wrong with the body as it came, or nil. */
 static void push_body_error(lua_State *L, const crux_transfer *t) {
-  const crux_reply *r = &t->reply;
+  const crux_response *r = &t->reply.response;
   int len = (int)r->body.len;
+  if (r->state != CRUX_RESPONSE_COMPLETE) {
+    lua_pushfstring(L, "cut off after %d bytes: %s", len, curl_easy_strerror(t->reply.code));
+    return;
+  }
   switch (r->body_end) {
-    case CRUX_BODY_CUT: lua_pushfstring(L, "cut off after %d bytes: %s", len, curl_easy_strerror(r->code)); return;
-    case CRUX_BODY_LIMIT:
-      lua_pushfstring(L, "longer than max_body, %d bytes", (int)t->request->config->settings.max_body);
+    case CRUX_BODY_CUT:
+      lua_pushfstring(L, "cut off after %d bytes: %s", len, curl_easy_strerror(t->reply.code));
       return;
+    case CRUX_BODY_BROKEN: lua_pushfstring(L, "cut off after %d bytes: malformed chunk", len); return;
+    case CRUX_BODY_CODED: lua_pushliteral(L, "a transfer coding that is not decoded"); return;
+    case CRUX_BODY_LIMIT: lua_pushfstring(L, "longer than max_body, %d bytes", (int)r->max_body); return;
     case CRUX_BODY_NOMEM: lua_pushfstring(L, "out of memory after %d bytes", len); return;
     default: lua_pushnil(L); return;
   }
@@ -176,12 +139,12 @@ static void push_body_error(lua_State *L, const crux_transfer *t) {
 
 /* With the table on top: `raw`, `headers`, `body`, and in `meta`, which is set too, what is wrong with the body. */
 static void set_response(lua_State *L, crux_transfer *t) {
-  const crux_reply *r = &t->reply;
+  const crux_response *r = &t->reply.response;
   int table = lua_gettop(L);
   crux_push_meta(L, t);
   if (r->status) {
     crux_pushslot(L, CRUX_KEY_headers);
-    push_headers(L, &r->head);
+    push_headers(L, r);
     lua_rawset(L, table);
     crux_pushslot(L, CRUX_KEY_raw);
     lua_pushlstring(L, r->body.len ? r->body.data : "", r->body.len);
@@ -202,6 +165,14 @@ static void set_response(lua_State *L, crux_transfer *t) {
 }
 
 /* --- messages --- */
+
+/* The text on top, without the token. */
+static void redact_token(lua_State *L, const crux_transfer *t) {
+  lua_pushlstring(L, t->wire + t->token_at, t->token_len);
+  lua_insert(L, -2);
+  crux_redact(L, lua_tostring(L, -2));
+  lua_remove(L, -2);
+}
 
 void crux_redact(lua_State *L, const char *token) {
   if (!token[0]) return;
@@ -228,26 +199,88 @@ void crux_tame(lua_State *L) {
 }
 
 static void push_http_message(lua_State *L, crux_transfer *t, int err) {
-  const char *name = name_of(t->reply.status);
-  lua_pushfstring(L, "HTTP %d%s%s", t->reply.status, name[0] ? " " : "", name);
+  const char *name = name_of(t->reply.response.status);
+  lua_pushfstring(L, "HTTP %d%s%s", t->reply.response.status, name[0] ? " " : "", name);
   crux_getkey(L, err, CRUX_KEY_detail);
   if (lua_type(L, -1) != LUA_TSTRING || crux_rawlen(L, -1) == 0) {
     lua_pop(L, 1);
     if (!crux_push_first_complaint(L, err)) return;
   }
-  crux_redact(L, crux_transfer_token(t)); /* and not in words of ours, which a short one may be part of */
+  redact_token(L, t); /* and not in words of ours, which a short one may be part of */
   lua_pushliteral(L, ": ");
   lua_insert(L, -2);
   lua_concat(L, 3);
 }
 
-static void push_transport_message(lua_State *L, crux_transfer *t) {
+/* The proxy as the user gave it, but for its user and password. */
+static const char *proxy_host(const crux_settings *s) {
+  const char *scheme = strstr(s->proxy, "://"), *host = scheme ? scheme + 3 : s->proxy;
+  const char *at = strrchr(host, '@');
+  return at ? at + 1 : host;
+}
+
+static void push_proxy_message(lua_State *L, const crux_transfer *t, const char *host) {
   const crux_reply *r = &t->reply;
-  const crux_settings *s = &t->request->config->settings;
-  const char *host = strstr(s->origin, "://") + 3;
-  char seconds[32];
+  lua_pushfstring(L, "could not connect to %s through the proxy %s: ", host,
+                  proxy_host(&t->request->config->settings));
+  /* libcurl's own words may quote the proxy's URL, and with it a password */
+  if (r->proxy_status) lua_pushfstring(L, "the proxy answered HTTP %d", r->proxy_status);
+  else lua_pushstring(L, r->os_error && r->code == CURLE_COULDNT_CONNECT ? strerror(r->os_error)
+                                                                         : curl_easy_strerror(r->code));
+  lua_concat(L, 2);
+}
+
+static void push_timeout_message(lua_State *L, const crux_transfer *t, const char *host) {
+  char milliseconds[32];
+  snprintf(milliseconds, sizeof milliseconds, "%ld ms", (long)(t->reply.time.total * 1e3));
+  if (t->reply.cause == CRUX_CAUSE_EXPIRED)
+    lua_pushfstring(L, "queued for %s without a free connection", milliseconds);
+  else if (!t->reply.ready) lua_pushfstring(L, "no connection to %s within %s", host, milliseconds);
+  else lua_pushfstring(L, "no whole answer from %s within %s", host, milliseconds);
+}
+
+static void push_protocol_message(lua_State *L, const crux_transfer *t, const char *host) {
+  switch (t->reply.cause) {
+    case CRUX_CAUSE_UNSOLICITED: lua_pushfstring(L, "%s sent a response before the request", host); return;
+    case CRUX_CAUSE_HEAD_CUT:
+      lua_pushfstring(L, "expected a whole response head from %s, found one cut off", host);
+      return;
+    case CRUX_CAUSE_HEAD_LIMIT:
+      lua_pushfstring(L, "expected a response head of at most %d bytes from %s, found a longer one",
+                      CRUX_HEAD_MAX, host);
+      return;
+    default: lua_pushfstring(L, "expected an HTTP response from %s, found something else", host); return;
+  }
+}
+
+static void push_tls_message(lua_State *L, const crux_transfer *t, const char *host) {
+  const crux_reply *r = &t->reply;
+  const char *why = r->error ? r->error : curl_easy_strerror(r->code);
+  const char *ca_file = t->request->config->settings.ca_file;
+  lua_pushfstring(L, r->ready ? "TLS with %s failed: %s" : "no TLS connection to %s: %s", host, why);
+  if (r->code != CURLE_SSL_CACERT_BADFILE || !ca_file) return;
+  lua_pushfstring(L, " (ca_file %s)", ca_file);
+  lua_concat(L, 2);
+}
+
+static void push_network_message(lua_State *L, const crux_transfer *t, const char *host) {
+  const crux_reply *r = &t->reply;
+  if (r->sends == 0) lua_pushfstring(L, "%s closed the connection before the request was sent", host);
+  else if (r->code == CURLE_GOT_NOTHING) lua_pushfstring(L, "%s closed the connection without an answer", host);
+  else
+    lua_pushfstring(L, "the connection to %s broke before a whole answer: %s", host,
+                    curl_easy_strerror(r->code));
+}
+
+static void push_transport_message(lua_State *L, const crux_transfer *t) {
+  const crux_reply *r = &t->reply;
+  const char *host = t->request->config->host;
   switch (r->verdict.kind) {
-    case CRUX_KIND_ABORTED: lua_pushliteral(L, "given up by the caller"); return;
+    case CRUX_KIND_ABORTED:
+      lua_pushstring(L, r->cause == CRUX_CAUSE_EXITING  ? "the process is exiting"
+                        : r->cause == CRUX_CAUSE_FORKED ? CRUX_INHERITED
+                                                        : "aborted by the caller");
+      return;
     case CRUX_KIND_MEMORY:
       lua_pushstring(L, r->cause == CRUX_CAUSE_NOFILE ? "no file descriptor left for a connection" : "out of memory");
       return;
@@ -256,33 +289,11 @@ static void push_transport_message(lua_State *L, crux_transfer *t) {
       lua_pushfstring(L, "could not connect to %s%s%s", host, r->os_error ? ": " : "",
                       r->os_error ? strerror(r->os_error) : "");
       return;
-    case CRUX_KIND_PROXY:
-      /* curl's own words may quote the proxy's URL, and with it a password */
-      lua_pushfstring(L, "the proxy does not let us through to %s: %s", host, curl_easy_strerror(r->code));
-      return;
-    case CRUX_KIND_TLS:
-      lua_pushfstring(L, "no TLS connection to %s: %s", host, r->error[0] ? r->error : curl_easy_strerror(r->code));
-      if (r->code == CURLE_SSL_CACERT_BADFILE && s->ca_file)
-        lua_pushfstring(L, " (ca_file %s)", s->ca_file), lua_concat(L, 2);
-      return;
-    case CRUX_KIND_TIMEOUT:
-      snprintf(seconds, sizeof seconds, "%ld ms", (long)(r->time.total * 1e3));
-      if (r->cause == CRUX_CAUSE_EXPIRED) lua_pushfstring(L, "no connection free within %s", seconds);
-      else if (!t->ready) lua_pushfstring(L, "no connection to %s within %s", host, seconds);
-      else lua_pushfstring(L, "no whole answer from %s within %s", host, seconds);
-      return;
-    case CRUX_KIND_PROTOCOL:
-      if (r->cause == CRUX_CAUSE_UNASKED) lua_pushfstring(L, "%s spoke before it was asked", host);
-      else if (r->cause == CRUX_CAUSE_HEAD_LIMIT || r->code == CURLE_OUT_OF_MEMORY)
-        lua_pushfstring(L, "expected a response head of at most %d bytes from %s, found a longer one", CRUX_HEAD_MAX, host);
-      else if (r->code == CURLE_OK) lua_pushfstring(L, "expected a whole response head from %s, found one cut off", host);
-      else lua_pushfstring(L, "expected an HTTP response from %s, found something else", host);
-      return;
-    default:
-      if (r->cause == CRUX_CAUSE_RESEND) lua_pushfstring(L, "%s closed the connection without an answer", host);
-      else if (r->sends == 0) lua_pushfstring(L, "%s closed the connection before the request was sent", host);
-      else lua_pushfstring(L, "the connection to %s broke before a whole answer: %s", host, curl_easy_strerror(r->code));
-      return;
+    case CRUX_KIND_PROXY: push_proxy_message(L, t, host); return;
+    case CRUX_KIND_TLS: push_tls_message(L, t, host); return;
+    case CRUX_KIND_TIMEOUT: push_timeout_message(L, t, host); return;
+    case CRUX_KIND_PROTOCOL: push_protocol_message(L, t, host); return;
+    default: push_network_message(L, t, host); return;
   }
 }
 
@@ -312,13 +323,13 @@ static double retry_after(lua_State *L) {
 
 int crux_push_reply(lua_State *L, crux_transfer *t) {
   const crux_reply *r = &t->reply;
-  bool safe = t->request->endpoint->safe;
+  bool safe = t->request->safe;
   const char *hint;
   double after;
   if (r->verdict.outcome == CRUX_ACCEPTED) {
     lua_createtable(L, 0, 6);
     crux_set_text(L, CRUX_KEY_outcome, crux_outcome_name(CRUX_ACCEPTED));
-    crux_set_integer(L, CRUX_KEY_status, r->status);
+    crux_set_integer(L, CRUX_KEY_status, r->response.status);
     set_response(L, t);
     return 1;
   }
@@ -326,12 +337,12 @@ int crux_push_reply(lua_State *L, crux_transfer *t) {
   lua_createtable(L, 0, 12);
   crux_set_text(L, CRUX_KEY_outcome, crux_outcome_name(r->verdict.outcome));
   crux_set_text(L, CRUX_KEY_kind, crux_kind_name(r->verdict.kind));
-  if (r->status) crux_set_integer(L, CRUX_KEY_status, r->status);
+  if (r->response.status) crux_set_integer(L, CRUX_KEY_status, r->response.status);
   set_response(L, t);
   crux_set_complaints(L);
   after = retry_after(L);
   if (after >= 0) crux_set_number(L, CRUX_KEY_retry_after, after);
-  crux_set_boolean(L, CRUX_KEY_retryable, crux_retryable(r->verdict, r->status, after >= 0, safe));
+  crux_set_boolean(L, CRUX_KEY_retryable, crux_retryable(r->verdict, r->response.status, after >= 0, safe));
   set_message(L, t);
   hint = hint_of(r, safe);
   if (hint) crux_set_text(L, CRUX_KEY_hint, hint);

@@ -3,11 +3,15 @@
 #define CRUX_UPPER_H
 
 #include "compat.h"
+#include "endpoint.h"
 #include "http/transfer.h"
 
 #include <stdbool.h>
 
 #define CRUX_VERSION "0.1.0"
+
+/* Said in a forked child of a call that its parent made. */
+#define CRUX_INHERITED "made before fork() by the parent process"
 
 /* How long a signal that came just before a wait may go unnoticed, in seconds. */
 #define CRUX_TICK 0.25
@@ -218,7 +222,7 @@ typedef struct {
   crux_request *request;
   crux_transfer *attempt;
   struct crux_engine *engine; /* that carries it */
-  unsigned generation;
+  unsigned generation; /* of the process that made it */
 } crux_request_box;
 
 /* Pushes a request made of the arguments at `index`, or nil and err, and returns their number. Options among the arguments
@@ -236,6 +240,8 @@ void crux_request_open(lua_State *L);
 int crux_perform(lua_State *L, crux_request_box *box, const char *token, double deadline);
 /* Ends the attempt that is under way, if one is. */
 void crux_drop_attempt(crux_request_box *box);
+/* Closes the idle connections of blocking calls that the server has closed: no thread watches them. */
+void crux_sweep(lua_State *L);
 int crux_sleep(lua_State *L);
 /* Lets hooks run, and with them what a signal handler has set; not 0: one raised the error on top. */
 int crux_run_hooks(lua_State *L);

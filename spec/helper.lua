@@ -134,7 +134,8 @@ local function check_err(err)
   same(err.outcome == "not_sent", err.meta.sends == 0, tostring(err))
   if err.outcome == "not_sent" then
     absent(err.status)
-    same(RETRYABLE[err.kind] or false, err.retryable, "retryable of " .. tostring(err))
+    local refused = err.kind == "proxy" and err.message:find("the proxy answered HTTP 40[37]$") ~= nil
+    same(RETRYABLE[err.kind] and not refused or false, err.retryable, "retryable of " .. tostring(err))
   elseif err.outcome == "rejected" then
     must(err.kind == "http" or err.kind == "auth")
     same(err.status == 429 and err.retry_after ~= nil, err.retryable, "retryable of " .. tostring(err))

@@ -70,16 +70,31 @@ local OPTIONS = {
   { name = "max_connections", what = "a whole number from 1 to 65535",
     good = { 1, 32, 65535 },
     bad = { 0, -1, 1.5, 65536, HUGE, "1", true } },
-  { name = "ca_file", what = "a non-empty string", quiet = true,
-    good = { "/ca.pem" },
+  { name = "idle_timeout", what = "a finite number of seconds, 0 or more",
+    good = { 0, 0.5, 15 },
+    bad = { -1, HUGE, "15", true, {} } },
+  { name = "connection_lifetime", what = "a positive, finite number of seconds",
+    good = { 0.001, 300 },
+    bad = SECONDS },
+  { name = "ca_file", what = "a readable file", quiet = true,
+    good = { "README.md" },
     bad = { "", "a\0b", 5, true, {} } },
-  { name = "ca_path", what = "a non-empty string", quiet = true,
-    good = { "/certs" },
+  { name = "ca_path", what = "a readable directory", quiet = true,
+    good = { "spec" },
+    bad = { "", "a\0b", 5, true, {} } },
+  { name = "cert_file", what = "a readable file", quiet = true,
+    good = { "README.md" },
+    bad = { "", "a\0b", 5, true, {} } },
+  { name = "key_file", what = "a readable file", quiet = true,
+    good = {}, -- not without cert_file
     bad = { "", "a\0b", 5, true, {} } },
   { name = "proxy", what = "a proxy URL, or an empty string for none", quiet = true,
     good = PROXY_URLS,
     bad = { "ftp://h", "http://", "http://u:" .. PASSWORD .. "@h:99999", "http://u:" .. PASSWORD .. "@ h", "a b",
       "h\n", "h\0", "http://\195\169", 5, true, {} } },
+  { name = "no_proxy", what = "a string", quiet = true,
+    good = { "", "*", "localhost,.example.org" },
+    bad = { "a\0b", 5, true, {} } },
   { name = "user_agent", what = "a product token such as 'shop/1.2'", quiet = true,
     good = { "shop", "shop/1.2", "a!#$%&'*+-.^_`|~z/0~" },
     bad = { "", " ", "shop 1", "shop/", "/1", "a/b/c", "shop/1\r\nX: y", "sh\0p", "shop(1)", "caf\195\169",
@@ -331,10 +346,10 @@ describe("trust anchors", function()
     assert.same({ "not_sent", "tls" }, { err.outcome, err.kind })
     os.remove(empty)
     _, err = call{ ca_file = "/does/not/exist.pem" }
-    assert.same({ "not_sent", "tls" }, { err.outcome, err.kind })
+    assert.same({ "not_sent", "invalid", "ca_file" }, { err.outcome, err.kind, err.field })
     assert.is_truthy(err.message:find("/does/not/exist.pem", 1, true))
     _, err = call{ ca_path = "/does/not/exist" }
-    assert.same({ "not_sent", "tls" }, { err.outcome, err.kind })
+    assert.same({ "not_sent", "invalid", "ca_path" }, { err.outcome, err.kind, err.field })
   end)
 end)
 
@@ -345,7 +360,9 @@ describe("a proxy", function()
     } }
     local url = ("http://user:%s@127.0.0.1:%d"):format(PASSWORD, proxy.port)
     local _, err = helper.call(core.cancel_order, helper.arguments(secure, { proxy = url, ca_file = fault.ca_file }))
-    assert.same({ "not_sent", "proxy", true }, { err.outcome, err.kind, err.retryable })
+    assert.same({ "not_sent", "proxy", false }, { err.outcome, err.kind, err.retryable })
+    local where = ("through the proxy 127.0.0.1:%d: the proxy answered HTTP 403"):format(proxy.port)
+    assert.is_truthy(err.message:find(where, 1, true), err.message)
     local data = proxy:record().conns[1].data
     assert.is_truthy(data:find("^CONNECT 127%.0%.0%.1:" .. secure.port))
     assert.is_truthy(data:find("Proxy-Authorization: Basic ", 1, true))

@@ -11,7 +11,7 @@ local function load_probe()
   local command = ([[
     case $(uname -s) in Darwin) link='-bundle -undefined dynamic_lookup';; *) link=-shared;; esac
     "${CC:-cc}" -std=gnu11 -fPIC -O1 -Wall -Wextra $link -Icsrc $(pkg-config --cflags %s libcurl) -o %s \
-      spec/support/probe.c csrc/outcome.c $(pkg-config --libs libcurl) 2>&1]]):format(lua, quoted(object))
+      spec/support/probe.c csrc/http/outcome.c $(pkg-config --libs libcurl) 2>&1]]):format(lua, quoted(object))
   local pipe = assert(io.popen(command))
   local said = pipe:read("*a")
   pipe:close()
@@ -53,19 +53,19 @@ local NO_MEMORY = 27
 local BROKEN = set(18, 52, 55, 56)
 
 local CAUSE_KIND = {
-  aborted = "aborted", resend = "network", unasked = "protocol", head_limit = "protocol", nomem = "memory",
-    nofile = "memory",
+  aborted = "aborted", exiting = "aborted", forked = "aborted", unsolicited = "protocol", malformed = "protocol",
+  head_cut = "protocol", head_limit = "protocol", alert = "tls", nomem = "memory", nofile = "memory",
   expired = "timeout",
 }
 
 -- The circumstances that cannot go together are asked all the same: no answer may claim more than they bear out.
 local RULES = {
   { "accepted is a whole head with 2xx, and always is", function(e, v)
-    local answered = e.head and e.sent and e.cause ~= "unasked"
+    local answered = e.head and e.sent and e.cause ~= "unsolicited"
     return (v.outcome == "accepted") == (answered and e.status >= 200 and e.status <= 299)
   end },
   { "rejected is a whole head with 4xx, 301, 307 or 308, and always is", function(e, v)
-    local answered = e.head and e.sent and e.cause ~= "unasked"
+    local answered = e.head and e.sent and e.cause ~= "unsolicited"
     local word = e.status >= 400 and e.status <= 499 or NOT_CARRIED_OUT[e.status] or false
     return (v.outcome == "rejected") == (answered and word)
   end },
@@ -81,12 +81,12 @@ local RULES = {
   end },
   { "a whole head is kind http, but 401 auth, and nothing else is either", function(e, v)
     if v.outcome == "accepted" then return true end
-    local answered = e.head and e.sent and e.cause ~= "unasked"
+    local answered = e.head and e.sent and e.cause ~= "unsolicited"
     if answered then return v.kind == (e.status == 401 and "auth" or "http") end
     return v.kind ~= "http" and v.kind ~= "auth"
   end },
   { "why crux itself ended an attempt is its kind, unless a whole head had come", function(e, v)
-    if e.cause == "none" or e.head and e.sent and e.cause ~= "unasked" then return true end
+    if e.cause == "none" or e.head and e.sent and e.cause ~= "unsolicited" then return true end
     return v.kind == CAUSE_KIND[e.cause]
   end },
   { "a deadline is kind timeout", function(e, v)
@@ -113,14 +113,14 @@ local RULES = {
     if e.proxied then return v.kind == "proxy" end
     return v.kind == (e.tls and "tls" or "network")
   end },
-  { "no whole head from an attempt that curl thinks went well is kind protocol, as is what is no HTTP", function(e, v)
+  { "no whole head although nothing went wrong is kind protocol, as is what is no HTTP", function(e, v)
     if e.cause ~= "none" or e.head and e.sent then return true end
     if e.code == 0 or e.code == 1 or e.code == 8 then return v.kind == "protocol" end
     return true
   end },
-  { "a header line over the limit looks like want of memory to curl", function(e, v)
+  { "want of memory in libcurl is kind memory", function(e, v)
     if e.cause ~= "none" or e.head and e.sent or e.code ~= NO_MEMORY then return true end
-    return v.kind == (e.sent and "protocol" or "memory")
+    return v.kind == "memory"
   end },
   { "dns and connect are said only where nothing was sent, in circumstances that can be", function(e, v)
     -- curl cannot fail to resolve or connect after it has sent
@@ -188,9 +188,11 @@ describe("the outcome:", function()
   end
 
   it("was asked for everything", function()
-    local statuses = #STATUSES + (8 - 1) * #CLASSES
+    local causes = 0
+    for _ in pairs(probe.causes) do causes = causes + 1 end
+    local statuses = #STATUSES + (causes - 1) * #CLASSES
     -- without a status there is no whole head
-    assert.equal((math.max(99, probe.last_code) + 1) * (32 * statuses - 8 * 16), cases)
+    assert.equal((math.max(99, probe.last_code) + 1) * (32 * statuses - causes * 16), cases)
   end)
 
   it("does not depend on what it must not", function()
@@ -202,7 +204,7 @@ describe("the outcome:", function()
           for code = 0, 99 do
             for flags = 3, 31, 4 do
               local other, other_kind = probe.judge(code, number, status, flags, false, false)
-              if cause ~= "unasked" and (other ~= outcome or other_kind ~= kind) then
+              if cause ~= "unsolicited" and (other ~= outcome or other_kind ~= kind) then
                 assert.same({ outcome, kind }, { other, other_kind }, cause .. " " .. code .. " " .. flags)
               end
             end
@@ -217,23 +219,22 @@ end)
 describe("the outcome of", function()
   local HEAD, SENT, TLS, PROXIED, READY = 1, 2, 4, 8, 16
   for _, row in ipairs{
-    { "a head cut off after its status line", { 0, "none", 0, SENT + READY }, "unknown", "protocol" },
+    { "a head cut off after its status line", { 0, "head_cut", 0, SENT + READY }, "unknown", "protocol" },
     { "a failed send that had reached the server", { 55, "none", 0, SENT + READY }, "unknown", "network" },
     { "a failed send of nothing", { 55, "none", 0, READY }, "not_sent", "network" },
-    { "a resend refused", { 42, "resend", 0, SENT + READY }, "unknown", "network" },
-    { "an answer that stood there before", { 42, "unasked", 200, HEAD + READY }, "not_sent", "protocol" },
-    { "an answer that came before the request was read", { 23, "unasked", 200, HEAD + SENT + READY }, "unknown",
+    { "an answer that stood there before", { 0, "unsolicited", 0, READY }, "not_sent", "protocol" },
+    { "an answer that came before the request was read", { 0, "unsolicited", 0, SENT + READY }, "unknown",
       "protocol" },
-    { "a head of one line that is too long", { 27, "none", 0, SENT + READY }, "unknown", "protocol" },
-    { "a head of many lines that is too long", { 23, "head_limit", 0, SENT + READY }, "unknown", "protocol" },
+    { "a head that is no HTTP", { 0, "malformed", 0, SENT + READY }, "unknown", "protocol" },
+    { "a head that is too long", { 0, "head_limit", 0, SENT + READY }, "unknown", "protocol" },
     { "a deadline before the connection stood", { 28, "none", 0, TLS }, "not_sent", "timeout" },
     { "a deadline after the request was sent", { 28, "none", 0, SENT + TLS + READY }, "unknown", "timeout" },
     { "a deadline during the body", { 28, "none", 204, HEAD + SENT + TLS + READY }, "accepted", "none" },
     { "a deadline in line", { 0, "expired", 0, 0 }, "not_sent", "timeout" },
-    { "a call given up before it was sent", { 42, "aborted", 0, READY }, "not_sent", "aborted" },
-    { "a call given up after", { 42, "aborted", 0, SENT + READY }, "unknown", "aborted" },
-    { "a call given up while the body came", { 42, "aborted", 422, HEAD + SENT + READY }, "rejected", "http" },
-    { "a body over its limit", { 23, "none", 200, HEAD + SENT + READY }, "accepted", "none" },
+    { "a call given up before it was sent", { 0, "aborted", 0, READY }, "not_sent", "aborted" },
+    { "a call given up after", { 0, "aborted", 0, SENT + READY }, "unknown", "aborted" },
+    { "a call given up while the body came", { 0, "aborted", 422, HEAD + SENT + READY }, "rejected", "http" },
+    { "a body over its limit", { 0, "none", 200, HEAD + SENT + READY }, "accepted", "none" },
     { "a body cut off", { 18, "none", 422, HEAD + SENT + READY }, "rejected", "http" },
     { "a body cut off by a reset", { 56, "none", 500, HEAD + SENT + READY }, "unknown", "http" },
     { "a handshake cut", { 35, "none", 0, TLS }, "not_sent", "tls" },
@@ -243,10 +244,14 @@ describe("the outcome of", function()
     { "a proxy that refuses CONNECT", { 56, "none", 0, TLS + PROXIED }, "not_sent", "proxy" },
     { "a proxy that nobody is at", { 7, "none", 0, TLS + PROXIED }, "not_sent", "proxy" },
     { "want of memory", { 27, "none", 0, 0 }, "not_sent", "memory" },
-    { "want of memory for the answer", { 23, "nomem", 0, SENT + READY }, "unknown", "memory" },
+    { "want of memory for the answer", { 0, "nomem", 0, SENT + READY }, "unknown", "memory" },
     { "want of descriptors", { 7, "nofile", 0, 0 }, "not_sent", "memory" },
     { "a redirect that says that nothing was done", { 0, "none", 308, HEAD + SENT + READY }, "rejected", "http" },
     { "a redirect to look elsewhere for what was", { 0, "none", 303, HEAD + SENT + READY }, "unknown", "http" },
+    { "a TLS alert before the request", { 56, "alert", 0, TLS + READY }, "not_sent", "tls" },
+    { "a TLS alert after it", { 56, "alert", 0, SENT + TLS + READY }, "unknown", "tls" },
+    { "a call that exit() overtook", { 0, "exiting", 0, 0 }, "not_sent", "aborted" },
+    { "a parent's call in a forked child", { 0, "forked", 0, SENT + READY }, "unknown", "aborted" },
     { "401", { 0, "none", 401, HEAD + SENT + READY }, "rejected", "auth" },
     { "502", { 0, "none", 502, HEAD + SENT + READY }, "unknown", "http" },
     { "a protocol that was switched to", { 0, "none", 101, HEAD + SENT + READY }, "unknown", "http" },
@@ -257,6 +262,17 @@ describe("the outcome of", function()
       assert.same({ row[3], row[4] }, { outcome, kind })
     end)
   end
+end)
+
+describe("another attempt after a proxy's refusal", function()
+  it("is of no use after 403 and 407, and may be after any other", function()
+    for status, again in pairs{ [403] = false, [407] = false, [500] = true, [502] = true, [404] = true, [0] = true } do
+      for _, code in ipairs{ 7, 56 } do -- from libcurl 8.21 on, and before
+        local outcome, kind, retryable = probe.judge(code, 0, 0, 4 + 8, false, false, status)
+        assert.same({ "not_sent", "proxy", again }, { outcome, kind, retryable }, status .. " " .. code)
+      end
+    end
+  end)
 end)
 
 describe("Retry-After", function()

@@ -38,3 +38,8 @@ void crux_buffer_free(crux_buffer *b) {
   b->data = NULL;
   b->len = b->cap = 0;
 }
+
+void crux_wipe(void *data, size_t len) {
+  static void *(*const volatile wipe)(void *, int, size_t) = memset;
+  wipe(data, 0, len);
+}

@@ -27,4 +27,7 @@ crux_buffer_status crux_buffer_add(crux_buffer *b, const char *data, size_t len,
 void crux_buffer_clear(crux_buffer *b);
 void crux_buffer_free(crux_buffer *b);
 
+/* Overwrites a secret before its memory is let go; no compiler removes it as a dead store. */
+void crux_wipe(void *data, size_t len);
+
 #endif

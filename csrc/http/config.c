@@ -1,3 +1,4 @@
+/* config: see config.h. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -113,41 +114,59 @@ crux_url_status crux_proxy_parse(const char *url) {
   return status;
 }
 
-static size_t room_for(const char *s) { return s ? strlen(s) + 1 : 0; }
+/* The strings of crux_settings that a config owns; those before `CONNECTION_TEXTS` decide whom a
+   connection reaches and how it is secured. */
+static const size_t texts[] = {
+  offsetof(crux_settings, origin), offsetof(crux_settings, proxy), offsetof(crux_settings, no_proxy),
+  offsetof(crux_settings, ca_file), offsetof(crux_settings, ca_path),
+  offsetof(crux_settings, cert_file), offsetof(crux_settings, key_file),
+  offsetof(crux_settings, prefix), offsetof(crux_settings, token), offsetof(crux_settings, user_agent),
+};
+enum { CONNECTION_TEXTS = 7, TEXTS = sizeof texts / sizeof *texts };
 
-static char *place(char **at, const char *s) {
-  char *here = *at;
-  if (!s) return NULL;
-  *at = stpcpy(here, s) + 1;
-  return here;
+static const char *text_of(const crux_settings *s, size_t i) {
+  const char *text;
+  memcpy(&text, (const char *)s + texts[i], sizeof text);
+  return text;
+}
+
+static void set_text(crux_settings *s, size_t i, const char *text) {
+  memcpy((char *)s + texts[i], &text, sizeof text);
 }
 
 crux_config *crux_config_new(const crux_settings *s, const char *agent, unsigned long client) {
   static atomic_ulong clients;
-  const char *host = strstr(s->origin, "://") + 3;
-  size_t size = room_for(s->origin) + room_for(s->prefix) + room_for(s->token) + room_for(s->ca_file) + room_for(s->ca_path) + room_for(s->proxy) +
-                room_for(s->no_proxy) + room_for(s->user_agent) + sizeof "Host: " + strlen(host) +
-                sizeof "User-Agent:  " + room_for(s->user_agent) + strlen(agent);
-  crux_config *c = malloc(sizeof *c + size);
-  char *at;
+  size_t i, size = (s->user_agent ? strlen(s->user_agent) + 1 : 0) + strlen(agent) + 1;
+  crux_config *c;
+  char *end;
+  for (i = 0; i < TEXTS; i++) size += text_of(s, i) ? strlen(text_of(s, i)) + 1 : 0;
+  c = malloc(sizeof *c + size);
   if (!c) return NULL;
-  at = c->text;
+  end = c->text;
   atomic_init(&c->refs, 1);
   c->client = client ? client : atomic_fetch_add(&clients, 1) + 1;
   c->settings = *s;
-  c->settings.origin = place(&at, s->origin);
-  c->settings.prefix = place(&at, s->prefix);
-  c->settings.token = place(&at, s->token);
-  c->settings.ca_file = place(&at, s->ca_file);
-  c->settings.ca_path = place(&at, s->ca_path);
-  c->settings.proxy = place(&at, s->proxy);
-  c->settings.no_proxy = place(&at, s->no_proxy);
-  c->settings.user_agent = place(&at, s->user_agent);
-  c->host_header = at;
-  at += sprintf(at, "Host: %s", host) + 1;
-  c->agent_header = at;
-  sprintf(at, "User-Agent: %s%s%s", s->user_agent ? s->user_agent : "", s->user_agent ? " " : "", agent);
+  for (i = 0; i < TEXTS; i++) {
+    if (!text_of(s, i)) continue;
+    set_text(&c->settings, i, end);
+    end = stpcpy(end, text_of(s, i)) + 1;
+  }
+  c->host = strstr(c->settings.origin, "://") + 3;
+  c->agent = end;
+  if (s->user_agent) end = stpcpy(stpcpy(end, s->user_agent), " ");
+  strcpy(end, agent);
   return c;
+}
+
+static bool same_text(const char *a, const char *b) { return a == b || (a && b && strcmp(a, b) == 0); }
+
+bool crux_config_same_connections(const crux_config *a, const crux_config *b) {
+  size_t i;
+  if (a == b) return true;
+  for (i = 0; i < CONNECTION_TEXTS; i++) {
+    if (!same_text(text_of(&a->settings, i), text_of(&b->settings, i))) return false;
+  }
+  return true;
 }
 
 crux_config *crux_config_retain(crux_config *c) {

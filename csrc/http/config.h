@@ -33,24 +33,28 @@ typedef struct {
   const char *prefix;
   bool tls;
   const char *api_prefix; /* a literal */
-  const char *token;      /* these six may be NULL */
+  const char *token;      /* these may be NULL */
   const char *ca_file;
   const char *ca_path;
+  const char *cert_file;  /* client certificate and key, PEM */
+  const char *key_file;
   const char *proxy;
+  const char *no_proxy;   /* hosts the proxy is not for, as curl reads them; NULL: none */
   const char *user_agent; /* in front of crux's own */
-  const char *no_proxy;   /* hosts the proxy is not for, as curl reads them; NULL for none */
   double timeout;         /* seconds, positive and finite */
   double connect_timeout;
+  double idle_timeout;        /* seconds that an unused connection is kept; 0: not at all */
+  double connection_lifetime; /* seconds after which a connection is not used again */
   unsigned max_connections;
   size_t max_body;
 } crux_settings;
 
 typedef struct {
   atomic_uint refs;
-  unsigned long client; /* calls of one client stand in one line, whatever their options */
+  unsigned long client; /* calls of one client share a queue, whatever their options */
   crux_settings settings; /* its pointers reach into `text` */
-  char *host_header;      /* "Host: …" */
-  char *agent_header;     /* "User-Agent: …" */
+  const char *host;       /* host[:port] of the origin */
+  const char *agent;      /* the whole User-Agent */
   char text[];
 } crux_config;
 
@@ -58,5 +62,9 @@ typedef struct {
 crux_config *crux_config_new(const crux_settings *settings, const char *agent, unsigned long client);
 crux_config *crux_config_retain(crux_config *config);
 void crux_config_release(crux_config *config);
+
+/* Whether a connection made under one may be used under the other: everything that decides whom it
+   reaches and how it is secured is the same, to the byte. */
+bool crux_config_same_connections(const crux_config *a, const crux_config *b);
 
 #endif

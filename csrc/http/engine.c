@@ -1,362 +1,492 @@
+/* engine: see engine.h. Attempts wait in their client's queue, connect, exchange, and end; every
+   step of that is taken here, in crux_engine_submit or crux_engine_step. */
 #include "engine.h"
 
-#include "queue.h"
-#include "../os/poller.h"
 #include "../os/process.h"
+#include "libcurl.h"
+#include "pool.h"
+#include "queue.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct crux_engine {
-  CURLM *multi;
   crux_poller poller;
-  crux_sockets sockets;
-  double timer; /* when curl wants to be called though nothing happened; negative: never */
-  crux_easy *idle;
-  crux_transfer *carried; /* all that are with curl */
-  unsigned active, connections;
-  crux_queue *lines;
-  bool ended;     /* some attempt, in this step */
-  bool unwatched; /* one of the carried cannot be watched, and would never end */
-  crux_wakeup *wake;
+  crux_pool pool;
+  crux_queue *queues;
+  unsigned waiting;           /* attempts in all queues */
+  bool emptied;               /* a queue may be */
+  crux_deadlines deadlines;   /* of the attempts that are under way */
+  crux_connection *ready, **ready_end; /* those that can go on without waiting, in order */
+  unsigned ready_count;
+  crux_wakeup *wakeup;
+  crux_watcher wakeup_watcher;
+  bool ended;                 /* some attempt, in this step */
+  bool uses_tls;
   unsigned generation;
   crux_engine_done done;
   void *context;
-  crux_engine *left;
+  crux_engine *leaked;
+  char buffer[16384];         /* what is received passes through here; a TLS record fits */
 };
 
-static crux_transfer *transfer_of(CURL *curl) {
-  crux_easy *easy;
-  curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&easy);
-  return easy ? easy->transfer : NULL;
+/* --- going inside libcurl --- */
+
+/* Before OpenSSL wrote through libcurl, which passes MSG_NOSIGNAL, it could raise SIGPIPE. The
+   worker's thread blocks all signals. */
+static bool guards_sigpipe(const crux_engine *e) {
+  return !e->wakeup && e->uses_tls && crux_libcurl_version() < CRUX_CURL_OWN_BIO;
 }
-
-/* --- what curl calls ----------------------------------------------------------------------------------------------- */
-
-static int on_socket(CURL *curl, curl_socket_t fd, int what, void *p, void *unused) {
-  crux_engine *e = p;
-  bool in = what == CURL_POLL_IN || what == CURL_POLL_INOUT, out = what == CURL_POLL_OUT || what == CURL_POLL_INOUT;
-  (void)unused;
-  if (!crux_poller_watch(&e->poller, fd, in, out)) {
-    /* to say so to curl would end every other transfer too */
-    crux_transfer *t = transfer_of(curl);
-    if (!t) return 0; /* a handle of curl's own, on which newer ones say goodbye on a connection */
-    t->reply.cause = CRUX_CAUSE_NOMEM;
-    t->unwatched = e->unwatched = true;
-  }
-  return 0;
-}
-
-static int on_timer(CURLM *multi, long ms, void *p) {
-  crux_engine *e = p;
-  (void)multi;
-  e->timer = ms < 0 ? -1 : crux_now() + (double)ms / 1e3;
-  return 0;
-}
-
-/* --- going inside --------------------------------------------------------------------------------------------------- */
 
 static bool enter(crux_engine *e, crux_sigpipe *before) {
   if (!crux_process_enter()) return false;
-  if (!e->wake) crux_sigpipe_block(before);
+  before->is_blocked = guards_sigpipe(e);
+  if (before->is_blocked) crux_sigpipe_block(before);
   return true;
 }
 
-static void leave(crux_engine *e, crux_sigpipe *before) {
-  if (!e->wake) crux_sigpipe_restore(before);
+static void leave(crux_sigpipe *before) {
+  if (before->is_blocked) crux_sigpipe_restore(before);
   crux_process_leave();
 }
 
-/* --- its life ------------------------------------------------------------------------------------------------------ */
+/* --- its life --- */
 
-static bool set_up(crux_engine *e) {
-  bool ok = false;
-  crux_sigpipe sigpipe;
-  if (!enter(e, &sigpipe)) return false;
-  e->multi = curl_multi_init();
-  if (e->multi) {
-    ok = !curl_multi_setopt(e->multi, CURLMOPT_SOCKETFUNCTION, on_socket) &&
-         !curl_multi_setopt(e->multi, CURLMOPT_SOCKETDATA, e) &&
-         !curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, on_timer) &&
-         !curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e) &&
-         !curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, (long)e->connections);
-#if LIBCURL_VERSION_NUM >= 0x081400
-    curl_multi_setopt(e->multi, CURLMOPT_QUICK_EXIT, 1L);
-#endif
-  }
-  leave(e, &sigpipe);
-  return ok && (!e->wake || crux_poller_watch(&e->poller, e->wake->in, true, false));
-}
-
-crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wakeup *wake) {
-  crux_engine *e = calloc(1, sizeof *e);
+crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wakeup *wakeup) {
+  crux_engine *e = malloc(sizeof *e);
   if (!e) return NULL;
+  memset(e, 0, offsetof(crux_engine, buffer));
   e->done = done;
   e->context = context;
-  e->wake = wake;
-  e->timer = -1;
-  e->connections = 64;
-  e->sockets.poller = &e->poller;
+  e->wakeup = wakeup;
+  e->wakeup_watcher.type = CRUX_WATCHER_WAKEUP;
   e->generation = crux_process_generation();
-  if (!crux_poller_init(&e->poller)) {
-    free(e);
-    return NULL;
-  }
-  if (!set_up(e)) {
-    crux_engine_free(e);
-    return NULL;
-  }
-  return e;
+  e->ready_end = &e->ready;
+  crux_pool_init(&e->pool, &e->poller);
+  if (crux_poller_init(&e->poller) &&
+      (!wakeup || crux_poller_watch(&e->poller, wakeup->in.fd, true, false, &e->wakeup_watcher)))
+    return e;
+  crux_poller_free(&e->poller);
+  free(e);
+  return NULL;
 }
 
 bool crux_engine_is_ours(const crux_engine *e) { return e->generation == crux_process_generation(); }
 
-static void lend(crux_engine *e, crux_transfer *t, crux_easy *easy) {
-  e->idle = easy->next;
-  easy->next = NULL;
-  t->previous = NULL;
-  t->next = e->carried;
-  if (t->next) t->next->previous = t;
-  e->carried = t;
+static void free_queues(crux_engine *e) {
+  while (e->queues) {
+    crux_queue *queue = e->queues;
+    crux_transfer *t;
+    while ((t = crux_deadlines_first(&queue->waiting))) {
+      crux_queue_remove(queue, t);
+      crux_transfer_release(t);
+    }
+    e->queues = queue->next;
+    crux_queue_free(queue);
+  }
 }
 
-static void take_back(crux_engine *e, crux_transfer *t) {
-  if (t->previous) t->previous->next = t->next;
-  else e->carried = t->next;
-  if (t->next) t->next->previous = t->previous;
-  t->easy->next = e->idle;
-  e->idle = t->easy;
-  t->easy = NULL;
+/* The curl handles belong to the parent process, or the process is exiting. They are leaked on
+   purpose, but stay reachable, so that LeakSanitizer says nothing. */
+static void leak_deliberately(crux_engine *e) {
+  static _Atomic(crux_engine *) leaked;
+  e->leaked = atomic_exchange(&leaked, e);
 }
 
 static void drop_all(crux_engine *e) {
-  while (e->carried) {
-    crux_transfer *t = e->carried;
-    curl_multi_remove_handle(e->multi, t->easy->curl);
-    take_back(e, t);
+  crux_transfer *t;
+  while ((t = crux_deadlines_first(&e->deadlines))) {
+    crux_deadlines_remove(&e->deadlines, t);
+    t->connection->transfer = NULL;
     crux_transfer_release(t);
   }
-  while (e->idle) {
-    crux_easy *easy = e->idle;
-    e->idle = easy->next;
-    crux_easy_free(easy);
-  }
-  curl_multi_cleanup(e->multi);
-  crux_sockets_free(&e->sockets);
-}
-
-/* What is curl's is not to be touched any more; a leak checker may still see that it is held. */
-static void leave_behind(crux_engine *e) {
-  static _Atomic(crux_engine *) left;
-  e->left = atomic_exchange(&left, e);
+  crux_pool_free(&e->pool);
+  crux_deadlines_free(&e->deadlines);
 }
 
 void crux_engine_free(crux_engine *e) {
   crux_sigpipe sigpipe;
   if (!e) return;
-  while (e->lines) {
-    crux_queue *line = e->lines;
-    while (line->count > 0) {
-      crux_transfer *t = line->heap[0];
-      crux_queue_remove(line, t);
-      crux_transfer_release(t);
-    }
-    e->lines = line->next;
-    crux_queue_free(line);
-  }
+  free_queues(e);
   if (!crux_engine_is_ours(e)) {
-    crux_sockets_abandon(&e->sockets);
     crux_poller_free(&e->poller);
-    leave_behind(e);
-  } else if (!enter(e, &sigpipe)) leave_behind(e);
+    leak_deliberately(e);
+  } else if (!enter(e, &sigpipe)) leak_deliberately(e);
   else {
-    if (e->multi) drop_all(e);
-    leave(e, &sigpipe);
+    drop_all(e);
+    leave(&sigpipe);
     crux_poller_free(&e->poller);
     free(e);
   }
 }
 
-/* --- attempts ------------------------------------------------------------------------------------------------------ */
+/* --- the list of those that are ready --- */
 
-/* Sent no more: the caller has given up, or would have by the time it is on the wire. */
-static crux_cause is_too_late(const crux_transfer *t) {
-  if (atomic_load(&t->stage) == CRUX_ABORTED) return CRUX_CAUSE_ABORTED;
-  return t->deadline <= crux_now() ? CRUX_CAUSE_EXPIRED : CRUX_CAUSE_NONE;
+static void list_ready(crux_engine *e, crux_connection *c) {
+  if (c->ready.listed) return;
+  c->ready.listed = true;
+  c->ready.next = NULL;
+  *e->ready_end = c;
+  e->ready_end = &c->ready.next;
+  e->ready_count++;
 }
 
-static bool start(crux_engine *e, crux_transfer *t) {
-  crux_easy *easy = e->idle;
-  if (is_too_late(t)) return false;
-  if (!easy) {
-    easy = crux_easy_new();
-    if (!easy) return false;
-    easy->next = e->idle;
-    e->idle = easy;
-  }
-  if (!crux_transfer_prepare(t, easy, &e->sockets)) return false;
-  if (e->active + 1 > e->connections) {
-    /* below the number of calls on their way, curl would close connections that are about to be used again */
-    e->connections *= 2;
-    curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, (long)e->connections);
-  }
-  lend(e, t, easy);
-  if (curl_multi_add_handle(e->multi, easy->curl) == CURLM_OK) return true;
-  take_back(e, t);
-  return false;
+static void unlist_ready(crux_engine *e, crux_connection *c) {
+  crux_connection **link = &e->ready;
+  if (!c->ready.listed) return;
+  while (*link != c) link = &(*link)->ready.next;
+  *link = c->ready.next;
+  if (!*link) e->ready_end = link;
+  e->ready_count--;
+  c->ready.listed = false;
 }
 
-static void finish(crux_engine *e, crux_transfer *t) {
+/* --- the end of an attempt --- */
+
+static void attach(crux_transfer *t, crux_connection *c) {
+  t->connection = c;
+  c->transfer = t;
+}
+
+/* `keep`: the connection, if there is one, can carry another request. */
+static void detach(crux_engine *e, crux_transfer *t, bool keep) {
+  const crux_settings *s = &t->request->config->settings;
+  crux_connection *c = t->connection;
+  t->connection = NULL;
+  if (!c) return;
+  c->transfer = NULL;
+  unlist_ready(e, c);
+  if (keep) crux_pool_keep(&e->pool, c, s, t->reply.response.keep_alive_timeout);
+  else crux_pool_close(&e->pool, c);
+}
+
+/* An attempt that was started is no longer under way. */
+static void withdraw(crux_engine *e, crux_transfer *t, bool keep) {
+  crux_deadlines_remove(&e->deadlines, t);
+  detach(e, t, keep);
+  t->queue->open = true;
+  if (--t->queue->active == 0) e->emptied = true;
+  t->queue = NULL;
+}
+
+static void deliver(crux_engine *e, crux_transfer *t) {
+  crux_transfer_conclude(t);
   e->ended = true;
   e->done(t, e->context);
 }
 
-static void let_through(crux_engine *e, crux_queue *line) {
-  crux_transfer *t;
-  crux_cause late;
-  while ((t = crux_queue_pop(line))) {
-    e->active++;
-    if (start(e, t)) continue;
-    line->active--;
-    e->active--;
-    late = is_too_late(t);
-    crux_transfer_fail(t, late ? late : CRUX_CAUSE_NOMEM);
+static void finish(crux_engine *e, crux_transfer *t) {
+  withdraw(e, t, crux_transfer_can_keep(t));
+  deliver(e, t);
+}
+
+static void fail(crux_engine *e, crux_transfer *t, crux_cause cause) {
+  t->reply.cause = cause;
+  finish(e, t);
+}
+
+static void time_out(crux_engine *e, crux_transfer *t) {
+  t->reply.code = CURLE_OPERATION_TIMEDOUT;
+  finish(e, t);
+}
+
+/* --- the course of an attempt --- */
+
+static void connect_attempt(crux_engine *e, crux_transfer *t);
+
+/* As far as it goes without waiting. */
+static void run(crux_engine *e, crux_transfer *t) {
+  crux_connection *c = t->connection;
+  bool watched = true;
+  switch (crux_transfer_advance(t, e->buffer, sizeof e->buffer)) {
+    case CRUX_STEP_READ: watched = crux_connection_watch(c, false); break;
+    case CRUX_STEP_WRITE: watched = crux_connection_watch(c, true); break;
+    case CRUX_STEP_READY: list_ready(e, c); break;
+    case CRUX_STEP_DONE: finish(e, t); break;
+    case CRUX_STEP_UNUSED:
+      if (c->reused) {
+        detach(e, t, false);
+        connect_attempt(e, t);
+      } else {
+        t->reply.code = c->code;
+        finish(e, t);
+      }
+      break;
+  }
+  if (!watched) fail(e, t, CRUX_CAUSE_NOMEM);
+}
+
+/* The connection is established, and was probed: this is the last moment to think better of it. */
+static void begin(crux_engine *e, crux_transfer *t) {
+  int waiting = CRUX_STAGE_WAITING;
+  t->reply.ready = true;
+  t->reply.reused = t->connection->reused;
+  if (t->deadline <= crux_now()) time_out(e, t);
+  else if (!atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_STAGE_SENT) &&
+           waiting == CRUX_STAGE_ABORTED)
+    fail(e, t, CRUX_CAUSE_ABORTED);
+  else run(e, t);
+}
+
+static bool use_idle(crux_engine *e, crux_transfer *t) {
+  crux_connection *c;
+  while ((c = crux_pool_take(&e->pool, t->request->config))) {
+    if (crux_transfer_probe(c, e->buffer, sizeof e->buffer) == CRUX_IO_AGAIN) {
+      attach(t, c);
+      t->queue->open = true;
+      begin(e, t);
+      return true;
+    }
+    crux_pool_close(&e->pool, c);
+  }
+  return false;
+}
+
+static void connect_attempt(crux_engine *e, crux_transfer *t) {
+  double seconds = t->deadline - crux_now();
+  crux_connection *c;
+  CURLcode code;
+  if (t->connect_timeout < seconds) seconds = t->connect_timeout;
+  if (use_idle(e, t)) return;
+  if (seconds <= 0) {
+    time_out(e, t);
+    return;
+  }
+  c = crux_pool_connect(&e->pool, t->request->config, seconds, &code);
+  if (c) attach(t, c);
+  else {
+    t->reply.code = code;
     finish(e, t);
   }
 }
 
-/* An attempt has left curl: its line's next may go. */
-static void depart(crux_engine *e, crux_transfer *t) {
-  crux_queue *line = t->line;
-  take_back(e, t);
-  t->line = NULL;
-  e->active--;
-  line->active--;
-  line->open = true;
-  let_through(e, line);
-  crux_queue_prune(&e->lines, line);
+/* It is counted as active in its queue. */
+static void start(crux_engine *e, crux_transfer *t) {
+  crux_cause cause = crux_transfer_is_too_late(t);
+  if (cause == CRUX_CAUSE_NONE && crux_deadlines_push(&e->deadlines, t)) {
+    connect_attempt(e, t);
+    return;
+  }
+  t->reply.cause = cause != CRUX_CAUSE_NONE ? cause : CRUX_CAUSE_NOMEM;
+  t->queue->active--;
+  e->emptied = true;
+  deliver(e, t);
+}
+
+/* In TLS 1.3 the session ticket, which spares further connections the full handshake, follows the
+   handshake: the first bytes from the server bring it. A server may have none, and be slow. */
+static double tickets_arrive_within(const crux_transfer *t) { return 0.05 + 2 * t->reply.time.connect; }
+
+static void connected(crux_engine *e, crux_connection *c, CURLcode code) {
+  crux_transfer *t = c->transfer;
+  crux_io found;
+  c->state = CRUX_CONNECTION_BUSY;
+  if (code == CURLE_OK && !crux_connection_establish(c)) code = CURLE_OUT_OF_MEMORY;
+  c->profile->refresh_dns = code != CURLE_OK;
+  crux_transfer_connected(t, code);
+  if (code != CURLE_OK) {
+    finish(e, t);
+    return;
+  }
+  if (c->tls) t->queue->opens_at = crux_now() + tickets_arrive_within(t);
+  else t->queue->open = true;
+  found = crux_transfer_probe(c, e->buffer, sizeof e->buffer);
+  if (found == CRUX_IO_AGAIN) begin(e, t);
+  else {
+    crux_transfer_probe_failed(t, found);
+    finish(e, t);
+  }
+}
+
+/* --- the queues --- */
+
+static void run_queue(crux_engine *e, crux_queue *queue, double now) {
+  crux_transfer *t;
+  while ((t = crux_queue_pop_expired(queue, now))) {
+    e->waiting--;
+    t->reply.cause = CRUX_CAUSE_EXPIRED;
+    deliver(e, t);
+  }
+  if (queue->opens_at > 0 && queue->opens_at <= now) queue->open = true;
+  while ((t = crux_queue_pop(queue))) {
+    e->waiting--;
+    start(e, t);
+  }
+}
+
+/* Ends the waits that have lasted too long, and starts as many as may be under way. */
+static void run_queues(crux_engine *e) {
+  crux_queue *queue, *next;
+  double now;
+  if (e->waiting == 0 && !e->emptied) return;
+  now = crux_now();
+  e->emptied = false;
+  for (queue = e->queues; queue; queue = next) {
+    next = queue->next;
+    run_queue(e, queue, now);
+    crux_queue_prune(&e->queues, queue);
+  }
+}
+
+static bool enqueue(crux_engine *e, crux_transfer *t) {
+  crux_queue *queue = crux_queue_of(&e->queues, t);
+  if (!queue || !crux_queue_push(queue, t)) return false;
+  e->waiting++;
+  if (t->request->config->settings.tls) e->uses_tls = true;
+  return true;
 }
 
 void crux_engine_submit(crux_engine *e, crux_transfer *t) {
   crux_sigpipe sigpipe;
-  crux_queue *line;
-  if (!enter(e, &sigpipe)) return;
-  line = crux_queue_of(&e->lines, t);
-  if (line && crux_queue_push(line, t)) let_through(e, line);
-  else {
-    crux_transfer_fail(t, CRUX_CAUSE_NOMEM);
-    finish(e, t);
+  bool queued = enqueue(e, t);
+  if (!enter(e, &sigpipe)) {
+    if (queued) crux_queue_remove(t->queue, t);
+    t->reply.cause = CRUX_CAUSE_EXITING;
+    deliver(e, t);
+    return;
   }
-  if (line) crux_queue_prune(&e->lines, line);
-  leave(e, &sigpipe);
+  if (!queued) {
+    t->reply.cause = CRUX_CAUSE_NOMEM;
+    deliver(e, t);
+  }
+  run_queues(e);
+  leave(&sigpipe);
 }
 
 void crux_engine_drop(crux_engine *e, crux_transfer *t) {
   crux_sigpipe sigpipe;
   if (!enter(e, &sigpipe)) return;
-  if (t->easy) {
-    curl_multi_remove_handle(e->multi, t->easy->curl);
-    depart(e, t);
-  } else {
-    crux_queue *line = t->line;
-    crux_queue_remove(line, t);
-    crux_queue_prune(&e->lines, line);
+  if (t->connection) withdraw(e, t, false);
+  else {
+    crux_queue_remove(t->queue, t);
+    e->waiting--;
+    e->emptied = true;
   }
-  leave(e, &sigpipe);
+  run_queues(e);
+  leave(&sigpipe);
   crux_transfer_release(t);
 }
 
-/* --- stepping ------------------------------------------------------------------------------------------------------ */
+/* --- stepping --- */
 
-static void conclude(crux_engine *e, CURL *curl, CURLcode code) {
-  crux_transfer *t = transfer_of(curl);
-  curl_multi_remove_handle(e->multi, curl);
-  if (crux_transfer_conclude(t, code)) {
-    crux_cause late = is_too_late(t);
-    if (!late && crux_transfer_prepare(t, t->easy, &e->sockets) && curl_multi_add_handle(e->multi, curl) == CURLM_OK) return;
-    crux_transfer_fail(t, late ? late : CRUX_CAUSE_NOMEM);
-  }
-  depart(e, t);
-  finish(e, t);
+static void dispatch(crux_engine *e, const crux_ready *ready) {
+  crux_watcher *watcher = crux_poller_owner(&e->poller, ready->fd);
+  crux_connection *c = (crux_connection *)watcher;
+  if (!watcher) return;
+  if (watcher->type == CRUX_WATCHER_WAKEUP) crux_wakeup_clear(e->wakeup);
+  else if (watcher->type == CRUX_WATCHER_MULTI) crux_multi_act((crux_multi *)watcher, ready);
+  else if (c->transfer) {
+    c->transfer->queue->open = true;
+    run(e, c->transfer);
+  } else if (crux_transfer_probe(c, e->buffer, sizeof e->buffer) != CRUX_IO_AGAIN)
+    crux_pool_close(&e->pool, c); /* the server has closed an idle connection, or speaks on it */
 }
 
-static void act(crux_engine *e, const crux_ready *ready, int count) {
-  int i, running, left;
-  CURLMsg *message;
-  for (i = 0; i < count; i++) {
-    if (e->wake && ready[i].fd == e->wake->in) {
-      crux_wakeup_clear(e->wake);
-      continue;
-    }
-    curl_multi_socket_action(e->multi, ready[i].fd,
-                             (ready[i].in ? CURL_CSELECT_IN : 0) | (ready[i].out ? CURL_CSELECT_OUT : 0) |
-                               (ready[i].err ? CURL_CSELECT_ERR : 0),
-                             &running);
-  }
-  if (e->timer >= 0 && e->timer <= crux_now()) {
-    e->timer = -1;
-    curl_multi_socket_action(e->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-  }
-  while ((message = curl_multi_info_read(e->multi, &left))) {
-    if (message->msg == CURLMSG_DONE) conclude(e, message->easy_handle, message->data.result);
-  }
-  while (e->unwatched) {
-    crux_transfer *t = e->carried;
-    while (t && !t->unwatched) t = t->next;
-    if (t) conclude(e, t->easy->curl, CURLE_OUT_OF_MEMORY);
-    else e->unwatched = false;
+/* One turn for each that was ready when this began. */
+static void run_ready(crux_engine *e) {
+  unsigned turns = e->ready_count;
+  while (turns-- > 0 && e->ready) {
+    crux_connection *c = e->ready;
+    unlist_ready(e, c);
+    run(e, c->transfer);
   }
 }
 
-/* Lets go on who may, and ends the waits that have lasted too long. */
-static void tend_lines(crux_engine *e) {
-  crux_queue *line, *next;
-  crux_transfer *t;
-  double now;
-  if (!e->lines) return;
-  now = crux_now();
-  for (line = e->lines; line; line = next) {
-    next = line->next;
-    while ((t = crux_queue_pop_expired(line, now))) {
-      crux_transfer_fail(t, CRUX_CAUSE_EXPIRED);
-      finish(e, t);
-    }
-    let_through(e, line);
-    crux_queue_prune(&e->lines, line);
+/* Connections that libcurl wants to have watched, and that cannot be, would never be established. */
+static void fail_unwatched(crux_engine *e) {
+  crux_connection *c, *next;
+  if (!e->pool.multis.watch_failed) return;
+  e->pool.multis.watch_failed = false;
+  for (c = e->pool.all; c; c = next) {
+    next = c->all.next;
+    if (c->watcher.failed && c->state == CRUX_CONNECTION_CONNECTING)
+      fail(e, c->transfer, CRUX_CAUSE_NOMEM);
   }
 }
 
-static double sooner(double a, double b) { return a < 0 || b < a ? b : a; }
-
-static double time_to_wait(crux_engine *e, double seconds) {
+static void run_due(crux_engine *e) {
   double now = crux_now();
-  crux_queue *line;
-  if (e->timer >= 0) seconds = sooner(seconds, e->timer > now ? e->timer - now : 0);
-  for (line = e->lines; line; line = line->next) {
-    if (line->count > 0) {
-      double left = line->heap[0]->deadline - now;
-      seconds = sooner(seconds, left > 0 ? left : 0);
-    }
+  crux_transfer *t;
+  crux_connection *c;
+  CURL *curl;
+  CURLcode code;
+  crux_multis_run_timers(&e->pool.multis, now);
+  fail_unwatched(e);
+  while ((curl = crux_multis_next_done(&e->pool.multis, &code))) {
+    curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&c);
+    connected(e, c, code);
+  }
+  while ((t = crux_deadlines_first(&e->deadlines)) && t->deadline <= now) time_out(e, t);
+  crux_pool_sweep(&e->pool, now);
+  run_queues(e);
+}
+
+static double sooner(double a, double b) { return a < 0 || (b >= 0 && b < a) ? b : a; }
+
+static double until(double time, double now) { return time > now ? time - now : 0; }
+
+static double time_to_wait(const crux_engine *e, double seconds) {
+  const crux_transfer *t = crux_deadlines_first(&e->deadlines);
+  const crux_queue *queue;
+  double now = crux_now();
+  if (e->ready) return 0;
+  if (t) seconds = sooner(seconds, until(t->deadline, now));
+  seconds = sooner(seconds, crux_multis_timeout(&e->pool.multis, now));
+  if (e->pool.sweep_at >= 0) seconds = sooner(seconds, until(e->pool.sweep_at, now));
+  for (queue = e->waiting > 0 ? e->queues : NULL; queue; queue = queue->next) {
+    t = crux_deadlines_first(&queue->waiting);
+    if (!t) continue;
+    seconds = sooner(seconds, until(t->deadline, now));
+    if (!queue->open && queue->opens_at > 0) seconds = sooner(seconds, until(queue->opens_at, now));
   }
   return seconds;
 }
 
-static void go_inside(crux_engine *e, const crux_ready *ready, int count) {
+/* How many descriptors were ready, or -1: see crux_engine_step. */
+static int step(crux_engine *e, double seconds) {
+  crux_ready ready[CRUX_READY_MAX];
   crux_sigpipe sigpipe;
-  if (!enter(e, &sigpipe)) return;
-  act(e, ready, count);
-  tend_lines(e);
-  leave(e, &sigpipe);
+  int i, count;
+  e->ended = false;
+  if (e->pool.multis.connecting > 0) {
+    /* what was just submitted starts to connect before anything is waited for */
+    if (!enter(e, &sigpipe)) return -1;
+    run_due(e);
+    leave(&sigpipe);
+  }
+  count = crux_poller_wait(&e->poller, time_to_wait(e, e->ended ? 0 : seconds), ready);
+  if (count < 0 && errno == EINTR) return -1;
+  if (!enter(e, &sigpipe)) return -1;
+  run_ready(e);
+  for (i = 0; i < count; i++) dispatch(e, &ready[i]);
+  run_due(e);
+  leave(&sigpipe);
+  return count < 0 ? 0 : count;
 }
 
-bool crux_engine_step(crux_engine *e, double seconds) {
-  crux_ready ready[64];
-  int count;
-  e->ended = false;
-  /* what was just submitted is sent before anything is waited for */
-  if (e->timer >= 0 && e->timer <= crux_now()) go_inside(e, NULL, 0);
-  count = crux_poller_wait(&e->poller, time_to_wait(e, e->ended ? 0 : seconds), ready, 64);
-  if (count < 0) return errno != EINTR;
-  go_inside(e, ready, count);
-  return true;
+bool crux_engine_step(crux_engine *e, double seconds) { return step(e, seconds) >= 0; }
+
+void crux_engine_sweep(crux_engine *e) {
+  while (step(e, 0) == CRUX_READY_MAX) continue;
+}
+
+void crux_engine_fail_all(crux_engine *e) {
+  crux_queue *queue;
+  crux_transfer *t;
+  while ((t = crux_deadlines_first(&e->deadlines))) {
+    crux_deadlines_remove(&e->deadlines, t);
+    t->connection->transfer = NULL;
+    t->connection = NULL;
+    t->reply.cause = CRUX_CAUSE_EXITING;
+    deliver(e, t);
+  }
+  for (queue = e->queues; queue; queue = queue->next) {
+    while ((t = crux_deadlines_first(&queue->waiting))) {
+      crux_queue_remove(queue, t);
+      t->reply.cause = CRUX_CAUSE_EXITING;
+      deliver(e, t);
+    }
+  }
 }

@@ -1,3 +1,4 @@
+/* inbox: see inbox.h. */
 #include "inbox.h"
 
 #include "../os/process.h"
@@ -15,7 +16,7 @@ struct crux_inbox {
   atomic_bool rung, waiting;
   pthread_mutex_t mutex;
   pthread_cond_t ended;
-  crux_wakeup wake, *shared;          /* its own, and the one that is rung instead */
+  crux_wakeup wakeup, *shared;          /* its own, and the one that is rung instead */
   unsigned generation;
 };
 
@@ -30,7 +31,7 @@ static bool start(crux_inbox *i) {
   atomic_store(&i->rung, false);
   atomic_store(&i->waiting, false);
   i->shared = NULL;
-  i->wake.in = i->wake.out = -1;
+  i->wakeup.in.fd = i->wakeup.out.fd = -1;
   i->generation = crux_process_generation();
   if (pthread_mutex_init(&i->mutex, NULL) != 0) return false;
   pthread_condattr_init(&attr);
@@ -62,7 +63,7 @@ crux_inbox *crux_inbox_retain(crux_inbox *i) {
 
 void crux_inbox_release(crux_inbox *i) {
   if (!i || atomic_fetch_sub(&i->refs, 1) != 1) return;
-  crux_wakeup_close(&i->wake);
+  crux_wakeup_close(&i->wakeup);
   pthread_cond_destroy(&i->ended);
   pthread_mutex_destroy(&i->mutex);
   free(i);
@@ -72,13 +73,13 @@ static bool push(crux_inbox *i, crux_transfer *t) {
   crux_transfer *before = atomic_load(&i->arrived);
   do {
     if (before == CLOSED) return false;
-    t->queued = before;
+    t->inbox.next = before;
   } while (!atomic_compare_exchange_weak(&i->arrived, &before, t));
   return true;
 }
 
 /* Under the mutex, for who has set `rung`. */
-static void ring(crux_inbox *i) { crux_wakeup_signal(i->shared ? i->shared : &i->wake); }
+static void ring(crux_inbox *i) { crux_wakeup_signal(i->shared ? i->shared : &i->wakeup); }
 
 void crux_inbox_deliver(crux_inbox *i, crux_transfer *t) {
   crux_inbox_retain(i); /* the attempt's own hold on it may end as soon as it is pushed */
@@ -101,7 +102,7 @@ bool crux_inbox_renew(crux_inbox *i) {
   bool was_closed = atomic_load(&i->arrived) == CLOSED;
   if (i->generation == crux_process_generation()) return false;
   /* what had arrived is the parent's to take */
-  crux_wakeup_close(&i->wake);
+  crux_wakeup_close(&i->wakeup);
   start(i);
   if (was_closed) atomic_store(&i->arrived, CLOSED);
   return true;
@@ -110,32 +111,32 @@ bool crux_inbox_renew(crux_inbox *i) {
 static bool has_any(crux_inbox *i) { return i->first || atomic_load(&i->arrived); }
 
 static void append(crux_inbox *i, crux_transfer *t) {
-  t->queued = NULL;
-  t->link = i->last;
+  t->inbox.next = NULL;
+  t->inbox.link = i->last;
   *i->last = t;
-  i->last = &t->queued;
+  i->last = &t->inbox.next;
 }
 
 static void take_out(crux_inbox *i, crux_transfer *t) {
-  *t->link = t->queued;
-  if (t->queued) t->queued->link = t->link;
-  else i->last = t->link;
-  t->link = NULL;
+  *t->inbox.link = t->inbox.next;
+  if (t->inbox.next) t->inbox.next->inbox.link = t->inbox.link;
+  else i->last = t->inbox.link;
+  t->inbox.link = NULL;
 }
 
 /* Moves what has arrived, and is asked for, behind what is there. */
 static void look(crux_inbox *i) {
   crux_transfer *newest = atomic_exchange(&i->arrived, NULL), *oldest = NULL;
   while (newest) {
-    crux_transfer *older = newest->queued;
-    newest->queued = oldest;
+    crux_transfer *older = newest->inbox.next;
+    newest->inbox.next = oldest;
     oldest = newest;
     newest = older;
   }
   while (oldest) {
     crux_transfer *t = oldest;
-    oldest = t->queued;
-    if (t->number == 0) crux_transfer_release(t);
+    oldest = t->inbox.next;
+    if (t->inbox.number == 0) crux_transfer_release(t);
     else append(i, t);
   }
 }
@@ -162,10 +163,10 @@ crux_transfer *crux_inbox_take(crux_inbox *i) {
 }
 
 void crux_inbox_forget(crux_inbox *i, crux_transfer *t) {
-  t->number = 0;
+  t->inbox.number = 0;
   crux_inbox_renew(i);
   look(i);
-  if (t->link) {
+  if (t->inbox.link) {
     take_out(i, t);
     crux_transfer_release(t);
   }
@@ -198,8 +199,8 @@ bool crux_inbox_wait(crux_inbox *i, const crux_transfer *t, double seconds) {
 int crux_inbox_fd(crux_inbox *i) {
   int fd;
   lock(i);
-  if (i->wake.in < 0 && crux_wakeup_open(&i->wake) && atomic_load(&i->rung)) crux_wakeup_signal(&i->wake);
-  fd = i->wake.in;
+  if (i->wakeup.in.fd < 0 && crux_wakeup_open(&i->wakeup) && atomic_load(&i->rung)) crux_wakeup_signal(&i->wakeup);
+  fd = i->wakeup.in.fd;
   unlock(i);
   return fd;
 }
@@ -219,16 +220,16 @@ void crux_inbox_clear(crux_inbox *i) {
   /* if somebody rings just now it is not for nothing */
   if (pthread_mutex_trylock(&i->mutex) == 0) {
     atomic_store(&i->rung, false);
-    crux_wakeup_clear(&i->wake);
+    crux_wakeup_clear(&i->wakeup);
     if (has_any(i) && !atomic_exchange(&i->rung, true)) ring(i);
     pthread_mutex_unlock(&i->mutex);
   }
   crux_process_leave();
 }
 
-void crux_inbox_redirect(crux_inbox *i, crux_wakeup *wake) {
+void crux_inbox_redirect(crux_inbox *i, crux_wakeup *wakeup) {
   lock(i);
-  i->shared = wake;
+  i->shared = wakeup;
   if (atomic_load(&i->rung)) ring(i);
   unlock(i);
 }
@@ -249,8 +250,8 @@ crux_transfer *crux_inbox_take_all(crux_inbox *i) {
 
 static void release_all(crux_transfer *t) {
   while (t) {
-    crux_transfer *next = t->queued;
-    t->link = NULL;
+    crux_transfer *next = t->inbox.next;
+    t->inbox.link = NULL;
     crux_transfer_release(t);
     t = next;
   }
@@ -262,7 +263,7 @@ void crux_inbox_close(crux_inbox *i) {
   release_all(i->first);
   i->first = NULL;
   i->last = &i->first;
-  crux_wakeup_close(&i->wake);
+  crux_wakeup_close(&i->wakeup);
   i->shared = NULL;
   unlock(i);
 }

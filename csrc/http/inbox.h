@@ -3,8 +3,8 @@
 #ifndef CRUX_INBOX_H
 #define CRUX_INBOX_H
 
-#include "transfer.h"
 #include "../os/wakeup.h"
+#include "transfer.h"
 
 typedef struct crux_inbox crux_inbox;
 
@@ -38,10 +38,10 @@ void crux_inbox_notify(crux_inbox *inbox);
 void crux_inbox_clear(crux_inbox *inbox);
 
 /* Rings that one instead of its own, until told NULL or closed. */
-void crux_inbox_redirect(crux_inbox *inbox, crux_wakeup *wake);
+void crux_inbox_redirect(crux_inbox *inbox, crux_wakeup *wakeup);
 /* For a wake that tells each ring once, not as long as it lasts: what arrives from now on rings again. */
 void crux_inbox_rearm(crux_inbox *inbox);
-/* The same, and all that have ended, linked by `queued`, each with its reference. */
+/* The same, and all that have ended, linked by `inbox.next`, each with its reference. */
 crux_transfer *crux_inbox_take_all(crux_inbox *inbox);
 
 void crux_inbox_close(crux_inbox *inbox);

@@ -1,3 +1,4 @@
+/* nginx: see nginx.h. */
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "nginx.h"
 
@@ -20,63 +21,63 @@ typedef intptr_t add_channel_event(void *cycle, int fd, intptr_t event, event_ha
 #endif
 
 static struct {
-  crux_wakeup wake;
+  crux_wakeup wakeup;
   unsigned generation;
-  bool hung;
-  crux_subscriber *guests;
-} bell = { { -1, -1 }, 0, false, NULL };
+  bool installed;
+  crux_subscriber *subscribers;
+} notifier = { CRUX_WAKEUP_CLOSED, 0, false, NULL };
 
 /* Posting only puts an event into nginx's queue: the light threads run once all of this is over. */
-static void on_ring(void *event) {
-  crux_subscriber *guest;
+static void on_notify(void *event) {
+  crux_subscriber *subscriber;
   (void)event;
-  crux_wakeup_clear(&bell.wake);
-  for (guest = bell.guests; guest; guest = guest->next) {
-    crux_transfer *t = crux_inbox_take_all(guest->inbox);
+  crux_wakeup_clear(&notifier.wakeup);
+  for (subscriber = notifier.subscribers; subscriber; subscriber = subscriber->next) {
+    crux_transfer *t = crux_inbox_take_all(subscriber->inbox);
     while (t) {
-      crux_transfer *next = t->queued;
-      if (t->waiter) guest->post(t->waiter, 1);
+      crux_transfer *next = t->inbox.next;
+      if (t->waiter) subscriber->post(t->waiter, 1);
       crux_transfer_release(t);
       t = next;
     }
   }
 }
 
-/* A descriptor that came through a fork is the parent's; so are the guests. */
-static bool hang(void) {
+/* A descriptor that came through a fork is the parent's; so are the subscribers. */
+static bool install(void) {
   add_channel_event *add;
   void **cycle;
-  if (bell.hung && bell.generation == crux_process_generation()) return true;
+  if (notifier.installed && notifier.generation == crux_process_generation()) return true;
   *(void **)&add = dlsym(RTLD_DEFAULT, "ngx_add_channel_event");
   cycle = dlsym(RTLD_DEFAULT, "ngx_cycle");
   if (!add || !cycle || !*cycle) return false;
-  crux_wakeup_close(&bell.wake);
-  bell.guests = NULL;
-  bell.generation = crux_process_generation();
-  bell.hung = crux_wakeup_open(&bell.wake) && add(*cycle, bell.wake.in, READ_EVENT, on_ring) == 0;
-  return bell.hung;
+  crux_wakeup_close(&notifier.wakeup);
+  notifier.subscribers = NULL;
+  notifier.generation = crux_process_generation();
+  notifier.installed = crux_wakeup_open(&notifier.wakeup) && add(*cycle, notifier.wakeup.in.fd, READ_EVENT, on_notify) == 0;
+  return notifier.installed;
 }
 
-bool crux_nginx_subscribe(crux_subscriber *guest, crux_inbox *inbox, const char *subsystem) {
+bool crux_nginx_subscribe(crux_subscriber *subscriber, crux_inbox *inbox, const char *subsystem) {
   char name[64];
-  if (guest->inbox && guest->generation == crux_process_generation()) return true;
+  if (subscriber->inbox && subscriber->generation == crux_process_generation()) return true;
   snprintf(name, sizeof name, "ngx_%s_lua_ffi_sema_post", subsystem);
-  *(void **)&guest->post = dlsym(RTLD_DEFAULT, name);
-  if (!guest->post || !hang()) return false;
-  guest->inbox = inbox;
-  guest->generation = bell.generation;
-  guest->next = bell.guests;
-  guest->link = &bell.guests;
-  if (guest->next) guest->next->link = &guest->next;
-  bell.guests = guest;
-  crux_inbox_redirect(inbox, &bell.wake);
+  *(void **)&subscriber->post = dlsym(RTLD_DEFAULT, name);
+  if (!subscriber->post || !install()) return false;
+  subscriber->inbox = inbox;
+  subscriber->generation = notifier.generation;
+  subscriber->next = notifier.subscribers;
+  subscriber->link = &notifier.subscribers;
+  if (subscriber->next) subscriber->next->link = &subscriber->next;
+  notifier.subscribers = subscriber;
+  crux_inbox_redirect(inbox, &notifier.wakeup);
   return true;
 }
 
-void crux_nginx_unsubscribe(crux_subscriber *guest) {
-  if (!guest->inbox) return;
-  guest->inbox = NULL;
-  if (guest->generation != bell.generation) return;
-  *guest->link = guest->next;
-  if (guest->next) guest->next->link = guest->link;
+void crux_nginx_unsubscribe(crux_subscriber *subscriber) {
+  if (!subscriber->inbox) return;
+  subscriber->inbox = NULL;
+  if (subscriber->generation != notifier.generation) return;
+  *subscriber->link = subscriber->next;
+  if (subscriber->next) subscriber->next->link = subscriber->link;
 }

@@ -1,12 +1,13 @@
+/* outcome: see outcome.h. */
 #include "outcome.h"
 
 #include <string.h>
 
 static crux_outcome outcome_of(const crux_evidence *e) {
-  /* A whole head is the server's own word, whatever became of the connection afterwards; but one that was there before
-     the request, or without it, is no word on the request. */
-  if (e->cause == CRUX_CAUSE_UNASKED) return e->sent ? CRUX_UNKNOWN : CRUX_NOT_SENT;
+  /* A whole head is the server's own word, whatever became of the connection afterwards; but one
+     that was there before the request, or without it, says nothing of the request. */
   if (!e->sent) return CRUX_NOT_SENT;
+  if (e->cause == CRUX_CAUSE_UNSOLICITED) return CRUX_UNKNOWN;
   if (e->head) {
     if (e->status >= 200 && e->status <= 299) return CRUX_ACCEPTED;
     if (e->status >= 400 && e->status <= 499) return CRUX_REJECTED;
@@ -17,10 +18,14 @@ static crux_outcome outcome_of(const crux_evidence *e) {
 
 static crux_kind kind_of_cause(crux_cause cause) {
   switch (cause) {
-    case CRUX_CAUSE_ABORTED: return CRUX_KIND_ABORTED;
-    case CRUX_CAUSE_RESEND: return CRUX_KIND_NETWORK;
-    case CRUX_CAUSE_UNASKED: return CRUX_KIND_PROTOCOL;
+    case CRUX_CAUSE_ABORTED:
+    case CRUX_CAUSE_EXITING:
+    case CRUX_CAUSE_FORKED: return CRUX_KIND_ABORTED;
+    case CRUX_CAUSE_UNSOLICITED:
+    case CRUX_CAUSE_MALFORMED:
+    case CRUX_CAUSE_HEAD_CUT:
     case CRUX_CAUSE_HEAD_LIMIT: return CRUX_KIND_PROTOCOL;
+    case CRUX_CAUSE_ALERT: return CRUX_KIND_TLS;
     case CRUX_CAUSE_EXPIRED: return CRUX_KIND_TIMEOUT;
     default: return CRUX_KIND_MEMORY;
   }
@@ -40,6 +45,7 @@ static crux_kind kind_of_code(const crux_evidence *e) {
     case CURLE_SSL_ENGINE_SETFAILED:
     case CURLE_SSL_ENGINE_INITFAILED:
     case CURLE_SSL_CERTPROBLEM:
+    case CURLE_BAD_FUNCTION_ARGUMENT: /* from libcurl 8.16 on, of a client's key */
     case CURLE_SSL_CIPHER:
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_USE_SSL_FAILED:
@@ -50,23 +56,13 @@ static crux_kind kind_of_code(const crux_evidence *e) {
     case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
     case CURLE_SSL_INVALIDCERTSTATUS: return CRUX_KIND_TLS;
     case CURLE_OUT_OF_MEMORY:
-      /* curl says so of a header line over its limit too; once the request is out, that is what it is */
-      return e->sent ? CRUX_KIND_PROTOCOL : CRUX_KIND_MEMORY;
     case CURLE_FAILED_INIT: return CRUX_KIND_MEMORY;
-    case CURLE_OK: /* the connection ended in the middle of the head */
+    case CURLE_OK:
     case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_WEIRD_SERVER_REPLY:
-    case CURLE_BAD_CONTENT_ENCODING:
-    case CURLE_FUNCTION_NOT_FOUND:
-    case CURLE_BAD_FUNCTION_ARGUMENT:
-#if LIBCURL_VERSION_NUM >= 0x074400
-    case CURLE_HTTP3:
-#endif
-    case CURLE_HTTP2: return CRUX_KIND_PROTOCOL;
+    case CURLE_WEIRD_SERVER_REPLY: return CRUX_KIND_PROTOCOL;
     default:
       /* the connection broke; where it did says whose it was */
-      if (e->sent) return CRUX_KIND_NETWORK;
-      if (e->ready) return CRUX_KIND_NETWORK;
+      if (e->sent || e->ready) return CRUX_KIND_NETWORK;
       if (e->proxied) return CRUX_KIND_PROXY;
       return e->tls ? CRUX_KIND_TLS : CRUX_KIND_NETWORK;
   }
@@ -75,8 +71,10 @@ static crux_kind kind_of_code(const crux_evidence *e) {
 crux_verdict crux_judge(const crux_evidence *e) {
   crux_verdict v;
   v.outcome = outcome_of(e);
+  /* RFC 9110 15.5.4, 15.5.8: forbidden, or credentials are wanted */
+  v.permanent = !e->ready && (e->proxy_status == 403 || e->proxy_status == 407);
   if (v.outcome == CRUX_ACCEPTED) v.kind = CRUX_KIND_NONE;
-  else if (e->sent && e->head && e->cause != CRUX_CAUSE_UNASKED)
+  else if (e->sent && e->head && e->cause != CRUX_CAUSE_UNSOLICITED)
     v.kind = e->status == 401 ? CRUX_KIND_AUTH : CRUX_KIND_HTTP;
   else v.kind = e->cause != CRUX_CAUSE_NONE ? kind_of_cause(e->cause) : kind_of_code(e);
   return v;
@@ -85,6 +83,7 @@ crux_verdict crux_judge(const crux_evidence *e) {
 bool crux_retryable(crux_verdict v, int status, bool retry_after, bool safe) {
   switch (v.outcome) {
     case CRUX_NOT_SENT:
+      if (v.permanent) return false;
       return v.kind == CRUX_KIND_DNS || v.kind == CRUX_KIND_CONNECT || v.kind == CRUX_KIND_PROXY ||
              v.kind == CRUX_KIND_TIMEOUT || v.kind == CRUX_KIND_NETWORK;
     case CRUX_REJECTED: return status == 429 && retry_after;

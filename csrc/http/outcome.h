@@ -24,32 +24,38 @@ typedef enum {
   CRUX_KIND_MEMORY
 } crux_kind;
 
-/* Why crux itself ended an attempt; curl's code then says only that a callback did. */
+/* Why an attempt ended, where libcurl's code does not say it. */
 typedef enum {
   CRUX_CAUSE_NONE,
-  CRUX_CAUSE_ABORTED,    /* the caller gave up */
-  CRUX_CAUSE_RESEND,     /* curl was about to put the request on the wire a second time */
-  CRUX_CAUSE_UNASKED,    /* what came was sent without knowing of the request */
-  CRUX_CAUSE_HEAD_LIMIT, /* the head grew over its limit */
-  CRUX_CAUSE_NOMEM,      /* a buffer could not grow */
-  CRUX_CAUSE_NOFILE,     /* no descriptor for a connection */
-  CRUX_CAUSE_EXPIRED     /* the deadline passed in line */
+  CRUX_CAUSE_ABORTED,     /* by the caller */
+  CRUX_CAUSE_UNSOLICITED, /* what came was sent without knowing of the request */
+  CRUX_CAUSE_MALFORMED,   /* what came is no response head */
+  CRUX_CAUSE_HEAD_CUT,    /* the connection was closed inside the response head */
+  CRUX_CAUSE_HEAD_LIMIT,  /* the response head grew over its limit */
+  CRUX_CAUSE_ALERT,       /* TLS failed on a connection that was established */
+  CRUX_CAUSE_NOMEM,       /* out of memory */
+  CRUX_CAUSE_NOFILE,      /* no descriptor for a connection */
+  CRUX_CAUSE_EXPIRED,     /* the deadline passed in the queue */
+  CRUX_CAUSE_EXITING,     /* exit() has begun */
+  CRUX_CAUSE_FORKED       /* this is a forked child, and the attempt its parent's */
 } crux_cause;
 
 typedef struct {
   CURLcode code;
   crux_cause cause;
-  int status;     /* of the final head, 0 without one */
-  bool head;      /* the final head arrived whole */
-  bool sent;      /* a byte of the request was handed to a connection */
-  bool tls;       /* an https origin */
+  int status;       /* of the final head, 0 without one */
+  bool head;        /* the final head arrived whole */
+  bool sent;        /* a byte of the request was handed to a connection */
+  bool tls;         /* an https origin */
   bool proxied;
-  bool ready;     /* a connection stood, its TLS handshake included */
+  bool ready;       /* a connection was established, its TLS handshake included */
+  int proxy_status; /* of the proxy's answer to CONNECT, 0 without one */
 } crux_evidence;
 
 typedef struct {
   crux_outcome outcome;
   crux_kind kind;
+  bool permanent; /* another attempt would end the same way */
 } crux_verdict;
 
 crux_verdict crux_judge(const crux_evidence *e);

@@ -1,25 +1,41 @@
+/* request: see request.h. */
 #include "request.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-crux_request *crux_request_new(crux_config *config, const crux_endpoint *endpoint, const char *path_value,
+/* RFC 9110 8.6: a method whose request usually has content says so when there is none. */
+static bool tells_length(const char *method, const char *body) {
+  return body || strcmp(method, "PATCH") == 0 || strcmp(method, "POST") == 0;
+}
+
+crux_request *crux_request_new(crux_config *config, const char *method, const char *target, bool safe,
                                const char *body, size_t body_len) {
-  const char *star = strchr(endpoint->path, '*');
+  static const char fields[] = "Accept: application/json\r\n"
+                               "Content-Type: application/json; charset=utf-8\r\n";
   const crux_settings *s = &config->settings;
-  size_t url_room = strlen(s->origin) + strlen(s->prefix) + strlen(s->api_prefix) + strlen(endpoint->path) + strlen(path_value) + 1;
-  crux_request *r = malloc(sizeof *r + url_room + body_len + 1);
+  size_t origin = strlen(s->origin), path = strlen(s->prefix) + strlen(s->api_prefix) + strlen(target);
+  size_t head_size = strlen(method) + path + strlen(config->host) + strlen(config->agent) +
+                     sizeof "  HTTP/1.1\r\nHost: \r\nUser-Agent: \r\n" + sizeof fields +
+                     sizeof "Content-Length: 18446744073709551615\r\n";
+  crux_request *r = malloc(sizeof *r + origin + path + 1 + head_size + body_len + 1);
   char *end;
   if (!r) return NULL;
   atomic_init(&r->refs, 1);
   r->config = crux_config_retain(config);
-  r->endpoint = endpoint;
+  r->method = method;
+  r->safe = safe;
   r->url = r->text;
-  end = stpcpy(stpcpy(stpcpy(stpcpy(r->text, s->origin), s->prefix), s->api_prefix), endpoint->path);
-  if (star) strcpy(stpcpy(end - strlen(star), path_value), star + 1);
-  r->body = memcpy(r->text + url_room, body, body_len);
-  r->text[url_room + body_len] = '\0';
-  r->body_len = body_len;
+  end = stpcpy(stpcpy(stpcpy(stpcpy(r->text, s->origin), s->prefix), s->api_prefix), target) + 1;
+  r->head = end;
+  end = stpcpy(stpcpy(stpcpy(stpcpy(end, method), " "), r->url + origin), " HTTP/1.1\r\nHost: ");
+  end = stpcpy(stpcpy(stpcpy(stpcpy(end, config->host), "\r\nUser-Agent: "), config->agent), "\r\n");
+  end = stpcpy(end, fields);
+  if (tells_length(method, body)) end += sprintf(end, "Content-Length: %zu\r\n", body_len);
+  r->head_len = (size_t)(end - r->head);
+  r->body = body ? memcpy(end + 1, body, body_len) : NULL;
+  r->body_len = body ? body_len : 0;
   return r;
 }
 
@@ -32,25 +48,4 @@ void crux_request_release(crux_request *r) {
   if (!r || atomic_fetch_sub(&r->refs, 1) != 1) return;
   crux_config_release(r->config);
   free(r);
-}
-
-void crux_request_headers(const crux_request *r, const char *authorization, const char *lines[CRUX_HEADERS]) {
-  lines[0] = r->config->host_header;
-  lines[1] = r->config->agent_header;
-  lines[2] = "Accept: application/json";
-  lines[3] = authorization;
-  lines[4] = "Content-Type: application/json; charset=utf-8";
-}
-
-size_t crux_request_head_size(const crux_request *r, const char *authorization) {
-  const char *lines[CRUX_HEADERS];
-  size_t i, digits, size = strlen(r->endpoint->method) + strlen(r->url + strlen(r->config->settings.origin)) +
-                   sizeof "  HTTP/1.1\r\n\r\n" - 1;
-  crux_request_headers(r, authorization, lines);
-  for (i = 0; i < CRUX_HEADERS; i++) size += strlen(lines[i]) + 2;
-  if (r->endpoint->has_body) {
-    size += sizeof "Content-Length: 0\r\n" - 1;
-    for (digits = r->body_len / 10; digits > 0; digits /= 10) size++;
-  }
-  return size;
 }

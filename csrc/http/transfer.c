@@ -1,39 +1,50 @@
+/* transfer: see transfer.h. A request is sent out of one buffer, by one offset that only grows, in
+   one place (send_piece): that is why it is on the wire at most once. */
 #include "transfer.h"
 
-#include "../os/poller.h"
 #include "../os/process.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Idle connections older than this are not used: load balancers drop theirs after a minute, some servers much earlier. */
-#define IDLE_SECONDS 15L
+/* At most so much is offered to libcurl at a time: a TLS record holds no more. */
+#define PIECE 16384
 
-#define AUTHORIZATION "Authorization: Token "
+/* At most so many bytes are moved for one attempt before others have their turn. */
+#define TURN (64 * 1024)
 
-/* Up to here no curl ever asks the server for leave to send a body; newer ones do so above 1 MiB only. */
-#define EXPECT_BODY 1024
+static const char AUTHORIZATION[] = "Authorization: Token ";
 
-#define PREREQ_VERSION 0x075000 /* 7.80.0 */
+static void write_wire(crux_transfer *t, const char *token) {
+  const crux_request *r = t->request;
+  char *end = t->wire;
+  memcpy(end, r->head, r->head_len);
+  end = stpcpy(end + r->head_len, AUTHORIZATION);
+  t->token_at = (size_t)(end - t->wire);
+  t->token_len = strlen(token);
+  end = stpcpy(stpcpy(end, token), "\r\n\r\n");
+  t->head_len = (size_t)(end - t->wire);
+  if (r->body_len > 0) memcpy(end, r->body, r->body_len);
+  t->wire_len = t->head_len + r->body_len;
+}
 
-crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline, double connect_timeout) {
-  size_t len = strlen(token);
-  crux_transfer *t = malloc(sizeof *t + sizeof AUTHORIZATION + len);
+crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline,
+                                 double connect_timeout) {
+  size_t size = request->head_len + sizeof AUTHORIZATION + strlen(token) + sizeof "\r\n\r\n" +
+                request->body_len;
+  crux_transfer *t = malloc(sizeof *t + size);
   if (!t) return NULL;
   memset(t, 0, sizeof *t);
   atomic_init(&t->refs, 1);
   t->request = crux_request_retain(request);
+  t->started = crux_now();
   t->deadline = deadline;
   t->connect_timeout = connect_timeout;
-  t->started = crux_now();
-  memcpy(t->authorization, AUTHORIZATION, sizeof AUTHORIZATION - 1);
-  memcpy(t->authorization + sizeof AUTHORIZATION - 1, token, len + 1);
-  t->head_size = crux_request_head_size(request, t->authorization);
+  crux_response_init(&t->reply.response, request->config->settings.max_body);
+  write_wire(t, token);
   return t;
 }
-
-const char *crux_transfer_token(const crux_transfer *t) { return t->authorization + sizeof AUTHORIZATION - 1; }
 
 crux_transfer *crux_transfer_retain(crux_transfer *t) {
   atomic_fetch_add(&t->refs, 1);
@@ -41,404 +52,234 @@ crux_transfer *crux_transfer_retain(crux_transfer *t) {
 }
 
 void crux_transfer_release(crux_transfer *t) {
-  static void *(*const volatile wipe)(void *, int, size_t) = memset; /* which no compiler takes for idle work */
   if (!t || atomic_fetch_sub(&t->refs, 1) != 1) return;
-  wipe(t->authorization, '\0', strlen(t->authorization));
-  if (t->forget_owner) t->forget_owner(t->owner);
+  crux_wipe(t->wire, t->wire_len);
+  if (t->inbox.release_owner) t->inbox.release_owner(t->inbox.owner);
   crux_request_release(t->request);
-  crux_buffer_free(&t->reply.head);
-  crux_buffer_free(&t->reply.body);
+  crux_response_free(&t->reply.response);
+  free(t->reply.error);
   free(t);
 }
 
 bool crux_transfer_abort(crux_transfer *t) {
-  int waiting = CRUX_WAITING;
-  return atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_ABORTED) || waiting == CRUX_ABORTED;
+  int waiting = CRUX_STAGE_WAITING;
+  return atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_STAGE_ABORTED) ||
+         waiting == CRUX_STAGE_ABORTED;
 }
 
-size_t crux_transfer_size(const crux_transfer *t) {
-  return t->head_size + t->request->body_len;
+crux_cause crux_transfer_is_too_late(const crux_transfer *t) {
+  if (atomic_load(&t->stage) == CRUX_STAGE_ABORTED) return CRUX_CAUSE_ABORTED;
+  return t->deadline <= crux_now() ? CRUX_CAUSE_EXPIRED : CRUX_CAUSE_NONE;
 }
 
-/* --- what curl calls ----------------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
-static bool has_prereq(void) {
-#if LIBCURL_VERSION_NUM >= PREREQ_VERSION
-  return crux_process_curl_version() >= PREREQ_VERSION;
-#else
+static bool nothing_received(const crux_transfer *t) { return t->reply.time.first_byte == 0; }
+
+/* Few attempts end so: the words are not worth their room in each. Without memory there are none. */
+static void keep_words(crux_reply *r, const crux_connection *c) {
+  free(r->error);
+  r->error = c->error[0] ? strdup(c->error) : NULL;
+}
+
+/* The connection broke. A TLS alert is the peer's word on TLS, and libcurl has no code for it. */
+static void note_error(crux_transfer *t) {
+  const crux_connection *c = t->connection;
+  t->reply.code = c->code;
+  keep_words(&t->reply, c);
+  if (c->tls && strstr(c->error, "alert")) t->reply.cause = CRUX_CAUSE_ALERT;
+}
+
+static crux_cause cause_of(crux_refusal refusal) {
+  switch (refusal) {
+    case CRUX_REFUSAL_TOO_LONG: return CRUX_CAUSE_HEAD_LIMIT;
+    case CRUX_REFUSAL_CUT: return CRUX_CAUSE_HEAD_CUT;
+    case CRUX_REFUSAL_NOMEM: return CRUX_CAUSE_NOMEM;
+    default: return CRUX_CAUSE_MALFORMED;
+  }
+}
+
+/* The peer has closed its side, or the connection broke: the response ends with it. */
+static void end_response(crux_transfer *t, bool broken) {
+  crux_response *r = &t->reply.response;
+  if (broken) note_error(t);
+  r->persistent = false;
+  if (nothing_received(t)) {
+    if (!broken) t->reply.code = CURLE_GOT_NOTHING;
+    return;
+  }
+  crux_response_end(r);
+  if (broken) return;
+  if (r->state == CRUX_RESPONSE_REFUSED) t->reply.cause = cause_of(r->refusal);
+  else if (r->body_end == CRUX_BODY_CUT) t->reply.code = CURLE_PARTIAL_FILE;
+}
+
+/* A response head that arrives before the peer has acknowledged a byte of the request is
+   unsolicited. To be asked before the bytes are taken, since an acknowledgement may follow them.
+   The count includes what TLS adds, which is safe: a peer cannot read the request before it has a
+   whole TLS record, which is more than all that TLS adds. It is 0 where the bytes bypassed TCP
+   (sockmap, MPTCP, SMC): then the response is taken. */
+static void look_for_acknowledgement(crux_transfer *t) {
+  long long outstanding;
+  if (t->acknowledged) return;
+  outstanding = crux_connection_unacknowledged(t->connection);
+  t->acknowledged = outstanding < 0 || (size_t)outstanding < t->reply.bytes_sent;
+}
+
+/* Bytes of a response. True: it is complete, or none. */
+static bool take(crux_transfer *t, const char *data, size_t len) {
+  crux_response *r = &t->reply.response;
+  size_t used;
+  if (nothing_received(t)) {
+    /* On a fresh TLS connection it may have been session tickets that were readable, and the response
+       may have followed them while they were taken: then the acknowledgement is there by now. */
+    if (t->connection->tls && !t->connection->reused) look_for_acknowledgement(t);
+    if (!t->acknowledged) {
+      t->reply.cause = CRUX_CAUSE_UNSOLICITED;
+      return true;
+    }
+    t->reply.time.first_byte = crux_now() - t->started;
+  }
+  used = crux_response_feed(r, data, len);
+  if (used < len) r->persistent = false;
+  if (r->state == CRUX_RESPONSE_REFUSED) t->reply.cause = cause_of(r->refusal);
+  if (r->state >= CRUX_RESPONSE_COMPLETE) return true;
+  /* RFC 9112 9.5, RFC 9110 10.1.1: the final answer makes the rest of the request pointless */
+  if (r->state == CRUX_RESPONSE_BODY && (r->status > 299 || !r->persistent)) t->upload_stopped = true;
   return false;
-#endif
 }
 
-static long request_size(const crux_transfer *t) {
-  long size = 0;
-  curl_easy_getinfo(t->easy->curl, CURLINFO_REQUEST_SIZE, &size);
-  return size;
-}
-
-static int refuse(crux_transfer *t, crux_cause cause) {
-  t->reply.cause = cause;
-  return 1;
-}
-
-/* How much of head and body is curl's no more. It counts the head and what went with it in one number, and body bytes in
-   another; which ones overlap depends on its version. The head's length is known. */
-static size_t handed_over(const crux_transfer *t) {
-  curl_off_t uploaded = 0;
-  size_t sum, all = crux_transfer_size(t);
-  /* before a connection stood, all that was counted is a proxy's CONNECT */
-  long size = t->ready || !has_prereq() ? request_size(t) - t->size_before : 0;
-  curl_easy_getinfo(t->easy->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
-  if (size <= 0) return 0;
-  sum = uploaded > 0 ? t->head_size + (size_t)uploaded : (size_t)size;
-  return sum < all ? sum : all;
-}
-
-/* A head that comes before the peer has acknowledged a byte of the request was sent without knowing of it. TLS adds to
-   what is on the way, but no peer understands the request before it has a whole record, which is more than all it adds.
-   Where none of it is on the way, it went past TCP: by a sockmap, another path of MPTCP, SMC. */
-static bool is_unasked(const crux_transfer *t) {
-  long long on_the_way = t->fd == CURL_SOCKET_BAD ? -1 : crux_socket_unacknowledged(t->fd);
-  return on_the_way >= 0 && (size_t)on_the_way >= handed_over(t);
-}
-
-#if LIBCURL_VERSION_NUM >= PREREQ_VERSION
-/* Nothing of the request has been handed over yet: is the connection that curl has chosen one that nobody has spoken on
-   since the last answer? */
-static bool connection_is_fit(crux_transfer *t, const crux_ends *ends) {
-  bool fresh = t->opened > 0;
-  curl_socket_t fd = crux_sockets_find(t->sockets, ends, fresh ? t : NULL);
-  crux_socket_state state = crux_socket_look(fd);
-  t->opened = 0;
-  t->fd = fd;
-  /* what stands on a TLS connection just made is session tickets, most likely; the head's first line will tell */
-  if (state == CRUX_SOCKET_CLEAN || (fresh && (state == CRUX_SOCKET_UNTOLD ||
-      (state == CRUX_SOCKET_UNREAD && t->request->config->settings.tls)))) {
-    t->reply.reused = !fresh;
-    return true;
-  }
-  if (state == CRUX_SOCKET_UNREAD) t->reply.cause = CRUX_CAUSE_UNASKED;
-  t->spoiled = !t->fresh && !fresh;
-  if (fd != CURL_SOCKET_BAD) crux_socket_spoil(fd);
-  return false;
-}
-
-static int on_prereq(void *p, char *ip, char *local_ip, int port, int local_port) {
-  crux_transfer *t = ((crux_easy *)p)->transfer;
-  long size = request_size(t);
-  int waiting = CRUX_WAITING;
-  crux_ends ends = { .local_port = local_port, .port = port };
-  (void)local_ip;
-  strncat(ends.address, ip ? ip : "", sizeof ends.address - 1);
-  t->ready = *t->opens = true;
-  if (t->prereqs++ > 0 && size > t->size_before) return refuse(t, CRUX_CAUSE_RESEND);
-  t->size_before = size;
-  if (!connection_is_fit(t, &ends)) return 1;
-  if (!atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_SENT) && waiting == CRUX_ABORTED)
-    return refuse(t, CRUX_CAUSE_ABORTED);
-  return CURL_PREREQFUNC_OK;
-}
-#endif
-
-static curl_socket_t on_open(void *p, curlsocktype purpose, struct curl_sockaddr *address) {
-  crux_transfer *t = ((crux_easy *)p)->transfer;
-  curl_socket_t fd = crux_sockets_open(t->sockets, address, t);
-  (void)purpose;
-  if (fd != CURL_SOCKET_BAD) t->opened++;
-  else if (errno == ENOMEM || errno == ENOBUFS) t->reply.cause = CRUX_CAUSE_NOMEM;
-  else if (errno == EMFILE || errno == ENFILE) t->reply.cause = CRUX_CAUSE_NOFILE;
-  return fd;
-}
-
-/* Belongs to the connection, which outlives the transfer: hence not the transfer's but the engine's. */
-static int on_close(void *p, curl_socket_t fd) {
-  crux_sockets_close(p, fd);
-  return 0;
-}
-
-/* "HTTP/1.1 200 …" */
-static int status_of(const char *line, size_t len, char version[4]) {
-  size_t i = 5;
-  int status = 0, digits;
-  if (len < 12) return 0;
-  for (; i < len && line[i] != ' '; i++) {
-    if (i < 8) version[i - 5] = line[i], version[i - 4] = '\0';
-  }
-  while (i < len && line[i] == ' ') i++;
-  for (digits = 0; digits < 3 && i < len && line[i] >= '0' && line[i] <= '9'; digits++, i++)
-    status = status * 10 + (line[i] - '0');
-  return digits == 3 ? status : 0;
-}
-
-static size_t on_header(char *data, size_t size, size_t count, void *p) {
-  crux_transfer *t = ((crux_easy *)p)->transfer;
-  size_t len = size * count;
-  if (t->head_done) return len; /* a trailer */
-  if (t->reply.time.first_byte == 0) t->reply.time.first_byte = crux_now() - t->started;
-  if (!t->head_begun) {
-    t->head_begun = true;
-    crux_buffer_clear(&t->reply.head);
-    t->head_status = status_of(data, len, t->reply.http_version);
-    if (is_unasked(t)) return (size_t)refuse(t, CRUX_CAUSE_UNASKED) - 1;
-  }
-  switch (crux_buffer_add(&t->reply.head, data, len, CRUX_HEAD_MAX)) {
-    case CRUX_BUFFER_FULL: return (size_t)refuse(t, CRUX_CAUSE_HEAD_LIMIT) - 1;
-    case CRUX_BUFFER_NOMEM: return (size_t)refuse(t, CRUX_CAUSE_NOMEM) - 1;
-    default: break;
-  }
-  if (len <= 2 && (data[0] == '\r' || data[0] == '\n')) {
-    if (t->head_status >= 200) t->head_done = true;
-    else t->head_begun = false; /* an interim response */
-  }
-  return len;
-}
-
-static size_t on_body(char *data, size_t size, size_t count, void *p) {
-  crux_transfer *t = ((crux_easy *)p)->transfer;
-  size_t len = size * count;
-  switch (crux_buffer_add(&t->reply.body, data, len, t->request->config->settings.max_body)) {
-    case CRUX_BUFFER_FULL: t->reply.body_end = CRUX_BODY_LIMIT; return 0;
-    case CRUX_BUFFER_NOMEM: t->reply.body_end = CRUX_BODY_NOMEM; return 0;
-    default: return len;
+/* Receives once. True: the attempt is done; else *got says how much came, 0 for nothing yet. */
+static bool receive(crux_transfer *t, char *buffer, size_t size, size_t *got) {
+  crux_io io;
+  look_for_acknowledgement(t);
+  io = crux_connection_receive(t->connection, buffer, size, got);
+  switch (io) {
+    case CRUX_IO_OK: return take(t, buffer, *got);
+    case CRUX_IO_AGAIN: return false;
+    default: end_response(t, io == CRUX_IO_ERROR); return true;
   }
 }
 
-/* --- setting up ---------------------------------------------------------------------------------------------------- */
+/* --- writing --- */
 
-crux_easy *crux_easy_new(void) {
-  crux_easy *easy = calloc(1, sizeof *easy);
-  if (!easy) return NULL;
-  easy->curl = curl_easy_init();
-  if (easy->curl) return easy;
-  free(easy);
-  return NULL;
+static bool sends(const crux_transfer *t) { return t->sent < t->wire_len && !t->upload_stopped; }
+
+static void count_sent(crux_transfer *t, size_t bytes) {
+  if (bytes > t->reply.bytes_sent) t->reply.bytes_sent = bytes;
+  if (bytes > 0) t->reply.sends = 1;
 }
 
-void crux_easy_free(crux_easy *easy) {
-  curl_easy_cleanup(easy->curl);
-  curl_url_cleanup(easy->parts);
-  free(easy->url);
-  crux_config_release(easy->config);
-  free(easy);
+/* Over TLS "0 bytes sent" is exact only until the first CRUX_IO_AGAIN or error: from then on a part
+   of the record may be out, and GnuTLS writes the rest when it closes. */
+static crux_io send_piece(crux_transfer *t) {
+  size_t left = t->wire_len - t->sent, sent;
+  size_t piece = t->piece ? t->piece : left < PIECE ? left : PIECE;
+  crux_io io = crux_connection_send(t->connection, t->wire + t->sent, piece, &sent);
+  t->piece = io == CRUX_IO_AGAIN ? piece : 0;
+  t->sent += sent;
+  count_sent(t, io != CRUX_IO_OK && t->connection->tls ? t->sent + piece : t->sent);
+  return io;
 }
 
-static void forget(crux_easy *easy) {
-  curl_easy_reset(easy->curl);
-  crux_config_release(easy->config);
-  free(easy->url);
-  easy->config = NULL;
-  easy->endpoint = NULL;
-  easy->url = NULL;
-  easy->reuse = CRUX_REUSE_KEPT;
-  easy->guarded = false;
+/* What arrived before the connection broke may be the answer. */
+static crux_step read_the_rest(crux_transfer *t, char *buffer, size_t size) {
+  size_t got;
+  bool done;
+  if (t->reply.sends == 0) return CRUX_STEP_UNUSED;
+  do done = receive(t, buffer, size, &got);
+  while (!done && got > 0);
+  if (!done) end_response(t, true);
+  t->reply.response.persistent = false;
+  return CRUX_STEP_DONE;
 }
 
-/* What every attempt under a config shares. Options that a run-time curl does not know are ones it does not need. */
-static bool set_config(crux_easy *easy, const crux_settings *s, crux_sockets *sockets) {
-  CURL *curl = easy->curl;
-  bool ok = !curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) &&
-       !curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
-       !curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) && !curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L) &&
-       !curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
-       !curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L) && !curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L) &&
-       !curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body) &&
-       !curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header) &&
-       !curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
-       !curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close) &&
-       !curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, sockets) &&
-       !curl_easy_setopt(curl, CURLOPT_WRITEDATA, easy) && !curl_easy_setopt(curl, CURLOPT_HEADERDATA, easy) &&
-       !curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, easy) && !curl_easy_setopt(curl, CURLOPT_PRIVATE, easy) &&
-       !curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, easy->error) &&
-       /* an empty string, unlike none, keeps curl from asking the environment */
-       !curl_easy_setopt(curl, CURLOPT_PROXY, s->tls && s->proxy ? s->proxy : "") &&
-       !curl_easy_setopt(curl, CURLOPT_NOPROXY, s->tls && s->no_proxy ? s->no_proxy : "") &&
-       /* a CA path, Debian's built-in one included, makes curl parse the bundle for each connection */
-       !curl_easy_setopt(curl, CURLOPT_CAPATH, s->ca_path) && !curl_easy_setopt(curl, CURLOPT_PROXY_CAPATH, s->ca_path);
-  if (ok && (s->ca_file || s->ca_path)) {
-    ok = !curl_easy_setopt(curl, CURLOPT_CAINFO, s->ca_file) &&
-         !curl_easy_setopt(curl, CURLOPT_PROXY_CAINFO, s->ca_file);
+crux_step crux_transfer_advance(crux_transfer *t, char *buffer, size_t size) {
+  size_t moved = 0, got;
+  while (moved < TURN) {
+    if (!sends(t) || t->sent > 0 || t->piece > 0) { /* before the first write, the probe has read */
+      if (receive(t, buffer, size, &got)) return CRUX_STEP_DONE;
+      moved += got;
+      if (got > 0) continue;
+      if (!sends(t)) return CRUX_STEP_READ;
+    }
+    switch (send_piece(t)) {
+      case CRUX_IO_OK: break;
+      case CRUX_IO_AGAIN: return CRUX_STEP_WRITE;
+      default: return read_the_rest(t, buffer, size);
+    }
+    if (!sends(t)) return CRUX_STEP_READ;
+    moved += PIECE;
   }
-  if (!ok) return false;
-  /* curl would take 64 KiB for each attempt, to keep a head and some hundred bytes in. The other buffer, BUFFERSIZE, is left
-     alone: 7.88 does not take its size while it has one, not after a reset either, which then overruns the one it has. */
-#if LIBCURL_VERSION_NUM >= 0x073e00
-  curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 16384L); /* the least there is */
-#endif
-#if LIBCURL_VERSION_NUM >= 0x074000
-  curl_easy_setopt(curl, CURLOPT_HTTP09_ALLOWED, 0L);
-#endif
-#if LIBCURL_VERSION_NUM >= 0x074100
-  curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, IDLE_SECONDS);
-#endif
-#if LIBCURL_VERSION_NUM >= 0x075700
-  curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L); /* else a deadline during a slow look-up waits for the look-up */
-#endif
-  return true;
+  return CRUX_STEP_READY;
 }
 
-/* curl resends a request when a kept connection ends before the answer's first byte, and says nothing of it. */
-static bool set_guard(crux_transfer *t, crux_easy *easy) {
-  CURL *curl = easy->curl;
-  bool guarded = has_prereq();
-  crux_reuse reuse = !guarded ? CRUX_REUSE_NONE : t->fresh ? CRUX_REUSE_FRESH : CRUX_REUSE_KEPT;
-  if (!guarded) {
-    /* nobody says when it is sent, so it is as of now; and only a new connection is never resent on */
-    int waiting = CRUX_WAITING;
-    if (!atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_SENT) && waiting == CRUX_ABORTED) return false;
+/* --- before and after --- */
+
+crux_io crux_transfer_probe(crux_connection *c, char *buffer, size_t size) {
+  size_t got;
+  return crux_connection_receive(c, buffer, size, &got);
+}
+
+void crux_transfer_probe_failed(crux_transfer *t, crux_io found) {
+  crux_reply *r = &t->reply;
+  if (found == CRUX_IO_OK) r->cause = CRUX_CAUSE_UNSOLICITED;
+  else if (found == CRUX_IO_END) r->code = CURLE_GOT_NOTHING;
+  else {
+    note_error(t);
+    /* a TLS 1.3 server that wants a client certificate says so after the handshake */
+    if (t->connection->tls) r->cause = CRUX_CAUSE_ALERT;
   }
-#if LIBCURL_VERSION_NUM >= PREREQ_VERSION
-  if (easy->guarded != guarded && (curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, guarded ? on_prereq : NULL) ||
-                                   curl_easy_setopt(curl, CURLOPT_PREREQDATA, easy)))
-    return false;
-#endif
-  easy->guarded = guarded;
-  if (easy->reuse != reuse && (curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, (long)(reuse != CRUX_REUSE_KEPT)) ||
-                               curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, (long)(reuse == CRUX_REUSE_NONE))))
-    return false;
-  easy->reuse = reuse;
-  return true;
 }
-
-static bool set_url(crux_easy *easy, const char *url) {
-  if (easy->url && strcmp(easy->url, url) == 0) return true;
-  free(easy->url);
-  easy->url = NULL;
-  if (!easy->parts) easy->parts = curl_url();
-  if (!easy->parts || curl_url_set(easy->parts, CURLUPART_URL, url, CURLU_PATH_AS_IS) ||
-      curl_easy_setopt(easy->curl, CURLOPT_URL, NULL) || /* curl remembers the text of the one before */
-      curl_easy_setopt(easy->curl, CURLOPT_CURLU, easy->parts))
-    return false;
-  easy->url = strdup(url);
-  return easy->url != NULL;
-}
-
-static bool set_endpoint(crux_easy *easy, const crux_endpoint *endpoint) {
-  if (easy->endpoint == endpoint) return true;
-  easy->endpoint = NULL;
-  if (!endpoint->has_body && curl_easy_setopt(easy->curl, CURLOPT_HTTPGET, 1L)) return false;
-  if (curl_easy_setopt(easy->curl, CURLOPT_CUSTOMREQUEST, endpoint->method)) return false;
-  easy->endpoint = endpoint;
-  return true;
-}
-
-/* All but the first, Host, which curl writes just so by itself. */
-static struct curl_slist *set_headers(crux_transfer *t, crux_easy *easy) {
-  const char *lines[CRUX_HEADERS];
-  int i;
-  crux_request_headers(t->request, t->authorization, lines);
-  for (i = 1; i < CRUX_HEADERS; i++) {
-    easy->headers[i].data = (char *)lines[i];
-    easy->headers[i].next = &easy->headers[i + 1];
-  }
-  easy->headers[CRUX_HEADERS].data = (char *)"Expect:";
-  easy->headers[CRUX_HEADERS].next = NULL;
-  if (t->request->body_len <= EXPECT_BODY) easy->headers[CRUX_HEADERS - 1].next = NULL;
-  return easy->headers + 1;
-}
-
-static bool set_request(crux_transfer *t, crux_easy *easy) {
-  const crux_request *r = t->request;
-  CURL *curl = easy->curl;
-  double left = t->deadline - crux_now();
-  int timeout = left > 0 ? crux_milliseconds(left) : 0, connect = crux_milliseconds(t->connect_timeout);
-  if (r->endpoint->has_body && (curl_easy_setopt(curl, CURLOPT_POSTFIELDS, r->body) ||
-                                curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len)))
-    return false;
-  return set_url(easy, r->url) && set_endpoint(easy, r->endpoint) &&
-         !curl_easy_setopt(curl, CURLOPT_HTTPHEADER, set_headers(t, easy)) &&
-         /* 0 would mean for ever */
-         !curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(timeout > 0 ? timeout : 1)) &&
-         !curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)(connect > 0 ? connect : 1));
-}
-
-static bool alike(const char *a, const char *b) { return a == b || (a && b && strcmp(a, b) == 0); }
-
-/* Whether what `set_config` asks of a config is the same in both: single calls make one each. */
-static bool serves(const crux_easy *easy, const crux_config *config) {
-  const crux_settings *a = easy->config ? &easy->config->settings : NULL, *b = &config->settings;
-  return a && (a == b || (a->tls == b->tls && alike(a->proxy, b->proxy) && alike(a->no_proxy, b->no_proxy) &&
-                          alike(a->ca_file, b->ca_file) && alike(a->ca_path, b->ca_path)));
-}
-
-bool crux_transfer_prepare(crux_transfer *t, crux_easy *easy, crux_sockets *sockets) {
-  crux_config *config = t->request->config;
-  t->easy = easy;
-  easy->transfer = t;
-  t->sockets = sockets;
-  t->fd = CURL_SOCKET_BAD;
-  if (!serves(easy, config)) {
-    forget(easy);
-    if (!set_config(easy, &config->settings, sockets)) return false;
-    easy->config = crux_config_retain(config);
-  }
-  return set_guard(t, easy) && set_request(t, easy);
-}
-
-/* --- the account --------------------------------------------------------------------------------------------------- */
 
 static double seconds_at(CURL *curl, CURLINFO info) {
-  curl_off_t us = 0;
-  curl_easy_getinfo(curl, info, &us);
-  return (double)us / 1e6;
+  curl_off_t microseconds = 0;
+  curl_easy_getinfo(curl, info, &microseconds);
+  return (double)microseconds / 1e6;
 }
 
-static void read_times(crux_transfer *t, CURL *curl) {
+void crux_transfer_connected(crux_transfer *t, CURLcode code) {
+  const crux_connection *c = t->connection;
   crux_reply *r = &t->reply;
-  double dns, connect, tls;
-  if (r->reused) return; /* whatever curl did since on another */
-  dns = seconds_at(curl, CURLINFO_NAMELOOKUP_TIME_T);
-  connect = seconds_at(curl, CURLINFO_CONNECT_TIME_T);
-  tls = seconds_at(curl, CURLINFO_APPCONNECT_TIME_T);
+  double dns = seconds_at(c->curl, CURLINFO_NAMELOOKUP_TIME_T);
+  double connect = seconds_at(c->curl, CURLINFO_CONNECT_TIME_T);
+  double tls = seconds_at(c->curl, CURLINFO_APPCONNECT_TIME_T);
+  long number = 0;
   r->time.dns = dns;
   if (connect > dns) r->time.connect = connect - dns;
   if (tls > connect) r->time.tls = tls - connect;
+  r->code = code;
+  r->ready = code == CURLE_OK;
+  if (r->ready) return;
+  keep_words(r, c);
+  curl_easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &number);
+  r->os_error = (int)number;
+  number = 0;
+  curl_easy_getinfo(c->curl, CURLINFO_HTTP_CONNECTCODE, &number);
+  r->proxy_status = (int)number;
+  if (c->open_errno == ENOMEM || c->open_errno == ENOBUFS) r->cause = CRUX_CAUSE_NOMEM;
+  if (c->open_errno == EMFILE || c->open_errno == ENFILE) r->cause = CRUX_CAUSE_NOFILE;
 }
 
-static void read_sizes(crux_transfer *t) {
-  t->reply.bytes_sent = handed_over(t);
-  t->reply.sends = t->reply.bytes_sent > 0;
+bool crux_transfer_can_keep(const crux_transfer *t) {
+  const crux_reply *r = &t->reply;
+  return r->response.state == CRUX_RESPONSE_COMPLETE && r->response.persistent &&
+         r->cause == CRUX_CAUSE_NONE && t->sent == t->wire_len;
 }
 
-static void judge(crux_transfer *t) {
+void crux_transfer_conclude(crux_transfer *t) {
   const crux_settings *s = &t->request->config->settings;
   crux_reply *r = &t->reply;
-  crux_evidence e = { .code = r->code, .cause = r->cause, .status = r->status, .head = r->status != 0,
-    .sent = r->sends > 0, .tls = s->tls, .proxied = s->tls && s->proxy && s->proxy[0], .ready = t->ready };
+  crux_evidence e = {
+    .code = r->code, .cause = r->cause, .status = r->response.status, .head = r->response.status != 0,
+    .sent = r->sends > 0, .tls = s->tls, .proxied = s->tls && s->proxy && s->proxy[0],
+    .ready = r->ready, .proxy_status = r->proxy_status,
+  };
   r->verdict = crux_judge(&e);
   r->time.total = crux_now() - t->started;
 }
 
-bool crux_transfer_conclude(crux_transfer *t, CURLcode code) {
-  CURL *curl = t->easy->curl;
-  crux_reply *r = &t->reply;
-  long os_error = 0;
-  if (t->spoiled) {
-    t->spoiled = false;
-    t->fresh = true;
-    t->ready = false;
-    t->prereqs = t->opened = 0;
-    t->size_before = 0;
-    r->cause = CRUX_CAUSE_NONE;
-    return true;
-  }
-  /* a connection that could not be opened matters only if no other was */
-  if (t->ready && (r->cause == CRUX_CAUSE_NOFILE || (r->cause == CRUX_CAUSE_NOMEM && !t->head_begun && !t->unwatched)))
-    r->cause = CRUX_CAUSE_NONE;
-  r->code = code;
-  if (code != CURLE_OK) {
-    curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_error);
-    r->os_error = (int)os_error;
-    memcpy(r->error, t->easy->error, sizeof r->error);
-  }
-  if (t->head_done && r->cause != CRUX_CAUSE_UNASKED) r->status = t->head_status;
-  if (r->body_end == CRUX_BODY_WHOLE && code != CURLE_OK) r->body_end = CRUX_BODY_CUT;
-  read_times(t, curl);
-  read_sizes(t);
-  judge(t);
-  return false;
-}
-
 void crux_transfer_fail(crux_transfer *t, crux_cause cause) {
   t->reply.cause = cause;
-  judge(t);
+  crux_transfer_conclude(t);
 }

@@ -1,125 +1,106 @@
-/* transfer: one attempt at one request, as bytes in and bytes out, on an easy handle lent by an engine. Every guard that
-   keeps a request from being sent twice, or answered by another's answer, is here. */
+/* transfer: one attempt at a request: what is written and read for it on a connection, and what may
+   be said of it afterwards. */
 #ifndef CRUX_TRANSFER_H
 #define CRUX_TRANSFER_H
 
-#include "buffer.h"
-#include "request.h"
+#include "connection.h"
 #include "outcome.h"
-#include "sockets.h"
-
-#define CRUX_HEAD_MAX 65536
-
-typedef enum { CRUX_BODY_WHOLE, CRUX_BODY_CUT, CRUX_BODY_LIMIT, CRUX_BODY_NOMEM } crux_body_end;
+#include "request.h"
+#include "response.h"
 
 typedef struct {
   crux_verdict verdict;
   CURLcode code;
   crux_cause cause;
-  int os_error;           /* errno of the connection that failed, 0 if unknown */
-  int status;             /* of the final head; 0 unless it arrived whole */
-  crux_buffer head, body; /* the final head with its status line; the body as far as it came */
-  crux_body_end body_end;
-  unsigned sends;         /* 0 or 1 */
+  int os_error;     /* errno of the connection that failed, 0 if unknown */
+  int proxy_status; /* of the proxy's answer to CONNECT, 0 without one */
+  bool ready;       /* a connection was established */
+  crux_response response;
+  unsigned sends;   /* 0 or 1 */
   size_t bytes_sent;
   bool reused;
-  char http_version[4];
   struct {
     double dns, connect, tls, first_byte, total;
   } time;
-  char error[CURL_ERROR_SIZE];
+  char *error;      /* libcurl's own words for `code`, or NULL */
 } crux_reply;
 
-/* An attempt goes from WAITING either to SENT, just before the first byte is handed over, or to ABORTED, when the caller
-   gives up first: whoever is second sees that it is. */
-typedef enum { CRUX_WAITING, CRUX_SENT, CRUX_ABORTED } crux_stage;
+/* An attempt goes from WAITING either to SENT, just before the first byte is handed to a connection,
+   or to ABORTED: whoever is second sees that it is. */
+typedef enum { CRUX_STAGE_WAITING, CRUX_STAGE_SENT, CRUX_STAGE_ABORTED } crux_stage;
 
-/* How curl may use connections for an attempt. */
+/* What an attempt needs to go on. */
 typedef enum {
-  CRUX_REUSE_KEPT,  /* a kept one, or a new one that is kept */
-  CRUX_REUSE_FRESH, /* a new one */
-  CRUX_REUSE_NONE   /* a new one, for this attempt alone */
-} crux_reuse;
-
-/* An easy handle and what it is set up for. */
-typedef struct crux_easy {
-  CURL *curl;
-  struct crux_transfer *transfer; /* that it is lent to */
-  crux_config *config;
-  const crux_endpoint *endpoint;
-  crux_reuse reuse;
-  bool guarded;
-  char *url;              /* and as curl takes it apart: calls go to the same one over and over */
-  CURLU *parts;
-  struct curl_slist headers[CRUX_HEADERS + 1];
-  char error[CURL_ERROR_SIZE];
-  struct crux_easy *next;
-} crux_easy;
+  CRUX_STEP_READ,   /* its descriptor to become readable */
+  CRUX_STEP_WRITE,  /* its descriptor to become readable or writable */
+  CRUX_STEP_READY,  /* only its turn: it has done as much as one may at a time */
+  CRUX_STEP_UNUSED, /* another connection: this one broke, and not one byte was handed to it */
+  CRUX_STEP_DONE    /* nothing more: `reply` is complete but for the verdict */
+} crux_step;
 
 typedef struct crux_transfer {
   atomic_uint refs;
   atomic_int stage;
   atomic_bool done;       /* `reply` is complete, and no longer the engine's */
   crux_request *request;
+  double started;
   double deadline;        /* of this attempt, on crux_now's clock */
   double connect_timeout; /* seconds */
-  size_t head_size;       /* bytes of head that it puts on the wire */
   crux_reply reply;
 
-  /* the engine's, while it carries the attempt */
-  crux_easy *easy;
-  crux_sockets *sockets;
-  struct crux_queue *line;
-  bool *opens;            /* set once the connection stands */
-  bool unwatched;
-  size_t place;           /* in the line */
-  unsigned long turn;     /* first come, first served */
-  struct crux_transfer *previous, *next;
-  /* the owner's, for its queues */
-  struct crux_transfer *queued, *aborted;
-  struct crux_transfer **link; /* in an inbox: what points to it there, once its owner has seen it arrive */
-  void *owner;
-  void (*forget_owner)(void *owner);
-  double number;          /* 0: nobody will ask for it any more */
-  void *waiter;           /* to be told when the attempt has ended, see resty.h */
+  crux_connection *connection;
+  size_t sent;            /* bytes of `wire` that went through */
+  size_t piece;           /* bytes that are to be offered again as they were, after CRUX_IO_AGAIN */
+  bool acknowledged;      /* the peer has a byte of the request */
+  bool upload_stopped;    /* an early answer made the rest of the request pointless */
 
-  /* what the callbacks saw */
-  double started;
-  unsigned prereqs, opened;
-  long size_before;       /* CURLINFO_REQUEST_SIZE when the request was first about to be sent: a proxy's CONNECT */
-  bool spoiled;           /* the connection was unfit, nothing was sent: once more on a fresh one */
-  bool fresh;
-  bool ready;
-  curl_socket_t fd;       /* the connection, if it is known which */
-  bool head_begun, head_done;
-  int head_status;
+  struct crux_queue *queue;
+  size_t heap_index;      /* in its queue, or among the engine's deadlines, */
+  unsigned long sequence; /* and when it came there */
+  struct {
+    struct crux_transfer *next, **link; /* `link`: once its owner has seen it arrive */
+    void *owner;
+    void (*release_owner)(void *owner);
+    double number;        /* 0: nobody will ask for it any more */
+  } inbox;
+  struct { struct crux_transfer *next_submitted, *next_aborted; } worker;
+  void *waiter;           /* to be told when the attempt has ended, see nginx.h */
 
-  char authorization[];   /* "Authorization: Token …", wiped when released */
+  size_t head_len, wire_len;
+  size_t token_at, token_len;
+  char wire[];            /* head and body as they are sent */
 } crux_transfer;
 
 /* With one reference. NULL without memory. */
-crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline, double connect_timeout);
-const char *crux_transfer_token(const crux_transfer *t);
+crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline,
+                                 double connect_timeout);
 crux_transfer *crux_transfer_retain(crux_transfer *t);
 void crux_transfer_release(crux_transfer *t);
 
-/* Gives the attempt up. True: it had not been sent and never will be. */
+/* Aborts the attempt. True: it had not been sent and never will be. */
 bool crux_transfer_abort(crux_transfer *t);
 
-/* How many bytes of head and body the attempt puts on the wire. */
-size_t crux_transfer_size(const crux_transfer *t);
+/* Why it must not be sent any more: aborted, or past its deadline. NONE if it may be. */
+crux_cause crux_transfer_is_too_late(const crux_transfer *t);
 
-crux_easy *crux_easy_new(void);
-void crux_easy_free(crux_easy *easy);
+/* Takes libcurl's account of the connection that was made for the attempt: CURLE_OK, or why it
+   could not be established. */
+void crux_transfer_connected(crux_transfer *t, CURLcode code);
 
-/* Sets an idle handle up for the attempt. */
-bool crux_transfer_prepare(crux_transfer *t, crux_easy *easy, crux_sockets *sockets);
+/* Reads a connection that is about to be used. Expected is CRUX_IO_AGAIN: nobody has spoken on it,
+   and TLS has taken what is its own, such as session tickets. On anything else the connection must
+   not be used; on a fresh one that ends the attempt, and `_failed` takes down why. */
+crux_io crux_transfer_probe(crux_connection *c, char *buffer, size_t size);
+void crux_transfer_probe_failed(crux_transfer *t, crux_io found);
 
-/* Reads the handle's account of a finished attempt into `reply`. True: the attempt is to be started again, prepared
-   anew, since its connection turned out unfit before anything was sent. */
-bool crux_transfer_conclude(crux_transfer *t, CURLcode code);
+/* Writes and reads as far as it goes. */
+crux_step crux_transfer_advance(crux_transfer *t, char *buffer, size_t size);
 
-/* The verdict on an attempt that ends without curl. */
+/* After CRUX_STEP_DONE: whether the connection can carry another request. */
+bool crux_transfer_can_keep(const crux_transfer *t);
+
+/* Ends the attempt, with the verdict on what is in `reply`. */
+void crux_transfer_conclude(crux_transfer *t);
 void crux_transfer_fail(crux_transfer *t, crux_cause cause);
 
 #endif

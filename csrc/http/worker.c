@@ -1,3 +1,4 @@
+/* worker: see worker.h. */
 #include "worker.h"
 
 #include "engine.h"
@@ -12,7 +13,7 @@
 typedef struct {
   pthread_t thread;
   crux_engine *engine;
-  crux_wakeup wake;
+  crux_wakeup wakeup;
   atomic_bool rung;
   atomic_uint ringing; /* those who ring at the moment */
   unsigned generation;
@@ -37,33 +38,51 @@ static struct {
 
 static void on_done(crux_transfer *t, void *context) {
   (void)context;
-  crux_inbox_deliver(t->owner, t);
+  crux_inbox_deliver(t->inbox.owner, t);
 }
 
-static void forget_owner(void *owner) { crux_inbox_release(owner); }
+static void release_owner(void *owner) { crux_inbox_release(owner); }
 
 /* When nobody can give it orders any more. */
 static void free_worker(worker *w) {
   while (w->submitted) {
     crux_transfer *t = w->submitted;
-    w->submitted = t->queued;
+    w->submitted = t->worker.next_submitted;
     crux_transfer_release(t);
   }
   while (w->aborted) {
     crux_transfer *t = w->aborted;
-    w->aborted = t->aborted;
+    w->aborted = t->worker.next_aborted;
     crux_transfer_release(t);
   }
   crux_engine_free(w->engine);
-  crux_wakeup_close(&w->wake);
+  crux_wakeup_close(&w->wakeup);
   free(w);
 }
 
-/* Carries out what was asked since the last time. False: the end was asked for. */
-static bool take_orders(worker *w) {
+/* Ends what the engine never got to see, since exit() has begun. */
+static void fail(crux_transfer *t) {
+  crux_transfer_fail(t, CRUX_CAUSE_EXITING);
+  crux_inbox_deliver(t->inbox.owner, t);
+}
+
+static void run_aborted(worker *w, crux_transfer *aborted, bool ending) {
+  while (aborted) {
+    crux_transfer *t = aborted;
+    aborted = t->worker.next_aborted;
+    if (!ending && !atomic_load(&t->done)) {
+      atomic_store(&t->done, true);
+      crux_engine_drop(w->engine, t);
+    }
+    crux_transfer_release(t);
+  }
+}
+
+/* Carries out what was asked since the last time. False: the thread has to end. */
+static bool run_orders(worker *w) {
   crux_transfer *submitted, *aborted;
-  bool ending;
-  if (!crux_process_enter()) return false;
+  bool exiting = !crux_process_enter(), ending;
+  if (exiting) crux_process_enter_at_exit();
   atomic_store(&w->rung, false);
   pthread_mutex_lock(&mutex);
   submitted = w->submitted;
@@ -71,29 +90,23 @@ static bool take_orders(worker *w) {
   w->last = &w->submitted;
   aborted = w->aborted;
   w->aborted = NULL;
-  ending = w->ending;
+  ending = w->ending || exiting;
   pthread_mutex_unlock(&mutex);
   crux_process_leave();
   while (submitted) {
     crux_transfer *t = submitted;
-    submitted = t->queued;
-    if (ending) crux_transfer_release(t);
+    submitted = t->worker.next_submitted;
+    if (exiting) fail(t);
+    else if (ending) crux_transfer_release(t);
     else crux_engine_submit(w->engine, t);
   }
-  while (aborted) {
-    crux_transfer *t = aborted;
-    aborted = t->aborted;
-    if (!ending && !atomic_load(&t->done)) {
-      atomic_store(&t->done, true);
-      crux_engine_drop(w->engine, t);
-    }
-    crux_transfer_release(t);
-  }
+  run_aborted(w, aborted, ending);
+  if (exiting) crux_engine_fail_all(w->engine);
   return !ending;
 }
 
 static void ring(worker *w) {
-  if (!atomic_exchange(&w->rung, true)) crux_wakeup_signal(&w->wake);
+  if (!atomic_exchange(&w->rung, true)) crux_wakeup_signal(&w->wakeup);
 }
 
 /* Under the mutex, as the next. */
@@ -120,7 +133,7 @@ static void *run(void *p) {
   pthread_t before;
   bool joins;
   do crux_engine_step(w->engine, -1);
-  while (take_orders(w));
+  while (run_orders(w));
   crux_process_enter_at_exit();
   pthread_mutex_lock(&mutex);
   retire(w); /* unless it is so by now: the process ends */
@@ -171,11 +184,11 @@ static worker *new_worker(void) {
   if (!w) return NULL;
   w->last = &w->submitted;
   w->generation = crux_process_generation();
-  if (crux_wakeup_open(&w->wake)) {
-    w->engine = crux_engine_new(on_done, w, &w->wake);
+  if (crux_wakeup_open(&w->wakeup)) {
+    w->engine = crux_engine_new(on_done, w, &w->wakeup);
     crux_process_at_exit(at_exit);
     if (w->engine && start_thread(w)) return w;
-  } else w->wake.in = w->wake.out = -1;
+  } else w->wakeup.in.fd = w->wakeup.out.fd = -1;
   free_worker(w);
   return NULL;
 }
@@ -199,6 +212,12 @@ void crux_worker_release(void) {
 bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
   worker *w;
   bool rings = false;
+  t->inbox.owner = crux_inbox_retain(inbox);
+  t->inbox.release_owner = release_owner;
+  if (crux_process_is_exiting()) {
+    fail(crux_transfer_retain(t));
+    return true;
+  }
   crux_process_enter_at_exit();
   pthread_mutex_lock(&mutex);
   w = ours();
@@ -215,17 +234,15 @@ bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
     else retire(made);
     w = current;
   }
-  t->owner = crux_inbox_retain(inbox);
-  t->forget_owner = forget_owner;
-  t->queued = NULL;
+  t->worker.next_submitted = NULL;
   *w->last = crux_transfer_retain(t);
-  w->last = &t->queued;
+  w->last = &t->worker.next_submitted;
   rings = !atomic_exchange(&w->rung, true);
   if (rings) atomic_fetch_add(&w->ringing, 1);
   pthread_mutex_unlock(&mutex);
   if (rings) {
     /* outside the mutex, which is the first that the thread wants when it wakes */
-    crux_wakeup_signal(&w->wake);
+    crux_wakeup_signal(&w->wakeup);
     atomic_fetch_sub(&w->ringing, 1);
   }
   crux_process_leave();
@@ -239,9 +256,9 @@ void crux_worker_abort(crux_transfer *first) {
   w = ours();
   while (first) {
     crux_transfer *t = first;
-    first = t->aborted;
+    first = t->worker.next_aborted;
     if (w) {
-      t->aborted = w->aborted;
+      t->worker.next_aborted = w->aborted;
       w->aborted = t;
     } else crux_transfer_release(t);
   }

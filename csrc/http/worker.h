@@ -13,7 +13,7 @@ void crux_worker_release(void);
    descriptors. */
 bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox);
 
-/* Gives attempts up: linked by `aborted`, each with a reference, and aborted by crux_transfer_abort beforehand, so that
+/* Gives attempts up: linked by `worker.next_aborted`, each with a reference, and aborted by crux_transfer_abort beforehand, so that
    while the first ones go the last ones are not sent in their place. Nothing more of them is delivered, or it has been
    already. */
 void crux_worker_abort(crux_transfer *first);

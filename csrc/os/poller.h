@@ -2,6 +2,8 @@
 #ifndef CRUX_POLLER_H
 #define CRUX_POLLER_H
 
+#include "descriptor.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -9,14 +11,19 @@
 #define CRUX_EPOLL 1
 #endif
 
+#define CRUX_READY_MAX 64
+
 typedef struct {
+  void *owner; /* who is to be told; NULL: nobody */
+  bool in, out;
+  bool known_in, known_out; /* what the kernel was told */
+} crux_watch;
+
+typedef struct {
+  crux_watch *watches; /* by descriptor */
+  size_t capacity;
 #ifdef CRUX_EPOLL
-  int fd;
-  unsigned char *known; /* by descriptor: what it is watched for, and what the kernel was told */
-  size_t room;
-#else
-  struct pollfd *fds;
-  size_t count, room;
+  crux_descriptor epoll;
 #endif
 } crux_poller;
 
@@ -28,18 +35,19 @@ typedef struct {
 bool crux_poller_init(crux_poller *p);
 void crux_poller_free(crux_poller *p);
 
-/* Changes what a descriptor is watched for; neither in nor out: nothing. False without memory. */
-bool crux_poller_watch(crux_poller *p, int fd, bool in, bool out);
+/* Changes what a descriptor is watched for, and for whom; neither in nor out: no longer. False
+   without memory, or if the kernel refuses; it is then not watched. */
+bool crux_poller_watch(crux_poller *p, int fd, bool in, bool out, void *owner);
 
-/* The descriptor is new, and crux_poller_forget will be called before it is closed. Of any other, curl may say nothing
-   when it closes it, and be given the same number again. False without memory. */
-bool crux_poller_adopt(crux_poller *p, int fd);
-void crux_poller_forget(crux_poller *p, int fd);
+/* Who watches the descriptor now: what crux_poller_wait reported may have been closed since, while
+   other descriptors of the same report were served. NULL: nobody. */
+void *crux_poller_owner(const crux_poller *p, int fd);
 
-/* Waits at most `seconds` (negative: for ever). The number of descriptors ready, at most `max`; -1 with errno. */
-int crux_poller_wait(crux_poller *p, double seconds, crux_ready *ready, int max);
+/* Waits at most `seconds` (negative: for ever). How many descriptors are ready; -1 with errno. */
+int crux_poller_wait(crux_poller *p, double seconds, crux_ready ready[CRUX_READY_MAX]);
 
-/* Seconds as the milliseconds that poll and curl count in: rounded up, so that nobody spins through the last one. */
+/* Seconds as the milliseconds that poll and epoll_wait take. Rounds up: rounding down would
+   busy-wait through the last millisecond. */
 int crux_milliseconds(double seconds);
 
 #endif

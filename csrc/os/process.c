@@ -1,20 +1,19 @@
+/* process: see process.h. */
 #define _GNU_SOURCE /* dladdr */
 #include "process.h"
 
-#include <curl/curl.h>
+#include "descriptor.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_rwlock_t inside;
 static atomic_bool ending;
 static atomic_uint generation;
-static atomic_uint assumed_version;
-static _Atomic(void (*)(void)) last_words;
-static bool started;
+static _Atomic(void (*)(void)) exit_hook;
 
 static void make_lock(void) {
   pthread_rwlockattr_t attr;
@@ -27,23 +26,33 @@ static void make_lock(void) {
   pthread_rwlockattr_destroy(&attr);
 }
 
-/* Runs before OPENSSL_cleanup, which was registered earlier: from here on nobody is inside libcurl, and nobody enters. */
+/* Runs before OPENSSL_cleanup, which was registered earlier: from here on nobody is inside libcurl,
+   and nobody enters. */
 static void at_exit(void) {
-  void (*function)(void) = atomic_load(&last_words);
+  void (*function)(void) = atomic_load(&exit_hook);
   atomic_store(&ending, true);
   pthread_rwlock_wrlock(&inside);
   pthread_rwlock_unlock(&inside);
   if (function) function();
 }
 
-void crux_process_at_exit(void (*function)(void)) { atomic_store(&last_words, function); }
+bool crux_process_is_exiting(void) { return atomic_load(&ending); }
 
-static void before_fork(void) { pthread_rwlock_wrlock(&inside); }
+void crux_process_at_exit(void (*function)(void)) { atomic_store(&exit_hook, function); }
 
-static void after_fork_in_parent(void) { pthread_rwlock_unlock(&inside); }
+static void before_fork(void) {
+  pthread_rwlock_wrlock(&inside);
+  crux_descriptors_before_fork();
+}
+
+static void after_fork_in_parent(void) {
+  crux_descriptors_after_fork(false);
+  pthread_rwlock_unlock(&inside);
+}
 
 static void after_fork_in_child(void) {
   atomic_fetch_add(&generation, 1);
+  crux_descriptors_after_fork(true);
   make_lock();
 }
 
@@ -51,20 +60,17 @@ static void after_fork_in_child(void) {
 static void pin(void) {
 #ifdef RTLD_NODELETE
   Dl_info here;
-  if (dladdr((void *)&once, &here) && here.dli_fname) dlopen(here.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+  if (dladdr((void *)&inside, &here) && here.dli_fname)
+    dlopen(here.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
 #endif
 }
 
-static void start(void) {
-  make_lock();
-  started = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && atexit(at_exit) == 0 &&
-            pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
-  if (started) pin();
-}
-
 bool crux_process_init(void) {
-  pthread_once(&once, start);
-  return started;
+  make_lock();
+  if (atexit(at_exit) != 0) return false;
+  if (pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0) return false;
+  pin();
+  return true;
 }
 
 bool crux_process_enter(void) {
@@ -80,27 +86,14 @@ void crux_process_leave(void) { pthread_rwlock_unlock(&inside); }
 
 unsigned crux_process_generation(void) { return atomic_load(&generation); }
 
-unsigned crux_process_curl_version(void) {
-  unsigned assumed = atomic_load_explicit(&assumed_version, memory_order_relaxed);
-  static atomic_uint known;
-  unsigned version = atomic_load_explicit(&known, memory_order_relaxed);
-  if (assumed) return assumed;
-  if (!version) {
-    version = curl_version_info(CURLVERSION_NOW)->version_num;
-    atomic_store_explicit(&known, version, memory_order_relaxed);
-  }
-  return version;
-}
-
-void crux_process_assume_curl(unsigned version) { atomic_store(&assumed_version, version); }
-
 void crux_sigpipe_block(crux_sigpipe *s) {
   sigset_t set;
-  sigpending(&set);
-  s->was_pending = sigismember(&set, SIGPIPE) == 1;
   sigemptyset(&set);
   sigaddset(&set, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &set, &s->before);
+  /* where it was not blocked, none can have been pending */
+  s->was_pending = sigismember(&s->before, SIGPIPE) == 1 && sigpending(&set) == 0 &&
+                   sigismember(&set, SIGPIPE) == 1;
 }
 
 /* One sent to the process may have been taken by another thread since it was seen pending: not to be waited for. */

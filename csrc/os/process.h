@@ -5,30 +5,33 @@
 #include <signal.h>
 #include <stdbool.h>
 
-/* Once per process, from any thread: curl's global state, the exit and fork handlers. False if curl could not start. */
+/* Once per process: the exit and fork handlers. False if they could not be registered. */
 bool crux_process_init(void);
 
-/* Around every stay inside libcurl, and around every lock that another thread of crux may hold: exit and fork wait until
-   nobody is inside. Never nested. False: the process is ending, stay out and leave what you hold where it is. */
+/* Takes the process-wide read lock: around every stay inside libcurl, and around every lock that
+   another thread of crux may hold. exit() and fork() wait until nobody holds it. Not recursive.
+   False once exit() has begun: do not call libcurl, and leak what you hold. */
 bool crux_process_enter(void);
 void crux_process_leave(void);
 
-/* The same for a stay outside libcurl: it goes on while the process ends. */
+/* The same for a stay outside libcurl, which goes on while the process ends. */
 void crux_process_enter_at_exit(void);
 
-/* One function to be called when the process ends, once nobody is inside and before OpenSSL is torn down. */
+/* exit() has begun. */
+bool crux_process_is_exiting(void);
+
+/* One function to be called when the process ends, once nobody is inside libcurl and before OpenSSL
+   is torn down. */
 void crux_process_at_exit(void (*function)(void));
 
-/* Counts forks: what was made under another number belongs to the parent and must be abandoned, not closed. */
+/* Counts forks: what was made under another number belongs to the parent, and must be abandoned. */
 unsigned crux_process_generation(void);
 
-/* curl's run-time version, or the one that `crux_process_assume_curl` lowered it to, for the specs. */
-unsigned crux_process_curl_version(void);
-void crux_process_assume_curl(unsigned version);
-
-/* curl turns its own guard off with NOSIGNAL: SIGPIPE is blocked on this thread, and one raised meanwhile taken away. */
+/* Blocks SIGPIPE on this thread, and takes away one that was raised meanwhile. With CURLOPT_NOSIGNAL
+   libcurl does not do so itself. */
 typedef struct {
   sigset_t before;
+  bool is_blocked; /* by crux_sigpipe_block */
   bool was_pending;
 } crux_sigpipe;
 void crux_sigpipe_block(crux_sigpipe *s);

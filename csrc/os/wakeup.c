@@ -1,3 +1,4 @@
+/* wakeup: an eventfd where there is one, a pipe elsewhere. */
 #define _GNU_SOURCE
 #include "wakeup.h"
 
@@ -9,40 +10,41 @@
 #include <sys/eventfd.h>
 
 bool crux_wakeup_open(crux_wakeup *w) {
-  w->in = w->out = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  return w->in >= 0;
+  crux_descriptor_register(&w->in, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  crux_descriptor_register(&w->out, -1);
+  return w->in.fd >= 0;
 }
 
 #else
 
 bool crux_wakeup_open(crux_wakeup *w) {
-  int ends[2], i;
-  w->in = w->out = -1;
-  if (pipe(ends) != 0) return false;
-  for (i = 0; i < 2; i++) {
+  int ends[2] = { -1, -1 }, i;
+  bool ok = pipe(ends) == 0;
+  for (i = 0; ok && i < 2; i++) {
     fcntl(ends[i], F_SETFD, FD_CLOEXEC);
     fcntl(ends[i], F_SETFL, O_NONBLOCK);
   }
-  w->in = ends[0];
-  w->out = ends[1];
-  return true;
+  crux_descriptor_register(&w->in, ends[0]);
+  crux_descriptor_register(&w->out, ends[1]);
+  return ok;
 }
 
 #endif
 
 void crux_wakeup_signal(crux_wakeup *w) {
   static const uint64_t one = 1;
-  /* full means rung */
-  if (w->out >= 0 && write(w->out, &one, sizeof one) < 0) return;
+  int fd = w->out.fd >= 0 ? w->out.fd : w->in.fd;
+  /* EAGAIN: the counter or the pipe is full, so it is already signalled */
+  if (fd >= 0 && write(fd, &one, sizeof one) < 0) return;
 }
 
 void crux_wakeup_clear(crux_wakeup *w) {
-  uint64_t waste[8];
-  while (w->in >= 0 && read(w->in, waste, sizeof waste) == (ssize_t)sizeof waste) continue;
+  uint64_t discarded[8];
+  while (w->in.fd >= 0 && read(w->in.fd, discarded, sizeof discarded) == (ssize_t)sizeof discarded)
+    continue;
 }
 
 void crux_wakeup_close(crux_wakeup *w) {
-  if (w->in >= 0) close(w->in);
-  if (w->out >= 0 && w->out != w->in) close(w->out);
-  w->in = w->out = -1;
+  crux_descriptor_close(&w->in);
+  crux_descriptor_close(&w->out);
 }

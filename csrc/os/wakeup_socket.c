@@ -1,3 +1,4 @@
+/* wakeup_socket: see wakeup_socket.h. */
 #define _GNU_SOURCE /* mkdtemp */
 #include "wakeup_socket.h"
 
@@ -9,9 +10,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-void crux_wakeup_socket_init(crux_wakeup_socket *r) {
-  memset(r, 0, sizeof *r);
-  r->listener = r->wake.in = r->wake.out = -1;
+void crux_wakeup_socket_init(crux_wakeup_socket *s) {
+  memset(s, 0, sizeof *s);
+  s->listener.fd = s->wakeup.in.fd = s->wakeup.out.fd = -1;
 }
 
 static void set_flags(int fd) {
@@ -19,47 +20,48 @@ static void set_flags(int fd) {
   fcntl(fd, F_SETFL, O_NONBLOCK);
 }
 
-static void stop_listening(crux_wakeup_socket *r) {
-  if (r->listener >= 0) {
-    close(r->listener);
-    unlink(r->path);
-    rmdir(r->directory);
-  }
-  r->listener = -1;
+static void stop_listening(crux_wakeup_socket *s) {
+  if (!crux_descriptor_close(&s->listener)) return; /* a forked child leaves its parent's path */
+  unlink(s->path);
+  rmdir(s->directory);
 }
 
-bool crux_wakeup_socket_open(crux_wakeup_socket *r) {
-  const char *place = getenv("TMPDIR");
+static bool listen_at(int fd, const char *path) {
   struct sockaddr_un address;
-  crux_wakeup_socket_close(r);
-  if (!place || !*place || strlen(place) > 60) place = "/tmp";
-  snprintf(r->directory, sizeof r->directory, "%s/crux.XXXXXX", place);
-  if (!mkdtemp(r->directory)) return false;
-  snprintf(r->path, sizeof r->path, "%s/s", r->directory);
   memset(&address, 0, sizeof address);
   address.sun_family = AF_UNIX;
-  strcpy(address.sun_path, r->path);
-  r->listener = socket(AF_UNIX, SOCK_STREAM, 0);
-  if (r->listener < 0) {
-    rmdir(r->directory);
+  strcpy(address.sun_path, path);
+  set_flags(fd);
+  return bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 1) == 0;
+}
+
+bool crux_wakeup_socket_open(crux_wakeup_socket *s) {
+  const char *parent = getenv("TMPDIR");
+  crux_wakeup_socket_close(s);
+  if (!parent || !*parent || strlen(parent) > 60) parent = "/tmp";
+  snprintf(s->directory, sizeof s->directory, "%s/crux.XXXXXX", parent);
+  if (!mkdtemp(s->directory)) return false;
+  snprintf(s->path, sizeof s->path, "%s/s", s->directory);
+  crux_descriptor_register(&s->listener, socket(AF_UNIX, SOCK_STREAM, 0));
+  if (s->listener.fd < 0) {
+    rmdir(s->directory);
     return false;
   }
-  set_flags(r->listener);
-  if (bind(r->listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(r->listener, 1) == 0) return true;
-  stop_listening(r);
+  if (listen_at(s->listener.fd, s->path)) return true;
+  stop_listening(s);
   return false;
 }
 
-bool crux_wakeup_socket_accept(crux_wakeup_socket *r) {
-  int fd = r->listener < 0 ? -1 : accept(r->listener, NULL, NULL);
-  stop_listening(r);
+bool crux_wakeup_socket_accept(crux_wakeup_socket *s) {
+  int fd = s->listener.fd < 0 ? -1 : accept(s->listener.fd, NULL, NULL);
+  stop_listening(s);
   if (fd < 0) return false;
   set_flags(fd);
-  r->wake.out = fd;
+  crux_descriptor_register(&s->wakeup.out, fd);
   return true;
 }
 
-void crux_wakeup_socket_close(crux_wakeup_socket *r) {
-  stop_listening(r);
-  crux_wakeup_close(&r->wake);
+void crux_wakeup_socket_close(crux_wakeup_socket *s) {
+  stop_listening(s);
+  crux_wakeup_close(&s->wakeup);
 }

@@ -1,21 +1,21 @@
-/* rendezvous: a wake for somebody who can only connect to a path. The path is in reach of this user alone, and gone once
-   they have met. */
+/* wakeup_socket: a wakeup over a unix socket, for somebody who can only connect to a path. The path
+   is accessible to this user alone, and removed once they have connected. */
 #ifndef CRUX_WAKEUP_SOCKET_H
 #define CRUX_WAKEUP_SOCKET_H
 
 #include "wakeup.h"
 
 typedef struct {
-  int listener; /* -1 unless somebody is waited for */
+  crux_descriptor listener; /* none unless somebody is expected to connect */
   char directory[80], path[84];
-  crux_wakeup wake;
+  crux_wakeup wakeup; /* writes to who has connected; nothing to read from */
 } crux_wakeup_socket;
 
-void crux_wakeup_socket_init(crux_wakeup_socket *r);
-/* Opens `path`. */
-bool crux_wakeup_socket_open(crux_wakeup_socket *r);
-/* To be called once they have connected, or failed to: `wake` writes to them. */
-bool crux_wakeup_socket_accept(crux_wakeup_socket *r);
-void crux_wakeup_socket_close(crux_wakeup_socket *r);
+void crux_wakeup_socket_init(crux_wakeup_socket *s);
+/* Makes `path` and listens there. */
+bool crux_wakeup_socket_open(crux_wakeup_socket *s);
+/* To be called once they have connected, or failed to. */
+bool crux_wakeup_socket_accept(crux_wakeup_socket *s);
+void crux_wakeup_socket_close(crux_wakeup_socket *s);
 
 #endif

@@ -28,16 +28,15 @@ local BLOCKING = {
 --- Makes a client out of a table that is this function's to change, and of what the environment says.
 -- @tparam table options
 -- @tparam table said
--- @tparam ?string no_proxy
 -- @tparam[opt] table host how its calls wait: `admit`, if there is one, raises where they cannot; `send` and `sleep` as for
 --   `crux.policy`'s `carry`, `await` (an inbox or a flight, seconds) for what was submitted; it may return early
 -- @local
-function Client.make(options, said, no_proxy, host)
+function Client.make(options, said, host)
   local from = {}
   for name, value in next, said do
     if options[name] == nil then options[name], from[name] = value, environment.names[name] end
   end
-  local handle, err = core.client(options, no_proxy)
+  local handle, err = core.client(options)
   if not handle then
     if from[err.field] then err.message = err.message .. ", in " .. from[err.field] end
     return nil, err
@@ -62,8 +61,7 @@ function Client.constructor(host)
     local copy = {}
     if options ~= nil then check(options, "options", 2) end
     for name, value in next, options or copy do copy[name] = value end
-    local said, no_proxy = environment.options()
-    return Client.make(copy, said, no_proxy, host)
+    return Client.make(copy, environment.options(), host)
   end
 end
 

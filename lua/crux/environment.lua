@@ -17,17 +17,21 @@ local function first(...)
 end
 
 --- The options that the environment sets.
--- @treturn table `token`, `base_url` and `proxy`, where set
--- @treturn ?string hosts that the proxy is not for, as curl reads them
+-- @treturn table `token`, `base_url`, `ca_file`, `proxy` and `no_proxy`, where set
 function environment.options()
   return {
     token = get "CRUX_TOKEN",
     base_url = get "CRUX_BASE_URL",
+    ca_file = get "CRUX_CA_FILE",
     proxy = first("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
-  }, first("no_proxy", "NO_PROXY")
+    no_proxy = first("no_proxy", "NO_PROXY"),
+  }
 end
 
 --- The variable that an option came from, for messages.
-environment.names = { token = "CRUX_TOKEN", base_url = "CRUX_BASE_URL", proxy = "https_proxy or all_proxy" }
+environment.names = {
+  token = "CRUX_TOKEN", base_url = "CRUX_BASE_URL", ca_file = "CRUX_CA_FILE",
+  proxy = "https_proxy or all_proxy", no_proxy = "no_proxy",
+}
 
 return environment

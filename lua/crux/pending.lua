@@ -17,7 +17,7 @@ local function give_up(self, unsent, bytes, safe)
   -- what cannot be asked twice is kept first: should memory run out below, whoever moves the call on next ends it
   self.given_up = true
   if not unsent then call.sends, call.bytes_sent = call.sends + 1, call.bytes_sent + bytes end
-  policy.give_up(call, safe)
+  policy.give_up(call, safe, self.flight:inherited())
   finish(self)
 end
 
@@ -79,7 +79,8 @@ function Pending:advance()
   if call.done then return end
   if self.loop.closed or self.given_up then return self:abort() end
   if call.due then
-    if call.due <= core.now() then guarded(self, launch) end
+    if self.flight:inherited() then self:abort()
+    elseif call.due <= core.now() then guarded(self, launch) end
   elseif self.flight:done() then guarded(self, answered) end
 end
 

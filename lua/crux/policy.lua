@@ -154,13 +154,14 @@ local function settle(call, result, err)
   return call.done
 end
 
---- Ends a call that its caller gave up, without an answer.
+--- Ends a call without an answer: its caller aborted it, or this is a forked child and the call its parent's.
 -- @tparam[opt] boolean safe whether it changes nothing, where the request may be gone
+-- @tparam[opt] boolean inherited
 -- @treturn nil
 -- @treturn table err
-local function give_up(call, safe)
+local function give_up(call, safe, inherited)
   if safe == nil then safe = select(3, call.request:describe()) end
-  local err = core.failure("aborted", "given up by the caller")
+  local err = core.failure("aborted", inherited and core.INHERITED or "aborted by the caller")
   if call.sends > 0 then
     err.outcome, err.retryable = "unknown", safe
     if not safe then err.hint = "it may have been carried out: look with get_order before sending it again" end
@@ -198,8 +199,8 @@ function policy.carry(request, deadline, options, send, sleep, client)
   while not done do
     local ready, token
     if call.due and not client.closed then sleep(call.due - core.now()) end
-    if not client.closed then ready, token = begin(call) end
-    if client.closed then return give_up(call) end
+    if not client.closed and not request:inherited() then ready, token = begin(call) end
+    if client.closed or request:inherited() then return give_up(call, nil, request:inherited()) end
     if ready then done = settle(call, send(request, token, deadline))
     else done = settle(call, nil, token) end
   end

@@ -12,18 +12,17 @@ return function(module, host)
   local shared, shared_said = nil, {}
 
   local function shared_client(arguments)
-    local said, no_proxy = environment.options()
-    local same = shared and shared_said.no_proxy == no_proxy
+    local said = environment.options()
+    local same = shared ~= nil
     for name in next, environment.names do
       -- what the call itself says wins, and is not to fail for what it overrides
       if rawget(arguments, name) ~= nil then said[name] = nil end
       same = same and shared_said[name] == said[name]
     end
     if same then return shared end
-    local client, err = Client.make({}, said, no_proxy, host)
+    local client, err = Client.make({}, said, host)
     if not client then return nil, err end
     shared, shared_said = client, said
-    said.no_proxy = no_proxy
     return client
   end
 

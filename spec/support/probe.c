@@ -1,18 +1,21 @@
-/* Lets a spec call the pure functions of csrc/outcome.c, which crux itself hands to nobody. Compiled with that file, by the
+/* Lets a spec call the pure functions of csrc/http/outcome.c, which crux itself hands to nobody. Compiled with that file, by the
    spec, for whichever Lua runs it. */
-#include "outcome.h"
+#include "http/outcome.h"
 
 #include <lauxlib.h>
 #include <lua.h>
 
 static const char *const causes[] = {
-  [CRUX_CAUSE_NONE] = "none", [CRUX_CAUSE_ABORTED] = "aborted", [CRUX_CAUSE_RESEND] = "resend",
-  [CRUX_CAUSE_UNASKED] = "unasked", [CRUX_CAUSE_HEAD_LIMIT] = "head_limit", [CRUX_CAUSE_NOMEM] = "nomem",
-  [CRUX_CAUSE_NOFILE] = "nofile", [CRUX_CAUSE_EXPIRED] = "expired",
+  [CRUX_CAUSE_NONE] = "none", [CRUX_CAUSE_ABORTED] = "aborted",
+  [CRUX_CAUSE_UNSOLICITED] = "unsolicited", [CRUX_CAUSE_MALFORMED] = "malformed",
+  [CRUX_CAUSE_HEAD_CUT] = "head_cut", [CRUX_CAUSE_HEAD_LIMIT] = "head_limit",
+  [CRUX_CAUSE_ALERT] = "alert", [CRUX_CAUSE_NOMEM] = "nomem", [CRUX_CAUSE_NOFILE] = "nofile",
+  [CRUX_CAUSE_EXPIRED] = "expired", [CRUX_CAUSE_EXITING] = "exiting", [CRUX_CAUSE_FORKED] = "forked",
 };
 
-/* judge(code, cause, status, flags, retry_after, safe) → outcome, kind, retryable; the cause by its index from 0, and flags
-   the sum of 1: head whole, 2: sent, 4: tls, 8: proxied, 16: ready */
+/* judge(code, cause, status, flags, retry_after, safe, proxy_status) → outcome, kind, retryable; the
+   cause by its index from 0, and flags the sum of 1: head whole, 2: sent, 4: tls, 8: proxied,
+   16: ready */
 static int judge(lua_State *L) {
   crux_evidence e;
   crux_verdict v;
@@ -25,6 +28,7 @@ static int judge(lua_State *L) {
   e.tls = flags & 4;
   e.proxied = flags & 8;
   e.ready = flags & 16;
+  e.proxy_status = (int)luaL_optnumber(L, 7, 0);
   v = crux_judge(&e);
   lua_pushstring(L, crux_outcome_name(v.outcome));
   lua_pushstring(L, crux_kind_name(v.kind));

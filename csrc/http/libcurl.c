@@ -1,0 +1,46 @@
+/* libcurl: see libcurl.h. */
+#include "libcurl.h"
+
+#include "../os/process.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool started;
+static curl_version_info_data *info;
+static atomic_uint assumed;
+
+/* libcurl comes first: its OpenSSL registers an exit handler, and ours has to run before that one,
+   so it has to be registered later. There is no curl_global_cleanup: libcurl may have other users. */
+static void start(void) {
+  started = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && crux_process_init();
+  info = curl_version_info(CURLVERSION_NOW);
+}
+
+bool crux_libcurl_init(void) {
+  pthread_once(&once, start);
+  return started;
+}
+
+unsigned crux_libcurl_version(void) {
+  unsigned version = atomic_load_explicit(&assumed, memory_order_relaxed);
+  return version ? version : info->version_num;
+}
+
+void crux_libcurl_assume(unsigned version) { atomic_store(&assumed, version); }
+
+/* The fields came with 7.70, to the struct and to its age. */
+#if LIBCURL_VERSION_NUM >= 0x074600
+const char *crux_libcurl_ca_file(void) { return info->age >= CURLVERSION_SEVENTH ? info->cainfo : NULL; }
+const char *crux_libcurl_ca_path(void) { return info->age >= CURLVERSION_SEVENTH ? info->capath : NULL; }
+#else
+const char *crux_libcurl_ca_file(void) { return NULL; }
+const char *crux_libcurl_ca_path(void) { return NULL; }
+#endif
+
+bool crux_libcurl_has_gnutls(void) {
+  return info->ssl_version && strncmp(info->ssl_version, "GnuTLS", 6) == 0;
+}

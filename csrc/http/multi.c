@@ -1,0 +1,160 @@
+/* multi: see multi.h. */
+#include "multi.h"
+
+#include "../os/process.h"
+#include "libcurl.h"
+
+#include <stdlib.h>
+
+/* curl_easy_send and curl_easy_recv search all connections of a multi, so there are several. Each
+   keeps a parsed CA bundle and wake-up descriptors of its own, so there are few. */
+#define CONNECTIONS 128
+
+static unsigned capacity(void) {
+  return crux_libcurl_version() >= CRUX_CURL_CLOSES_AT_ONCE ? CONNECTIONS : 1;
+}
+
+/* --- what libcurl calls --- */
+
+static int on_socket(CURL *curl, curl_socket_t fd, int what, void *user, void *unused) {
+  crux_multi *multi = user;
+  bool in = what == CURL_POLL_IN || what == CURL_POLL_INOUT;
+  bool out = what == CURL_POLL_OUT || what == CURL_POLL_INOUT;
+  crux_watcher *connection = NULL;
+  (void)unused;
+  if (crux_poller_watch(multi->all->poller, fd, in, out, multi)) return 0;
+  /* an error returned here would end every connection of the multi; a handle of libcurl's own, for
+     closing others, has no connection */
+  curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&connection);
+  if (connection) connection->failed = multi->all->watch_failed = true;
+  return 0;
+}
+
+static int on_timer(CURLM *curlm, long ms, void *user) {
+  crux_multi *multi = user;
+  (void)curlm;
+  multi->timer = ms < 0 ? -1 : crux_now() + (double)ms / 1e3;
+  return 0;
+}
+
+/* --- their life --- */
+
+static bool set_up(crux_multi *multi) {
+  CURLM *curlm = multi->curlm;
+  bool ok = !curl_multi_setopt(curlm, CURLMOPT_SOCKETFUNCTION, on_socket) &&
+            !curl_multi_setopt(curlm, CURLMOPT_SOCKETDATA, multi) &&
+            !curl_multi_setopt(curlm, CURLMOPT_TIMERFUNCTION, on_timer) &&
+            !curl_multi_setopt(curlm, CURLMOPT_TIMERDATA, multi) &&
+            /* below the number of connections, libcurl closes some */
+            !curl_multi_setopt(curlm, CURLMOPT_MAXCONNECTS, 2L * CONNECTIONS);
+#if LIBCURL_VERSION_NUM >= 0x081400
+  /* else curl_multi_cleanup waits for look-ups that were abandoned, and a few that are stuck hold up
+     all others: a look-up takes two threads, and by default there are 20 */
+  curl_multi_setopt(curlm, CURLMOPT_QUICK_EXIT, 1L);
+  curl_multi_setopt(curlm, CURLMOPT_RESOLVE_THREADS_MAX, 2L * CONNECTIONS);
+#endif
+  return ok;
+}
+
+static void free_multi(crux_multi *multi) {
+  if (multi->curlm) curl_multi_cleanup(multi->curlm);
+  free(multi);
+}
+
+crux_multi *crux_multis_reserve(crux_multis *m) {
+  crux_multi *multi = m->first;
+  while (multi && multi->count >= capacity()) multi = multi->next;
+  if (multi) return multi;
+  multi = calloc(1, sizeof *multi);
+  if (!multi) return NULL;
+  multi->watcher.type = CRUX_WATCHER_MULTI;
+  multi->timer = -1;
+  multi->all = m;
+  multi->curlm = curl_multi_init();
+  if (!multi->curlm || !set_up(multi)) {
+    free_multi(multi);
+    return NULL;
+  }
+  multi->next = m->first;
+  m->first = multi;
+  return multi;
+}
+
+bool crux_multi_add(crux_multi *multi, CURL *curl) {
+  if (curl_multi_add_handle(multi->curlm, curl) != CURLM_OK) return false;
+  multi->count++;
+  multi->connecting++;
+  multi->all->connecting++;
+  return true;
+}
+
+void crux_multi_remove(crux_multi *multi, CURL *curl, bool connecting) {
+  curl_multi_remove_handle(multi->curlm, curl);
+  multi->count--;
+  if (connecting) {
+    multi->connecting--;
+    multi->all->connecting--;
+  }
+}
+
+/* One empty multi is kept, for the CA bundle that it has parsed. */
+void crux_multi_prune(crux_multi *multi) {
+  crux_multi **link = &multi->all->first;
+  if (multi->count > 0 || (capacity() > 1 && !(*link)->next)) return;
+  while (*link != multi) link = &(*link)->next;
+  *link = multi->next;
+  free_multi(multi);
+}
+
+void crux_multis_free(crux_multis *m) {
+  while (m->first) {
+    crux_multi *multi = m->first;
+    m->first = multi->next;
+    free_multi(multi);
+  }
+}
+
+/* --- driving --- */
+
+void crux_multi_act(crux_multi *multi, const crux_ready *ready) {
+  int running, what = (ready->in ? CURL_CSELECT_IN : 0) | (ready->out ? CURL_CSELECT_OUT : 0) |
+                      (ready->err ? CURL_CSELECT_ERR : 0);
+  curl_multi_socket_action(multi->curlm, ready->fd, what, &running);
+}
+
+void crux_multis_run_timers(crux_multis *m, double now) {
+  crux_multi *multi;
+  int running;
+  if (m->connecting == 0) return;
+  for (multi = m->first; multi; multi = multi->next) {
+    if (multi->connecting == 0 || multi->timer < 0 || multi->timer > now) continue;
+    multi->timer = -1;
+    curl_multi_socket_action(multi->curlm, CURL_SOCKET_TIMEOUT, 0, &running);
+  }
+}
+
+double crux_multis_timeout(const crux_multis *m, double now) {
+  const crux_multi *multi;
+  double soonest = -1;
+  if (m->connecting == 0) return -1;
+  for (multi = m->first; multi; multi = multi->next) {
+    double left = multi->timer > now ? multi->timer - now : 0;
+    if (multi->connecting > 0 && multi->timer >= 0 && (soonest < 0 || left < soonest)) soonest = left;
+  }
+  return soonest;
+}
+
+CURL *crux_multis_next_done(crux_multis *m, CURLcode *code) {
+  crux_multi *multi;
+  int left;
+  if (m->connecting == 0) return NULL;
+  for (multi = m->first; multi; multi = multi->next) {
+    CURLMsg *message = multi->connecting > 0 ? curl_multi_info_read(multi->curlm, &left) : NULL;
+    if (!message) continue;
+    *code = message->data.result;
+    multi->connecting--;
+    m->connecting--;
+    return message->easy_handle;
+  }
+  return NULL;
+}

@@ -1,0 +1,107 @@
+/* trust: see trust.h. */
+#include "trust.h"
+
+#include "libcurl.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* A directory that is none, and that nobody can make. As CURLOPT_CAPATH it means no directory in every
+   libcurl; NULL does so up to 8.20 only, but lets OpenSSL's parsed bundle be shared. */
+static const char NO_PATH[] = "/dev/null";
+
+/* From libcurl 8.21 on a CURLOPT_CAINFO of NULL is the built-in bundle, and a file without a
+   certificate is an error. So where ca_path alone is to count, the bundle is displaced by this: no
+   authority (CA:FALSE), valid for the first second of 1970, and its key was thrown away. */
+#if LIBCURL_VERSION_NUM >= 0x074d00
+static char nobody[] =
+  "-----BEGIN CERTIFICATE-----\n"
+  "MIIBXjCCAQSgAwIBAgIBATAKBggqhkjOPQQDAjAgMR4wHAYDVQQDDBVjcnV4OiBu\n"
+  "byB0cnVzdCBhbmNob3IwHhcNNzAwMTAxMDAwMDAwWhcNNzAwMTAxMDAwMDAxWjAg\n"
+  "MR4wHAYDVQQDDBVjcnV4OiBubyB0cnVzdCBhbmNob3IwWTATBgcqhkjOPQIBBggq\n"
+  "hkjOPQMBBwNCAASTu9K5VT4a6neqcobB6lDFnn4tVWfewxgIFmiDjjRSi1JI7Njf\n"
+  "I5UDSfeYjyMK7mfk14cjh30ArYtFSrep+A71oy8wLTAMBgNVHRMBAf8EAjAAMB0G\n"
+  "A1UdDgQWBBTJmL25GBupaN4HIgm0XkzDQiDu/zAKBggqhkjOPQQDAgNIADBFAiAY\n"
+  "9majVzKnfNj9qp4rkGWm1XVfKyUEtb+DE3Yvc+13HwIhANSW2fz8a94zLk0UisVn\n"
+  "4X4tsNrL07SVDNmmCR2yUllv\n"
+  "-----END CERTIFICATE-----\n";
+#endif
+
+#define SET(option, value) \
+  if ((code = curl_easy_setopt(curl, option, value)) != CURLE_OK) return code
+
+/* For the proxy's twin of an option: a libcurl that does not know it has no TLS to proxies. */
+static CURLcode set_for_proxy(CURLcode code) {
+  return code == CURLE_UNKNOWN_OPTION || code == CURLE_NOT_BUILT_IN ? CURLE_OK : code;
+}
+
+static bool null_is_default(void) { return crux_libcurl_version() >= CRUX_CURL_NULL_IS_DEFAULT; }
+
+static CURLcode set_path(CURL *curl, const char *path) {
+  CURLcode code = curl_easy_setopt(curl, CURLOPT_CAPATH, path);
+  /* a TLS library that knows no CA path has none to be rid of */
+  if (code != CURLE_OK && (path != NULL && path != NO_PATH)) return code;
+  return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_CAPATH, path));
+}
+
+static CURLcode set_file(CURL *curl, const char *file) {
+  CURLcode code;
+  SET(CURLOPT_CAINFO, file);
+  return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_CAINFO, file));
+}
+
+static CURLcode set_no_file(CURL *curl) {
+#if LIBCURL_VERSION_NUM >= 0x074d00
+  struct curl_blob blob = { nobody, sizeof nobody - 1, CURL_BLOB_NOCOPY };
+  CURLcode code;
+  if (null_is_default()) {
+    SET(CURLOPT_CAINFO_BLOB, &blob);
+    return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_CAINFO_BLOB, &blob));
+  }
+#endif
+  return set_file(curl, NULL);
+}
+
+/* Of libcurl's own anchors the path is given up where the bundle alone will do: with a path, OpenSSL
+   parses the bundle anew for each connection. */
+static CURLcode set_default_anchors(CURL *curl) {
+  const char *bundle = crux_libcurl_ca_file();
+  bool shares_bundle = crux_libcurl_version() >= CRUX_CURL_CA_CACHE && !null_is_default();
+  return shares_bundle && bundle && access(bundle, R_OK) == 0 ? set_path(curl, NULL) : CURLE_OK;
+}
+
+static CURLcode set_anchors(CURL *curl, const crux_settings *s) {
+  CURLcode code;
+  if (!s->ca_file && !s->ca_path) return set_default_anchors(curl);
+  code = s->ca_file ? set_file(curl, s->ca_file) : set_no_file(curl);
+  if (code != CURLE_OK) return code;
+  if (s->ca_path) return set_path(curl, s->ca_path);
+  return set_path(curl, null_is_default() && crux_libcurl_ca_path() ? NO_PATH : NULL);
+}
+
+/* OpenSSL would ask for the password of a key on the terminal unless it was given one; GnuTLS would
+   take an empty password for a reason to decrypt. */
+static CURLcode set_certificate(CURL *curl, const crux_settings *s) {
+  CURLcode code;
+  if (!s->cert_file) return CURLE_OK;
+  SET(CURLOPT_SSLCERT, s->cert_file);
+  SET(CURLOPT_SSLKEY, s->key_file ? s->key_file : s->cert_file);
+  if (!crux_libcurl_has_gnutls()) SET(CURLOPT_KEYPASSWD, "");
+  return CURLE_OK;
+}
+
+CURLcode crux_trust_set(CURL *curl, const crux_settings *s, const char **option) {
+  CURLcode code;
+  if (!s->tls) return CURLE_OK;
+  *option = "base_url";
+  SET(CURLOPT_SSL_VERIFYPEER, 1L);
+  SET(CURLOPT_SSL_VERIFYHOST, 2L);
+  SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+  code = set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
+  if (code != CURLE_OK) return code;
+  *option = s->ca_path ? "ca_path" : "ca_file";
+  code = set_anchors(curl, s);
+  if (code != CURLE_OK) return code;
+  *option = "cert_file";
+  return set_certificate(curl, s);
+}
