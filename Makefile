@@ -182,7 +182,7 @@ FUZZERS      := $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/*.c))
 FUZZ_COMPILE  = clang -std=gnu11 -O1 -g -pthread -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 FUZZ_ENV      = ASAN_OPTIONS=malloc_context_size=0:quarantine_size_mb=4
 # What a target is linked with; that of the parser includes it.
-FUZZ_SRC_exchange = $(wildcard csrc/http/*.c csrc/os/*.c)
+FUZZ_SRC_exchange = $(wildcard csrc/http/*.c csrc/os/*.c) -Wl,--wrap=epoll_wait
 
 build/fuzz/%: spec/fuzz/%.c $(wildcard spec/fuzz/*.h spec/support/*.h csrc/http/* csrc/os/*) Makefile
 	@mkdir -p $(@D)

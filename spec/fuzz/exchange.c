@@ -1,6 +1,7 @@
 /* Fuzzes the real exchange: an engine makes up to three calls, over loopback and libcurl, to a peer
    that does what the input says. Byte 0 of the input is the number of calls and the size of their
-   requests; then come the peer's actions. Whatever the peer does, crux must not send a request twice,
+   requests; then come the peer's actions, one before each wait of the engine; those with the highest bit
+   set that lead come before a call, while its connections are idle. Whatever the peer does, crux must not send a request twice,
    nor claim more than what the peer wrote after the request had reached it. */
 #define _GNU_SOURCE
 #include "http/engine.h"
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -197,8 +199,8 @@ static void begin_call(const crux_transfer *t) {
   for (i = 0; i < peer.count; i++) {
     peer_connection *p = &peer.connections[i];
     if (p->arrived > 0 || p->unread || p->stray || p->ended)
-      p->spent = p->stray || p->ended || p->overfull || !p->answering || !p->response.persistent ||
-                 p->response.state != CRUX_RESPONSE_COMPLETE;
+      p->spent = p->stray || p->ended || p->overfull || p->arrived < wire_len || !p->answering ||
+                 !p->response.persistent || p->response.state != CRUX_RESPONSE_COMPLETE;
     if (p->answering) crux_response_free(&p->response);
     p->answering = p->unread = false;
     p->arrived = p->idle_rounds = 0;
@@ -243,20 +245,43 @@ static void wind_up(void) {
   }
 }
 
-static void run_call(crux_engine *e, crux_transfer *t, const uint8_t **input, size_t *size) {
+/* The actions that are left. */
+static const uint8_t *script;
+static size_t script_size;
+static bool in_call;
+
+static void act_once(void) {
+  size_t used;
+  accept_waiting();
+  used = act(script, script_size);
+  if (used > script_size) used = script_size;
+  script += used;
+  script_size -= used;
+}
+
+/* Linked in place of epoll_wait: the peer acts just before the engine looks, and so also between the
+   moment when it connects and the one when it learns that it is connected. */
+int __real_epoll_wait(int epoll, struct epoll_event *events, int max, int timeout);
+int __wrap_epoll_wait(int epoll, struct epoll_event *events, int max, int timeout);
+
+int __wrap_epoll_wait(int epoll, struct epoll_event *events, int max, int timeout) {
+  if (in_call && script_size > 0) act_once();
+  else if (in_call) {
+    accept_waiting();
+    wind_up();
+  }
+  return __real_epoll_wait(epoll, events, max, timeout);
+}
+
+static void run_call(crux_engine *e, crux_transfer *t) {
   int rounds;
   begin_call(t);
+  while (script_size > 0 && script[0] & 128) act_once();
+  in_call = true;
   crux_engine_submit(e, crux_transfer_retain(t));
-  for (rounds = 0; rounds < ROUNDS && !atomic_load(&t->done); rounds++) {
-    accept_waiting();
-    if (*size > 0) {
-      size_t used = act(*input, *size);
-      if (used > *size) used = *size;
-      *input += used;
-      *size -= used;
-    } else wind_up();
-    crux_engine_step(e, *size > 0 ? 0 : 0.001);
-  }
+  for (rounds = 0; rounds < ROUNDS && !atomic_load(&t->done); rounds++)
+    crux_engine_step(e, script_size > 0 ? 0 : 0.001);
+  in_call = false;
   EXPECT(atomic_load(&t->done));
   check_call(t);
 }
@@ -278,11 +303,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size) {
   large = input[0] & 128;
   config = crux_config_new(&settings, "fuzz", 0);
   e = crux_engine_new(on_done, NULL, NULL);
-  input++;
-  size--;
+  script = input + 1;
+  script_size = size - 1;
   for (i = 0; i < calls; i++) {
     crux_transfer *t = new_call(config, i, large);
-    run_call(e, t, &input, &size);
+    run_call(e, t);
     crux_transfer_release(t);
   }
   crux_engine_free(e);
