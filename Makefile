@@ -11,10 +11,13 @@ LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_API)
 BUSTED     ?= /usr/bin/busted
 SPECS      ?= spec
 LUAS       ?= lua5.1 lua5.2 lua5.3 lua5.4 luajit
+# A directory with another libcurl in its include/ and lib/, to build against and to run with.
+CURL       ?=
 
-# --- what is built: build/$(VARIANT)/crux/core.so, one directory for each Lua and each sanitizer ---
+# --- what is built: $(BUILD)/$(VARIANT)/crux/core.so, one directory for each Lua and each sanitizer, below one for each CURL ---
+BUILD    = build$(addprefix /curl-,$(notdir $(CURL_PREFIX)))
 VARIANT ?= $(LUA)
-OUT      = build/$(VARIANT)
+OUT      = $(BUILD)/$(VARIANT)
 SRC     := $(wildcard csrc/*.c csrc/*/*.c)
 OBJ      = $(SRC:csrc/%.c=$(OUT)/obj/%.o)
 MODULES := $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua)
@@ -31,8 +34,16 @@ endif
 WARNINGS = -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wwrite-strings -Wpointer-arith \
            -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wimplicit-fallthrough $(if $(WERROR),-Werror)
 LUA_CFLAGS   = $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell $(PKG_CONFIG) --cflags $(LUA_PC)))
-CURL_CFLAGS ?= $(shell $(PKG_CONFIG) --cflags libcurl)
-CURL_LIBS   ?= $(shell $(PKG_CONFIG) --libs libcurl)
+CURL_PREFIX  = $(if $(CURL),$(abspath $(CURL)))
+ifeq ($(CURL),)
+  CURL_CFLAGS ?= $(shell $(PKG_CONFIG) --cflags libcurl)
+  CURL_LIBS   ?= $(shell $(PKG_CONFIG) --libs libcurl)
+  CURL_EXISTS  = $(PKG_CONFIG) --exists libcurl
+else
+  CURL_CFLAGS ?= -I$(CURL_PREFIX)/include
+  CURL_LIBS   ?= -L$(CURL_PREFIX)/lib -lcurl -Wl,-rpath,$(CURL_PREFIX)/lib
+  CURL_EXISTS  = test -e '$(CURL_PREFIX)/include/curl/curl.h'
+endif
 PROJECT_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -pthread $(WARNINGS) $(LUA_CFLAGS) $(CURL_CFLAGS)
 COMPILE = $(CC) $(PROJECT_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE)
 LINK    = $(CC) $(LIBFLAG) -pthread $(CFLAGS) $(SANITIZE) $(PROJECT_LDFLAGS) $(WRAP) $(LDFLAGS)
@@ -45,7 +56,10 @@ CLEAN_ENV = env $(foreach name,$(filter CRUX_% %_proxy %_PROXY LUA_INIT% LUA_PAT
             LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(or $(LUA_PATH),;)' \
             LUA_CPATH='$(CURDIR)/$(OUT)/?.so;$(or $(LUA_CPATH),;)'
 # Specs start children that load crux with TEST_LUA: under a sanitizer it is the host, otherwise the interpreter itself.
-RUN = $(CLEAN_ENV) TEST_LUA='$(1)' $(2) $(1)
+# They compile C that sees libcurl, and build crux for another Lua, with the flags that were used here.
+RUN = $(CLEAN_ENV) TEST_LUA='$(1)' CURL_CFLAGS='$(CURL_CFLAGS)' CURL_LIBS='$(CURL_LIBS)' $(2) $(1)
+# One libcurl differs from the next, so the one that specs run with is told first.
+TELL_CURL = $(RUN) -e 'print(" with " .. require "crux.core".curl_version())'
 
 PKG_lua5.1 = lua5.1 liblua5.1-0-dev
 PKG_lua5.2 = lua5.2 liblua5.2-dev
@@ -67,9 +81,11 @@ all: $(CORE) ## build the C module for LUA (lua5.4; lua5.1, lua5.2, lua5.3 and l
 
 # Rewritten only when a command line or the list of files differs, so that a change of flags rebuilds.
 $(OUT)/flags: FORCE
-	@$(if $(LUA_INCDIR),:,$(PKG_CONFIG) --exists $(LUA_PC) libcurl) || { echo 'expected headers of $(LUA_PC) and libcurl, found none: make deps'; exit 1; }
+	@$(if $(LUA_INCDIR),:,$(PKG_CONFIG) --exists $(LUA_PC)) && $(CURL_EXISTS) || \
+	  { echo 'expected headers of $(LUA_PC) and libcurl$(if $(CURL), in $(CURL)), found none: make deps'; exit 1; }
 	@mkdir -p $(OUT)/obj $(OUT)/crux
-	@echo '$(COMPILE) $(LINK) $(SRC)' | cmp -s - $@ || echo '$(COMPILE) $(LINK) $(SRC)' > $@
+	@echo '$(COMPILE) $(LINK) $(CURL_LIBS) $(SRC)' | cmp -s - $@ || \
+	  echo '$(COMPILE) $(LINK) $(CURL_LIBS) $(SRC)' > $@
 
 $(OUT)/obj/%.o: csrc/%.c $(OUT)/flags Makefile
 	@mkdir -p $(@D)
@@ -87,6 +103,7 @@ deps-%:
 
 test: deps ## build, then run the specs; SPECS=spec/one_spec.lua runs one
 	@$(MAKE) -s all
+	@$(call TELL_CURL,$(LUA))
 	@$(call say,$(SPECS) under $(LUA)) $(call RUN,$(LUA)) $(BUSTED) $(SPECS)
 
 demo: deps ## build, then cancel an order at a sandbox of its own, and see it fail four ways
@@ -151,10 +168,12 @@ $(OUT)/host: spec/support/host.c spec/support/failing.c $(OUT)/flags Makefile
 	@$(call say,$@) $(COMPILE) -fvisibility=default -rdynamic -o $@ $(filter %.c,$^) \
 	  -Wl,--whole-archive -l:lib$(LUA_PC).a -Wl,--no-whole-archive $(CURL_LIBS) -lm -ldl
 hosted: $(CORE) $(OUT)/host
+	@$(call TELL_CURL,$(CURDIR)/$(OUT)/host,$(HOST_ENV))
 	@$(call say,$(HOSTED) under $(OUT)/host) $(call RUN,$(CURDIR)/$(OUT)/host,$(HOST_ENV)) $(HOSTED)
 
 valgrind: deps-valgrind ## the specs under valgrind, definite leaks included
 	@$(MAKE) -s all
+	@$(call TELL_CURL,$(LUA))
 	@$(call say,$(SPECS) under valgrind) $(call RUN,$(LUA),valgrind -q --leak-check=full --show-leak-kinds=definite \
 	  --errors-for-leak-kinds=definite --error-exitcode=99 --trace-children=no --suppressions=spec/support/valgrind.supp) $(TOOL_SPECS)
 
