@@ -48,7 +48,7 @@ local BEFORE_CONNECTION = set("dns", "connect", "proxy")
 local AGAIN = set("dns", "connect", "proxy", "timeout", "network")
 
 -- curl's codes by what they are about, from curl's own manual (libcurl-errors).
-local CERTIFICATE = set(35, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91)
+local CERTIFICATE = set(35, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98)
 local NO_MEMORY = 27
 -- The connection was cut, at whatever point: nothing came back, or a part, or an error on the socket.
 local BROKEN = set(18, 52, 55, 56)
