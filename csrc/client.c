@@ -264,11 +264,28 @@ void crux_default_settings(crux_settings *s) {
   s->max_body = 1024 * 1024;
 }
 
+/* 0; or nil and err pushed, and their number returned, if this libcurl does not know an option that was
+   asked for. */
+static int check_libcurl(lua_State *L, const crux_settings *s) {
+  const char *name = NULL;
+  CURLcode code;
+  if (!s->tls || !(s->ca_file || s->ca_path || s->cert_file || (s->proxy && s->proxy[0]))) return 0;
+  if (!crux_process_enter()) return 0;
+  code = crux_connection_check(s, &name);
+  crux_process_leave();
+  if (code == CURLE_OK) return 0;
+  if (code == CURLE_OUT_OF_MEMORY) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
+  lua_pushfstring(L, "expected a libcurl that knows it, found %s: %s", curl_version(),
+                  curl_easy_strerror(code));
+  return crux_fault(L, "", name);
+}
+
 int crux_read_options(lua_State *L, int index, const crux_settings *base, bool policy, unsigned long client,
                       crux_config **into) {
   crux_settings s;
   crux_base_url url;
   size_t i;
+  int count;
   s = *base;
   for (i = 0; i < OPTIONS; i++) {
     const option *o = &options[i];
@@ -283,6 +300,8 @@ int crux_read_options(lua_State *L, int index, const crux_settings *base, bool p
     lua_pushliteral(L, "expected cert_file too, found none");
     return crux_fault(L, "", "key_file");
   }
+  count = check_libcurl(L, &s);
+  if (count > 0) return count;
   *into = crux_config_new(&s, agent(), client);
   return *into ? 0 : crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
 }

@@ -119,7 +119,7 @@ static void push_body_error(lua_State *L, const crux_transfer *t) {
     case CRUX_BODY_CUT:
       lua_pushfstring(L, "cut off after %d bytes: %s", len, curl_easy_strerror(t->reply.code));
       return;
-    case CRUX_BODY_BROKEN: lua_pushfstring(L, "malformed chunk after %d bytes", len); return;
+    case CRUX_BODY_BROKEN: lua_pushfstring(L, "cut off after %d bytes: malformed chunk", len); return;
     case CRUX_BODY_CODED: lua_pushliteral(L, "a transfer coding that is not decoded"); return;
     case CRUX_BODY_LIMIT: lua_pushfstring(L, "longer than max_body, %d bytes", (int)r->max_body); return;
     case CRUX_BODY_NOMEM: lua_pushfstring(L, "out of memory after %d bytes", len); return;

@@ -3,10 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool crux_buffer_reserve(crux_buffer *b, size_t size) {
+bool crux_buffer_grow(crux_buffer *b, size_t size) {
   size_t cap = b->cap > 256 ? b->cap : 256;
   char *grown;
-  if (size < b->cap) return true;
   while (cap <= size) cap *= 2;
   grown = realloc(b->data, cap);
   if (!grown) return false;

@@ -13,7 +13,10 @@ typedef struct {
 } crux_buffer;
 
 /* Makes room for `size` bytes in all and the NUL behind them. False, and nothing changed, without memory. */
-bool crux_buffer_reserve(crux_buffer *b, size_t size);
+bool crux_buffer_grow(crux_buffer *b, size_t size);
+static inline bool crux_buffer_reserve(crux_buffer *b, size_t size) {
+  return size < b->cap || crux_buffer_grow(b, size);
+}
 
 /* Appends as much as `max` bytes in all allow: FULL when not everything fitted (the part that did is kept), NOMEM when
    nothing was added. */

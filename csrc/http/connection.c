@@ -102,21 +102,39 @@ static CURLcode set_callbacks(crux_connection *c) {
 
 static CURLcode set_proxy(CURL *curl, const crux_settings *s) {
   CURLcode code;
-  /* an empty string, unlike NULL, keeps libcurl from asking the environment */
-  SET_NONE(CURLOPT_PROXY, s->tls && s->proxy ? s->proxy : "");
-  SET_NONE(CURLOPT_NOPROXY, s->tls && s->no_proxy ? s->no_proxy : "");
-  SET_NONE(CURLOPT_HTTPPROXYTUNNEL, 1L);
-  SET_NONE(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  if (!s->tls || !s->proxy || !s->proxy[0]) {
+    SET_NONE(CURLOPT_PROXY, ""); /* NULL would have libcurl ask the environment */
+    return CURLE_OK;
+  }
+  SET(CURLOPT_PROXY, s->proxy);
+  SET(CURLOPT_NOPROXY, s->no_proxy ? s->no_proxy : "");
+  SET(CURLOPT_HTTPPROXYTUNNEL, 1L);
+  SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   return CURLE_OK;
+}
+
+/* What the settings ask for, as against what crux itself needs. */
+static CURLcode set_settings(CURL *curl, const crux_settings *s, const char **option) {
+  CURLcode code = crux_trust_set(curl, s, option);
+  if (code != CURLE_OK) return code;
+  *option = "proxy";
+  return set_proxy(curl, s);
+}
+
+CURLcode crux_connection_check(const crux_settings *s, const char **option) {
+  CURL *curl = curl_easy_init();
+  CURLcode code = curl ? set_settings(curl, s, option) : CURLE_OUT_OF_MEMORY;
+  curl_easy_cleanup(curl);
+  return code;
 }
 
 static CURLcode set_up(crux_connection *c, double seconds) {
   const crux_profile *p = c->profile;
   const crux_settings *s = &p->config->settings;
   CURL *curl = c->curl;
+  const char *option;
   CURLcode code = set_callbacks(c);
-  if (code == CURLE_OK) code = crux_trust_set(curl, s);
-  if (code == CURLE_OK) code = set_proxy(curl, s);
+  if (code == CURLE_OK) code = set_settings(curl, s, &option);
   if (code != CURLE_OK) return code;
   SET(CURLOPT_URL, s->origin); /* no path: nothing of the request ever reaches libcurl */
   SET(CURLOPT_CONNECT_ONLY, 1L);

@@ -40,6 +40,10 @@ typedef struct crux_connection {
   struct { struct crux_connection *next; bool listed; } ready;   /* the engine's */
 } crux_connection;
 
+/* Whether this libcurl can do what the settings ask for: CURLE_OK, or its code, and in *option the
+   setting that it does not know. */
+CURLcode crux_connection_check(const crux_settings *s, const char **option);
+
 /* A connection that is being made. It may take `seconds` to be established. NULL without memory, or
    with *code set to what libcurl has against the settings. */
 crux_connection *crux_connection_new(crux_multis *multis, crux_profile *profile, double seconds,

@@ -90,13 +90,18 @@ static CURLcode set_certificate(CURL *curl, const crux_settings *s) {
   return CURLE_OK;
 }
 
-CURLcode crux_trust_set(CURL *curl, const crux_settings *s) {
+CURLcode crux_trust_set(CURL *curl, const crux_settings *s, const char **option) {
   CURLcode code;
   if (!s->tls) return CURLE_OK;
+  *option = "base_url";
   SET(CURLOPT_SSL_VERIFYPEER, 1L);
   SET(CURLOPT_SSL_VERIFYHOST, 2L);
   SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   code = set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
-  if (code == CURLE_OK) code = set_anchors(curl, s);
-  return code == CURLE_OK ? set_certificate(curl, s) : code;
+  if (code != CURLE_OK) return code;
+  *option = s->ca_path ? "ca_path" : "ca_file";
+  code = set_anchors(curl, s);
+  if (code != CURLE_OK) return code;
+  *option = "cert_file";
+  return set_certificate(curl, s);
 }

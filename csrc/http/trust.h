@@ -7,7 +7,7 @@
 
 #include <curl/curl.h>
 
-/* Sets an easy handle up. The code of the option that failed, or CURLE_OK. */
-CURLcode crux_trust_set(CURL *curl, const crux_settings *s);
+/* Sets an easy handle up. On failure *option is the setting that libcurl has something against. */
+CURLcode crux_trust_set(CURL *curl, const crux_settings *s, const char **option);
 
 #endif
