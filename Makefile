@@ -68,13 +68,14 @@ PKG_lua5.4 = lua5.4 liblua5.4-dev
 PKG_luajit = luajit2 libluajit2-5.1-dev
 PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues lua-luaossl lua-luv iproute2 \
              $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
+PKG_gnutls   = 'libcurl3-gnutls|libcurl3t64-gnutls'
 PKG_valgrind = valgrind libc6-dbg
 PKG_lint     = lua-check
 PKG_rock     = luarocks
 PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
 PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
-.PHONY: all deps test demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-openresty reloads matrix FORCE
+.PHONY: all deps test test-gnutls demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-openresty reloads matrix FORCE
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the C module for LUA (lua5.4; lua5.1, lua5.2, lua5.3 and luajit do as well)
@@ -105,6 +106,10 @@ test: deps ## build, then run the specs; SPECS=spec/one_spec.lua runs one
 	@$(MAKE) -s all
 	@$(call TELL_CURL,$(LUA))
 	@$(call say,$(SPECS) under $(LUA)) $(call RUN,$(LUA)) $(BUSTED) $(SPECS)
+
+# The same headers serve for both of Debian's.
+test-gnutls: deps-gnutls ## the specs with Debian's other libcurl, whose TLS is GnuTLS's
+	@$(MAKE) test BUILD=build/gnutls CURL_LIBS=-l:libcurl-gnutls.so.4
 
 demo: deps ## build, then cancel an order at a sandbox of its own, and see it fail four ways
 	@$(MAKE) -s all
