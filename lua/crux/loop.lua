@@ -123,15 +123,15 @@ function Loop:pause(pending, when)
   push(self.due, { when, self:enrol(pending) })
 end
 
---- Done, and to be handed out by `step`.
-function Loop:finish(pending)
+--- Done, and to be handed out by `step`; by the one that is running, if `in_step`.
+function Loop:finish(pending, in_step)
   if pending.number then
     release_slot(self, pending.number % SLOTS)
     pending.number = nil
   end
   if self.closed then return end
   push_ready(self, pending)
-  self.inbox:ring()
+  if not in_step then self.inbox:ring() end
 end
 
 -- --- stepping ---
@@ -173,12 +173,12 @@ function Loop:step()
     if entry and entry[1] <= now then number = pop(self.due)[2] end
     if not number then break end
     local call = find(self, number)
-    if call then call:advance() end
+    if call then call:advance(true) end
     if self.closed then return nil end -- by `on_event`
     pending = next_ready(self)
     if pending then break end
   end
-  if self.ready_count == 0 then self.inbox:quiet() end
+  if self.ready_count == 0 then self.inbox:quiet() else self.inbox:ring() end
   return pending
 end
 
