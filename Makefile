@@ -208,27 +208,27 @@ FUZZ_ENV      = ASAN_OPTIONS=malloc_context_size=0:quarantine_size_mb=4
 # What a target is linked with; that of the parser includes it.
 FUZZ_SRC_exchange = $(wildcard csrc/http/*.c csrc/os/*.c)
 
-build/fuzz/%: spec/fuzz/%.c $(wildcard spec/fuzz/*.h spec/support/*.h csrc/http/* csrc/os/*) Makefile
+$(BUILD)/fuzz/%: spec/fuzz/%.c $(wildcard spec/fuzz/*.h spec/support/*.h csrc/http/* csrc/os/*) Makefile
 	@mkdir -p $(@D)
 	@$(call say,$@) $(FUZZ_COMPILE) $(WARNINGS) -Icsrc $(CURL_CFLAGS) -o $@ $< $(FUZZ_SRC_$*) $(CURL_LIBS)
-build/fuzz/%.seeds: FORCE
+$(BUILD)/fuzz/%.seeds: FORCE
 	@rm -rf $@ && mkdir -p $@
 	@if [ -e spec/fuzz/$*.lua ]; then $(CLEAN_ENV) lua5.4 spec/fuzz/$*.lua $@; fi
 
 fuzz: $(addprefix fuzz-,$(FUZZERS)) ## fuzz what reads a server's bytes, each target for FUZZ_SECONDS (30)
 # The seeds whole, and then what may be made of them within 1024 bytes, which are much faster.
 fuzz-%: deps-fuzz
-	@$(MAKE) -s build/fuzz/$* build/fuzz/$*.seeds
-	@mkdir -p build/fuzz/$*.corpus
+	@$(MAKE) -s $(BUILD)/fuzz/$* $(BUILD)/fuzz/$*.seeds
+	@mkdir -p $(BUILD)/fuzz/$*.corpus
 	@$(call say,fuzz $* for $(FUZZ_SECONDS) s) export $(FUZZ_ENV); { \
-	  build/fuzz/$* -runs=0 build/fuzz/$*.seeds && build/fuzz/$* -max_total_time=$(FUZZ_SECONDS) -max_len=1024 \
-	    -artifact_prefix=build/fuzz/ build/fuzz/$*.corpus build/fuzz/$*.seeds; } 2>build/fuzz/$*.log || \
-	  { tail -n 60 build/fuzz/$*.log; exit 1; }
-	@tail -n 1 build/fuzz/$*.log
+	  $(BUILD)/fuzz/$* -runs=0 $(BUILD)/fuzz/$*.seeds && $(BUILD)/fuzz/$* -max_total_time=$(FUZZ_SECONDS) -max_len=1024 \
+	    -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/$*.corpus $(BUILD)/fuzz/$*.seeds; } 2>$(BUILD)/fuzz/$*.log || \
+	  { tail -n 60 $(BUILD)/fuzz/$*.log; exit 1; }
+	@tail -n 1 $(BUILD)/fuzz/$*.log
 
 fuzz-mutants: deps-fuzz ## break each rule of the response parser on purpose, and have the fuzzer find it
-	@$(MAKE) -s build/fuzz/response.seeds
-	@lua5.4 spec/fuzz/mutants.lua '$(FUZZ_COMPILE) -O0 -g0' build/fuzz/response.seeds
+	@$(MAKE) -s $(BUILD)/fuzz/response.seeds
+	@lua5.4 spec/fuzz/mutants.lua '$(FUZZ_COMPILE) -O0 -g0' $(BUILD)/fuzz/response.seeds
 
 differential: deps ## compare the response parser with libcurl's own HTTP, rule by rule
 	@$(CLEAN_ENV) lua5.4 spec/differential.lua
