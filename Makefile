@@ -11,10 +11,13 @@ LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_API)
 BUSTED     ?= /usr/bin/busted
 SPECS      ?= spec
 LUAS       ?= lua5.1 lua5.2 lua5.3 lua5.4 luajit
+# A directory with another libcurl in its include/ and lib/, to build against and to run with.
+CURL       ?=
 
-# --- what is built: build/$(VARIANT)/crux/core.so, one directory for each Lua and each sanitizer ---
+# --- what is built: $(BUILD)/$(VARIANT)/crux/core.so, one directory for each Lua and each sanitizer, below one for each CURL ---
+BUILD    = build$(addprefix /curl-,$(notdir $(CURL_PREFIX)))
 VARIANT ?= $(LUA)
-OUT      = build/$(VARIANT)
+OUT      = $(BUILD)/$(VARIANT)
 SRC     := $(wildcard csrc/*.c csrc/*/*.c)
 OBJ      = $(SRC:csrc/%.c=$(OUT)/obj/%.o)
 MODULES := $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua)
@@ -31,8 +34,16 @@ endif
 WARNINGS = -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wwrite-strings -Wpointer-arith \
            -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wimplicit-fallthrough $(if $(WERROR),-Werror)
 LUA_CFLAGS   = $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell $(PKG_CONFIG) --cflags $(LUA_PC)))
-CURL_CFLAGS ?= $(shell $(PKG_CONFIG) --cflags libcurl)
-CURL_LIBS   ?= $(shell $(PKG_CONFIG) --libs libcurl)
+CURL_PREFIX  = $(if $(CURL),$(abspath $(CURL)))
+ifeq ($(CURL),)
+  CURL_CFLAGS ?= $(shell $(PKG_CONFIG) --cflags libcurl)
+  CURL_LIBS   ?= $(shell $(PKG_CONFIG) --libs libcurl)
+  CURL_EXISTS  = $(PKG_CONFIG) --exists libcurl
+else
+  CURL_CFLAGS ?= -I$(CURL_PREFIX)/include
+  CURL_LIBS   ?= -L$(CURL_PREFIX)/lib -lcurl -Wl,-rpath,$(CURL_PREFIX)/lib
+  CURL_EXISTS  = test -e '$(CURL_PREFIX)/include/curl/curl.h'
+endif
 PROJECT_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -pthread $(WARNINGS) $(LUA_CFLAGS) $(CURL_CFLAGS)
 COMPILE = $(CC) $(PROJECT_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE)
 LINK    = $(CC) $(LIBFLAG) -pthread $(CFLAGS) $(SANITIZE) $(PROJECT_LDFLAGS) $(WRAP) $(LDFLAGS)
@@ -45,7 +56,10 @@ CLEAN_ENV = env $(foreach name,$(filter CRUX_% %_proxy %_PROXY LUA_INIT% LUA_PAT
             LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(or $(LUA_PATH),;)' \
             LUA_CPATH='$(CURDIR)/$(OUT)/?.so;$(or $(LUA_CPATH),;)'
 # Specs start children that load crux with TEST_LUA: under a sanitizer it is the host, otherwise the interpreter itself.
-RUN = $(CLEAN_ENV) TEST_LUA='$(1)' $(2) $(1)
+# They compile C that sees libcurl, and build crux for another Lua, with the flags that were used here.
+RUN = $(CLEAN_ENV) TEST_LUA='$(1)' CURL_CFLAGS='$(CURL_CFLAGS)' CURL_LIBS='$(CURL_LIBS)' $(2) $(1)
+# One libcurl differs from the next, so the one that specs run with is told first.
+TELL_CURL = $(RUN) -e 'print(" with " .. require "crux.core".curl_version())'
 
 PKG_lua5.1 = lua5.1 liblua5.1-0-dev
 PKG_lua5.2 = lua5.2 liblua5.2-dev
@@ -54,6 +68,7 @@ PKG_lua5.4 = lua5.4 liblua5.4-dev
 PKG_luajit = luajit2 libluajit2-5.1-dev
 PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues lua-luaossl lua-luv iproute2 \
              $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
+PKG_gnutls   = 'libcurl3-gnutls|libcurl3t64-gnutls'
 PKG_valgrind = valgrind libc6-dbg
 PKG_lint     = lua-check
 PKG_fuzz     = clang 'libclang-rt-14-dev|libclang-rt-19-dev'
@@ -61,16 +76,18 @@ PKG_rock     = luarocks
 PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
 PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
-.PHONY: all deps test demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-openresty fuzz fuzz-mutants differential reloads matrix FORCE
+.PHONY: all deps test test-gnutls demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-openresty fuzz fuzz-mutants differential reloads matrix FORCE
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the C module for LUA (lua5.4; lua5.1, lua5.2, lua5.3 and luajit do as well)
 
 # Rewritten only when a command line or the list of files differs, so that a change of flags rebuilds.
 $(OUT)/flags: FORCE
-	@$(if $(LUA_INCDIR),:,$(PKG_CONFIG) --exists $(LUA_PC) libcurl) || { echo 'expected headers of $(LUA_PC) and libcurl, found none: make deps'; exit 1; }
+	@$(if $(LUA_INCDIR),:,$(PKG_CONFIG) --exists $(LUA_PC)) && $(CURL_EXISTS) || \
+	  { echo 'expected headers of $(LUA_PC) and libcurl$(if $(CURL), in $(CURL)), found none: make deps'; exit 1; }
 	@mkdir -p $(OUT)/obj $(OUT)/crux
-	@echo '$(COMPILE) $(LINK) $(SRC)' | cmp -s - $@ || echo '$(COMPILE) $(LINK) $(SRC)' > $@
+	@echo '$(COMPILE) $(LINK) $(CURL_LIBS) $(SRC)' | cmp -s - $@ || \
+	  echo '$(COMPILE) $(LINK) $(CURL_LIBS) $(SRC)' > $@
 
 $(OUT)/obj/%.o: csrc/%.c $(OUT)/flags Makefile
 	@mkdir -p $(@D)
@@ -88,7 +105,12 @@ deps-%:
 
 test: deps ## build, then run the specs; SPECS=spec/one_spec.lua runs one
 	@$(MAKE) -s all
+	@$(call TELL_CURL,$(LUA))
 	@$(call say,$(SPECS) under $(LUA)) $(call RUN,$(LUA)) $(BUSTED) $(SPECS)
+
+# The same headers serve for both of Debian's.
+test-gnutls: deps-gnutls ## the specs with Debian's other libcurl, whose TLS is GnuTLS's
+	@$(MAKE) test BUILD=build/gnutls CURL_LIBS=-l:libcurl-gnutls.so.4
 
 demo: deps ## build, then cancel an order at a sandbox of its own, and see it fail four ways
 	@$(MAKE) -s all
@@ -152,10 +174,12 @@ $(OUT)/host: spec/support/host.c spec/support/failing.c $(OUT)/flags Makefile
 	@$(call say,$@) $(COMPILE) -fvisibility=default -rdynamic -o $@ $(filter %.c,$^) \
 	  -Wl,--whole-archive -l:lib$(LUA_PC).a -Wl,--no-whole-archive $(CURL_LIBS) -lm -ldl
 hosted: $(CORE) $(OUT)/host
+	@$(call TELL_CURL,$(CURDIR)/$(OUT)/host,$(HOST_ENV))
 	@$(call say,$(HOSTED) under $(OUT)/host) $(call RUN,$(CURDIR)/$(OUT)/host,$(HOST_ENV)) $(HOSTED)
 
 valgrind: deps-valgrind ## the specs under valgrind, definite leaks included
 	@$(MAKE) -s all
+	@$(call TELL_CURL,$(LUA))
 	@$(call say,$(SPECS) under valgrind) $(call RUN,$(LUA),valgrind -q --leak-check=full --show-leak-kinds=definite \
 	  --errors-for-leak-kinds=definite --error-exitcode=99 --trace-children=no --suppressions=spec/support/valgrind.supp) $(TOOL_SPECS)
 
@@ -184,27 +208,27 @@ FUZZ_ENV      = ASAN_OPTIONS=malloc_context_size=0:quarantine_size_mb=4
 # What a target is linked with; that of the parser includes it.
 FUZZ_SRC_exchange = $(wildcard csrc/http/*.c csrc/os/*.c) -Wl,--wrap=epoll_wait
 
-build/fuzz/%: spec/fuzz/%.c $(wildcard spec/fuzz/*.h spec/support/*.h csrc/http/* csrc/os/*) Makefile
+$(BUILD)/fuzz/%: spec/fuzz/%.c $(wildcard spec/fuzz/*.h spec/support/*.h csrc/http/* csrc/os/*) Makefile
 	@mkdir -p $(@D)
 	@$(call say,$@) $(FUZZ_COMPILE) $(WARNINGS) -Icsrc $(CURL_CFLAGS) -o $@ $< $(FUZZ_SRC_$*) $(CURL_LIBS)
-build/fuzz/%.seeds: FORCE
+$(BUILD)/fuzz/%.seeds: FORCE
 	@rm -rf $@ && mkdir -p $@
 	@if [ -e spec/fuzz/$*.lua ]; then $(CLEAN_ENV) lua5.4 spec/fuzz/$*.lua $@; fi
 
 fuzz: $(addprefix fuzz-,$(FUZZERS)) ## fuzz what reads a server's bytes, each target for FUZZ_SECONDS (30)
 # The seeds whole, and then what may be made of them within 1024 bytes, which are much faster.
 fuzz-%: deps-fuzz
-	@$(MAKE) -s build/fuzz/$* build/fuzz/$*.seeds
-	@mkdir -p build/fuzz/$*.corpus
+	@$(MAKE) -s $(BUILD)/fuzz/$* $(BUILD)/fuzz/$*.seeds
+	@mkdir -p $(BUILD)/fuzz/$*.corpus
 	@$(call say,fuzz $* for $(FUZZ_SECONDS) s) export $(FUZZ_ENV); { \
-	  build/fuzz/$* -runs=0 build/fuzz/$*.seeds && build/fuzz/$* -max_total_time=$(FUZZ_SECONDS) -max_len=1024 \
-	    -artifact_prefix=build/fuzz/ build/fuzz/$*.corpus build/fuzz/$*.seeds; } 2>build/fuzz/$*.log || \
-	  { tail -n 60 build/fuzz/$*.log; exit 1; }
-	@tail -n 1 build/fuzz/$*.log
+	  $(BUILD)/fuzz/$* -runs=0 $(BUILD)/fuzz/$*.seeds && $(BUILD)/fuzz/$* -max_total_time=$(FUZZ_SECONDS) -max_len=1024 \
+	    -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/$*.corpus $(BUILD)/fuzz/$*.seeds; } 2>$(BUILD)/fuzz/$*.log || \
+	  { tail -n 60 $(BUILD)/fuzz/$*.log; exit 1; }
+	@tail -n 1 $(BUILD)/fuzz/$*.log
 
 fuzz-mutants: deps-fuzz ## break each rule of the response parser on purpose, and have the fuzzer find it
-	@$(MAKE) -s build/fuzz/response.seeds
-	@lua5.4 spec/fuzz/mutants.lua '$(FUZZ_COMPILE) -O0 -g0' build/fuzz/response.seeds
+	@$(MAKE) -s $(BUILD)/fuzz/response.seeds
+	@lua5.4 spec/fuzz/mutants.lua '$(FUZZ_COMPILE) -O0 -g0' $(BUILD)/fuzz/response.seeds
 
 differential: deps ## compare the response parser with libcurl's own HTTP, rule by rule
 	@$(CLEAN_ENV) lua5.4 spec/differential.lua

@@ -257,7 +257,12 @@ static void push_tls_message(lua_State *L, const crux_transfer *t, const char *h
   const crux_reply *r = &t->reply;
   const char *why = r->error ? r->error : curl_easy_strerror(r->code);
   const char *ca_file = t->request->config->settings.ca_file;
-  lua_pushfstring(L, r->ready ? "TLS with %s failed: %s" : "no TLS connection to %s: %s", host, why);
+  size_t len = strlen(why);
+  /* GnuTLS ends its sentences */
+  lua_pushlstring(L, why, len > 0 && why[len - 1] == '.' ? len - 1 : len);
+  lua_pushfstring(L, r->ready ? "TLS with %s failed: %s" : "no TLS connection to %s: %s", host,
+                  lua_tostring(L, -1));
+  lua_remove(L, -2);
   if (r->code != CURLE_SSL_CACERT_BADFILE || !ca_file) return;
   lua_pushfstring(L, " (ca_file %s)", ca_file);
   lua_concat(L, 2);

@@ -1,5 +1,7 @@
 -- The tree's own rules. Not about what crux does: excluded where the same code runs once more, under a tool or another
 -- Lua (#tree).
+local helper = require "spec.helper"
+local libcurl = require "spec.support.libcurl"
 
 local function lines(command)
   local out = {}
@@ -43,7 +45,7 @@ end
 describe("the tree #tree", function()
   -- The folders are the layers: csrc/http may see curl, csrc/os neither curl nor Lua; the other files see Lua.
   it("keeps Lua out of csrc/http and csrc/os, and curl out of csrc/os", function()
-    local flags = table.concat(lines("pkg-config --cflags lua5.4 libcurl"), " ")
+    local flags = helper.curl_cflags .. " $(pkg-config --cflags lua5.4)"
     local hidden = { os = { "lua.h", "lauxlib.h", "lualib.h", "luaconf.h", "compat.h", "curl.h" } }
     hidden.http = { "lua.h", "lauxlib.h", "lualib.h", "luaconf.h", "compat.h", "endpoint.h" }
     for folder, headers in pairs(hidden) do
@@ -57,24 +59,63 @@ describe("the tree #tree", function()
     end
   end)
 
-  -- What came to curl's headers since 7.64 is only used where it is there. The headers at hand are made to look so old.
-  it("compiles with the headers of libcurl 7.64", function()
-    local directory = lines("mktemp -d")[1]
-    finally(function() os.execute("rm -r " .. directory) end)
-    assert(os.execute("mkdir " .. directory .. "/curl"))
-    local header = assert(io.open(directory .. "/curl/curl.h", "w"))
-    header:write([[
-#include_next <curl/curl.h>
-#undef LIBCURL_VERSION_NUM
-#define LIBCURL_VERSION_NUM 0x074000
-#undef CURL_PREREQFUNC_OK
-#pragma GCC poison CURLOPT_PREREQFUNCTION CURLOPT_PREREQDATA CURLOPT_MAXAGE_CONN CURLOPT_QUICK_EXIT
-#pragma GCC poison CURLMOPT_QUICK_EXIT CURLE_PROXY CURLE_HTTP3 CURLE_SSL_CLIENTCERT CURLUPART_ZONEID
-]])
-    header:close()
-    assert.same({}, lines(("for file in csrc/*.c csrc/*/*.c; do ${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -fsyntax-only "
-      .. "-DCURL_DISABLE_TYPECHECK -I %s $(pkg-config --cflags lua5.4 libcurl) $file; done"):format(directory)))
+  it("uses no name of libcurl's that spec/support/libcurl.lua does not list", function()
+    local names, unlisted = libcurl.names(), {}
+    for _, path in ipairs(matching("^%./(csrc/.*%.[ch])$")) do
+      local code = read(path):gsub("/%*.-%*/", " "):gsub('"[^"\n]*"', '""')
+      for name in code:gmatch("%f[%w_][cC][uU][rR][lL][%w_]*") do
+        local is_libcurls = name:find("^CURL") or name:find("^curl_")
+        if is_libcurls and not names[name] then unlisted[#unlisted + 1] = path .. ": " .. name end
+      end
+    end
+    assert.same({}, unlisted)
   end)
+
+  it("asks for libcurl's version only where spec/support/libcurl.lua lists it", function()
+    local constants, branches = {}, {}
+    for name, number in read("csrc/http/libcurl.h"):gmatch("#define CRUX_CURL_(%S+) (0x%x+)") do
+      constants[name] = tonumber(number)
+    end
+    assert.same(libcurl.RUN_TIME, constants)
+    local others = faults("^%./csrc/.*%.[ch]$", function(line, path)
+      local branch = line:match("^#if LIBCURL_VERSION_NUM >= (0x%x+)$")
+      if branch then branches[tonumber(branch)] = true end
+      if line:find("LIBCURL_VERSION") then return not branch end
+      if path:find("/http/libcurl%.[ch]$") then return line:find("[<>]=? 0x") end
+      return line:find("CURLVERSION") or line:find("version_num") or line:find("CURL_AT_LEAST")
+        or line:find("crux_libcurl_version")
+          and not line:find("crux_libcurl_version%(%) [<>]=? CRUX_CURL_[%u_]+")
+    end)
+    assert.same({}, others)
+    local listed = {}
+    for number in pairs(libcurl.COMPILE_TIME) do listed[number] = true end
+    assert.same(listed, branches)
+  end)
+
+  it("tells of each version that it asks for in docs/internals.md", function()
+    local page = read("docs/internals.md")
+    for _, number in ipairs(libcurl.branches()) do
+      local row = ("\n| %s | "):format(libcurl.text(number):match("^%d+%.%d+"))
+      assert.is_truthy(page:find(row, 1, true), "expected a row" .. row)
+    end
+  end)
+
+  -- What came to libcurl's headers later is named only where it is there.
+  for number in pairs(libcurl.COMPILE_TIME) do
+    it("compiles with headers of a libcurl before " .. libcurl.text(number), function()
+      local directory = lines("mktemp -d")[1]
+      finally(function() os.execute("rm -r " .. directory) end)
+      assert(os.execute("mkdir " .. directory .. "/curl"))
+      local file = assert(io.open(directory .. "/curl/curl.h", "w"))
+      file:write(libcurl.header_before(number))
+      file:close()
+      local command = [[for file in csrc/*.c csrc/*/*.c; do
+        ${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -DCURL_DISABLE_TYPECHECK \
+          -I %s %s $(pkg-config --cflags lua5.4) $file
+      done]]
+      assert.same({}, lines(command:format(directory, helper.curl_cflags)))
+    end)
+  end
 
   it("asks for Lua's version in compat.h alone", function()
     assert.same({}, faults("^%./csrc/.*%.[ch]$", function(line, path)

@@ -4,6 +4,7 @@ local core = require "crux.core"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
 local helper = require "spec.helper"
+local libcurl = require "spec.support.libcurl"
 
 local ANSWER = "while conn:request() do conn:sleep(0.002) conn:write('HTTP/1.1 204 No Content\\r\\n\\r\\n') end"
 local HOLD = "conn:request() conn:hold()"
@@ -296,10 +297,15 @@ describe("the end of a process", function()
     server:close()
   end)
 
-  it("does not wait for a server, nor for a look-up", function()
+  it("does not wait for a server", function()
     local server = fault.serve{ script = HOLD }
     ends(server, 5, "local client = connect() local call = client:submit('cancel_order', order()) core.sleep(0.05)")
     server:close()
+  end)
+
+  it("does not wait for a look-up", function()
+    local why = libcurl.lacks "leave a look-up"
+    if why then pending(why) end
     local resolver = forks.compile("slow_resolver.c")
     ends({ base_url = "https://slow.example" }, 5, [[
       local client = connect{ proxy = "" }

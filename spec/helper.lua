@@ -247,6 +247,10 @@ helper.quoted = quoted
 --- The interpreter for children that load crux: a sanitizer's host, or the one that runs this.
 helper.lua = os.getenv "TEST_LUA" or (rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d"))
 
+--- Words of a shell command that compile and link what sees libcurl: as make has it, else as pkg-config does.
+helper.curl_cflags = "${CURL_CFLAGS-$(pkg-config --cflags libcurl)}"
+helper.curl_libs = "${CURL_LIBS-$(pkg-config --libs libcurl)}"
+
 local CLEARED = {
   "CRUX_TOKEN", "CRUX_BASE_URL", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy",
   "NO_PROXY",

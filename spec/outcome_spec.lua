@@ -1,7 +1,8 @@
 -- What may be claimed of an attempt: interface.md's statements, held against every curl code, cause, status and
 -- circumstance. Written from that page and not from csrc/outcome.c.
+local helper = require "spec.helper"
 
-local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+local quoted = helper.quoted
 
 -- Compiled here, so that it always is what the tree says, for the Lua that runs this.
 local function load_probe()
@@ -10,8 +11,8 @@ local function load_probe()
   local lua = rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d")
   local command = ([[
     case $(uname -s) in Darwin) link='-bundle -undefined dynamic_lookup';; *) link=-shared;; esac
-    "${CC:-cc}" -std=gnu11 -fPIC -O1 -Wall -Wextra $link -Icsrc $(pkg-config --cflags %s libcurl) -o %s \
-      spec/support/probe.c csrc/http/outcome.c $(pkg-config --libs libcurl) 2>&1]]):format(lua, quoted(object))
+    "${CC:-cc}" -std=gnu11 -fPIC -O1 -Wall -Wextra $link -Icsrc %s $(pkg-config --cflags %s) -o %s \
+      spec/support/probe.c csrc/http/outcome.c %s 2>&1]]):format(helper.curl_cflags, lua, quoted(object), helper.curl_libs)
   local pipe = assert(io.popen(command))
   local said = pipe:read("*a")
   pipe:close()
@@ -47,7 +48,7 @@ local BEFORE_CONNECTION = set("dns", "connect", "proxy")
 local AGAIN = set("dns", "connect", "proxy", "timeout", "network")
 
 -- curl's codes by what they are about, from curl's own manual (libcurl-errors).
-local CERTIFICATE = set(35, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91)
+local CERTIFICATE = set(35, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98)
 local NO_MEMORY = 27
 -- The connection was cut, at whatever point: nothing came back, or a part, or an error on the socket.
 local BROKEN = set(18, 52, 55, 56)

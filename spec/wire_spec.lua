@@ -4,6 +4,7 @@ local crux = require "crux"
 local core = require "crux.core"
 local cuts = require "spec.support.cuts"
 local fault = require "spec.support.fault"
+local libcurl = require "spec.support.libcurl"
 
 local TOKEN, ORDER, SUPPLIER = cuts.TOKEN, cuts.ORDER, cuts.SUPPLIER
 local arguments, patches = cuts.arguments, cuts.patches
@@ -128,6 +129,8 @@ describe("on the wire", function()
   end)
 
   it("100 TLS connections parse the CA bundle once", function()
+    local why = libcurl.lacks "share a parsed CA bundle"
+    if why then pending(why) end
     local server = fault.serve{ tls = "good", script = [[
       conn:request() conn:write("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n") conn:fin()
     ]] }

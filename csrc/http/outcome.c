@@ -31,11 +31,13 @@ static crux_kind kind_of_cause(crux_cause cause) {
   }
 }
 
+/* Codes that libcurl may have at run time, though the headers were too old for their names. */
+#define PROXY 97          /* CURLE_PROXY, from 7.73 on */
+#define SSL_CLIENTCERT 98 /* CURLE_SSL_CLIENTCERT, from 7.77 on */
+
 static crux_kind kind_of_code(const crux_evidence *e) {
-  switch (e->code) {
-#if LIBCURL_VERSION_NUM >= 0x074900
-    case CURLE_PROXY:
-#endif
+  switch ((int)e->code) {
+    case PROXY:
     case CURLE_COULDNT_RESOLVE_PROXY: return CRUX_KIND_PROXY;
     case CURLE_COULDNT_RESOLVE_HOST: return CRUX_KIND_DNS;
     case CURLE_COULDNT_CONNECT: return e->proxied ? CRUX_KIND_PROXY : CRUX_KIND_CONNECT;
@@ -54,7 +56,8 @@ static crux_kind kind_of_code(const crux_evidence *e) {
     case CURLE_SSL_CRL_BADFILE:
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-    case CURLE_SSL_INVALIDCERTSTATUS: return CRUX_KIND_TLS;
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case SSL_CLIENTCERT: return CRUX_KIND_TLS;
     case CURLE_OUT_OF_MEMORY:
     case CURLE_FAILED_INIT: return CRUX_KIND_MEMORY;
     case CURLE_OK:

@@ -58,6 +58,8 @@ static CURLcode set_no_file(CURL *curl) {
     SET(CURLOPT_CAINFO_BLOB, &blob);
     return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_CAINFO_BLOB, &blob));
   }
+#else
+  if (null_is_default()) return CURLE_NOT_BUILT_IN; /* into crux: the bundle would be believed too */
 #endif
   return set_file(curl, NULL);
 }

@@ -24,18 +24,20 @@ local function free_port()
   return port
 end
 
--- A directory with the configuration, the handler and what the configuration expects beside them.
+-- A directory with the configuration, the handler and what the configuration expects beside them. The module is the one
+-- for LuaJIT that make puts beside the one it runs this with.
 local function make_prefix(port)
   local prefix = output('mktemp -d "${TMPDIR:-/tmp}/crux-openresty.XXXXXX"')
   local root = output("cd " .. quoted(here .. "../..") .. " && pwd")
+  local builds = package.cpath:match("([^;]*/build/[^;]-)[^/;]*/%?%.so") or root .. "/build/"
   local file = assert(io.open(here .. "nginx.conf"))
   local config = file:read("a"):gsub("127%.0%.0%.1:8080", "127.0.0.1:" .. port)
   file:close()
   file = assert(io.open(prefix .. "/nginx.conf", "w"))
   file:write(config)
   file:close()
-  output(("cp %s/examples/openresty/handler.lua %s; ln -s %s/lua %s/lua; ln -s %s/build/luajit %s/lib"):format(quoted(root),
-    quoted(prefix), quoted(root), quoted(prefix), quoted(root), quoted(prefix)))
+  output(("cp %s/examples/openresty/handler.lua %s; ln -s %s/lua %s/lua; ln -s %s %s/lib"):format(quoted(root),
+    quoted(prefix), quoted(root), quoted(prefix), quoted(builds .. "luajit"), quoted(prefix)))
   return prefix
 end
 

@@ -4,21 +4,23 @@
 --     forks.fork(), forks.waitpid(pid, seconds), forks.readable(fd, seconds), forks.thread(source), …
 -- @module spec.support.forks
 
-local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+local helper = require "spec.helper"
+
+local quoted = helper.quoted
 
 local lua = rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d")
 
 local COMPILE = [[
 case $(uname -s) in Darwin) link='-bundle -undefined dynamic_lookup';; *) link=-shared;; esac
-"${CC:-cc}" -std=gnu11 -fPIC -O1 -Wall -Wextra -pthread $link $(pkg-config --cflags %s) \
+"${CC:-cc}" -std=gnu11 -fPIC -O1 -Wall -Wextra -pthread $link %s $(pkg-config --cflags %s) \
   -o %s %s -ldl %s 2>&1]]
 
 -- Compiles a file of this directory, with further flags if there are any. The object is to be removed
 -- once it is loaded.
 local function compile(name, flags)
   local object = os.tmpname()
-  local pipe = assert(io.popen(COMPILE:format(lua, quoted(object), quoted("spec/support/" .. name),
-    flags or "")))
+  local pipe = assert(io.popen(COMPILE:format(helper.curl_cflags, lua, quoted(object),
+    quoted("spec/support/" .. name), flags or "")))
   local said = pipe:read("*a")
   pipe:close()
   assert(said == "", said)

@@ -31,6 +31,9 @@ end
 
 local root = output("cd " .. quoted(here .. "../..") .. " && pwd")
 
+-- Below it, and beside the module that runs here: built with the same libcurl.
+local module = (package.cpath:match("[^;]*/(build/[^;]-)[^/;]*/%?%.so") or "build/") .. "luajit"
+
 --- Why there can be no nginx here, or nil. Builds crux for LuaJIT.
 function nginx.missing()
   if not exists(MODULES .. "ngx_http_lua_module.so") or output("command -v nginx") == "" then
@@ -38,8 +41,8 @@ function nginx.missing()
   end
   if not nginx.built then
     -- what was said to the make that runs this is not for the other one
-    local make = "cd %s && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make all LUA=luajit 2>&1; echo $?"
-    local made = output(make:format(quoted(root)))
+    local make = "cd %s && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make all LUA=luajit OUT=%s 2>&1; echo $?"
+    local made = output(make:format(quoted(root), quoted(module)))
     if not made:find("%f[^\n%z]0$") then return "needs crux for LuaJIT: " .. made end
     nginx.built = true
   end
@@ -69,7 +72,7 @@ http {
   scgi_temp_path %(dir)/scgi;
   client_body_buffer_size 1m;
   lua_package_path "%(root)/lua/?.lua;;";
-  lua_package_cpath "%(root)/build/luajit/?.so;;";
+  lua_package_cpath "%(root)/%(module)/?.so;;";
   lua_code_cache %(code_cache);
   %(http)
   init_by_lua_block {
@@ -110,7 +113,8 @@ end
 function nginx.start(options)
   local values = {
     workers = 1, code_cache = "on", way = "event", shutdown = "60s", init = "", http = "", server = "",
-    modules = MODULES, root = root, dir = output('mktemp -d "${TMPDIR:-/tmp}/crux-nginx.XXXXXX"'), port = free_port(),
+    modules = MODULES, root = root, module = module, port = free_port(),
+    dir = output('mktemp -d "${TMPDIR:-/tmp}/crux-nginx.XXXXXX"'),
     user = output("id -u") == "0" and "user root;" or "",
   }
   for name, value in pairs(options or {}) do values[name] = value end
