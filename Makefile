@@ -55,6 +55,7 @@ PKG_luajit = luajit2 libluajit2-5.1-dev
 PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues lua-luaossl lua-luv iproute2 \
              $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
 PKG_valgrind = valgrind libc6-dbg
+PKG_bench    = $(PKG_valgrind) strace
 PKG_lint     = lua-check
 PKG_rock     = luarocks
 PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
@@ -164,14 +165,14 @@ soak: deps ## 200,000 calls in one process, and what they leave in memory; 100,0
 
 bench: bench-counts ## the counts, and how long what never blocks takes
 	@$(call RUN,$(LUA)) spec/bench/latency.lua
-bench-counts: deps-valgrind ## instructions per call, beside bare libcurl, and per poll; fails where they have grown
-	@$(MAKE) -s all $(OUT)/bare
-	@$(call RUN,$(LUA)) spec/bench/run.lua $(OUT)/bare
+bench-counts: deps-bench ## instructions and system calls per call, beside libcurl, with limits
+	@$(MAKE) -s all $(OUT)/bare $(OUT)/loop
 	@$(call RUN,$(LUA)) spec/bench/poll.lua
+	@$(call RUN,$(LUA)) spec/bench/counts.lua $(OUT)/bare $(OUT)/loop
 bench-openresty: deps-resty ## calls from inside nginx, beside proxy_pass and cosockets
 	@$(MAKE) --no-print-directory all LUA=luajit
 	@$(CLEAN_ENV) lua5.4 spec/bench/openresty.lua
-$(OUT)/bare: spec/bench/bare.c $(OUT)/flags
+$(OUT)/bare $(OUT)/loop: $(OUT)/%: spec/bench/%.c spec/bench/request.h $(OUT)/flags
 	@$(call say,$@) $(COMPILE) -o $@ $< $(CURL_LIBS)
 
 reloads: deps-resty ## nginx is told to reload every second for half a minute, under load: no call is lost
