@@ -55,13 +55,13 @@ PKG_luajit = luajit2 libluajit2-5.1-dev
 PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues lua-luaossl lua-luv iproute2 \
              $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
 PKG_valgrind = valgrind libc6-dbg
-PKG_bench    = $(PKG_valgrind) strace
+PKG_bench    = $(PKG_valgrind) strace ca-certificates
 PKG_lint     = lua-check
 PKG_rock     = luarocks
 PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
 PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
-.PHONY: all deps test demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-openresty reloads matrix FORCE
+.PHONY: all deps test demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-memory bench-openresty reloads matrix FORCE
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the C module for LUA (lua5.4; lua5.1, lua5.2, lua5.3 and luajit do as well)
@@ -163,12 +163,15 @@ soak: deps ## 200,000 calls in one process, and what they leave in memory; 100,0
 	@$(call RUN,$(LUA)) spec/soak.lua
 	@$(call RUN,$(LUA)) spec/soak_submit.lua
 
-bench: bench-counts ## the counts, and how long what never blocks takes
+bench: bench-counts bench-memory ## the counts, memory, and how long what never blocks takes
 	@$(call RUN,$(LUA)) spec/bench/latency.lua
 bench-counts: deps-bench ## instructions and system calls per call, beside libcurl, with limits
 	@$(MAKE) -s all $(OUT)/bare $(OUT)/loop
 	@$(call RUN,$(LUA)) spec/bench/poll.lua
 	@$(call RUN,$(LUA)) spec/bench/counts.lua $(OUT)/bare $(OUT)/loop
+bench-memory: deps-bench ## memory per call in flight, beside libcurl
+	@$(MAKE) -s all $(OUT)/loop
+	@$(call RUN,$(LUA)) spec/bench/memory.lua $(OUT)/loop
 bench-openresty: deps-resty ## calls from inside nginx, beside proxy_pass and cosockets
 	@$(MAKE) --no-print-directory all LUA=luajit
 	@$(CLEAN_ENV) lua5.4 spec/bench/openresty.lua
