@@ -70,13 +70,15 @@ PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev'
              $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
 PKG_gnutls   = 'libcurl3-gnutls|libcurl3t64-gnutls'
 PKG_valgrind = valgrind libc6-dbg
+PKG_bench    = $(PKG_valgrind) strace ca-certificates
 PKG_lint     = lua-check
 PKG_fuzz     = clang 'libclang-rt-14-dev|libclang-rt-19-dev'
 PKG_rock     = luarocks
 PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
 PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
-.PHONY: all deps test test-gnutls demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-openresty fuzz fuzz-mutants differential reloads matrix FORCE
+.PHONY: all deps test test-gnutls demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted \
+        valgrind soak bench bench-counts bench-memory bench-openresty fuzz fuzz-mutants differential reloads matrix FORCE
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the C module for LUA (lua5.4; lua5.1, lua5.2, lua5.3 and luajit do as well)
@@ -188,16 +190,19 @@ soak: deps ## 200,000 calls in one process, and what they leave in memory; 100,0
 	@$(call RUN,$(LUA)) spec/soak.lua
 	@$(call RUN,$(LUA)) spec/soak_submit.lua
 
-bench: bench-counts ## the counts, and how long what never blocks takes
+bench: bench-counts bench-memory ## the counts, memory, and how long what never blocks takes
 	@$(call RUN,$(LUA)) spec/bench/latency.lua
-bench-counts: deps-valgrind ## instructions per call, beside bare libcurl, and per poll; fails where they have grown
-	@$(MAKE) -s all $(OUT)/bare
-	@$(call RUN,$(LUA)) spec/bench/run.lua $(OUT)/bare
+bench-counts: deps-bench ## instructions and system calls per call, beside libcurl, with limits
+	@$(MAKE) -s all $(OUT)/bare $(OUT)/loop
 	@$(call RUN,$(LUA)) spec/bench/poll.lua
+	@$(call RUN,$(LUA)) spec/bench/counts.lua $(OUT)/bare $(OUT)/loop
+bench-memory: deps-bench ## memory per call in flight, beside libcurl
+	@$(MAKE) -s all $(OUT)/loop
+	@$(call RUN,$(LUA)) spec/bench/memory.lua $(OUT)/loop
 bench-openresty: deps-resty ## calls from inside nginx, beside proxy_pass and cosockets
 	@$(MAKE) --no-print-directory all LUA=luajit
 	@$(CLEAN_ENV) lua5.4 spec/bench/openresty.lua
-$(OUT)/bare: spec/bench/bare.c $(OUT)/flags
+$(OUT)/bare $(OUT)/loop: $(OUT)/%: spec/bench/%.c spec/bench/request.h $(OUT)/flags
 	@$(call say,$@) $(COMPILE) -o $@ $< $(CURL_LIBS)
 
 # --- fuzzing: each spec/fuzz/*.c is a target; the Lua file of the same name, if there is one, writes its seeds ---

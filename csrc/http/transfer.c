@@ -129,7 +129,6 @@ static void look_for_acknowledgement(crux_transfer *t) {
 /* Bytes of a response. True: it is complete, or none. */
 static bool take(crux_transfer *t, const char *data, size_t len) {
   crux_response *r = &t->reply.response;
-  size_t used;
   if (nothing_received(t)) {
     /* On a fresh TLS connection it may have been session tickets that were readable, and the response
        may have followed them while they were taken: then the acknowledgement is there by now. */
@@ -140,8 +139,7 @@ static bool take(crux_transfer *t, const char *data, size_t len) {
     }
     t->reply.time.first_byte = crux_now() - t->started;
   }
-  used = crux_response_feed(r, data, len);
-  if (used < len) r->persistent = false;
+  crux_response_feed(r, data, len);
   if (r->state == CRUX_RESPONSE_REFUSED) t->reply.cause = cause_of(r->refusal);
   if (r->state >= CRUX_RESPONSE_COMPLETE) return true;
   /* RFC 9112 9.5, RFC 9110 10.1.1: the final answer makes the rest of the request pointless */

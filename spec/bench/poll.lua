@@ -25,19 +25,14 @@ if arg[1] == "child" then
   return
 end
 
+local callgrind = require "spec.bench.callgrind"
 local fault = require "spec.support.fault"
 local server = fault.serve{ script = "conn:request() conn:hold()" }
-local out = os.tmpname()
 
 local function count(operation, in_flight)
-  local status = os.execute(("valgrind -q --tool=callgrind --toggle-collect=measured --callgrind-out-file=%s %s spec/bench/poll.lua "
-    .. "child %s %d %s"):format(out, LUA, operation, in_flight, server.base_url))
-  assert(status == true or status == 0, "expected valgrind to run")
-  for line in io.lines(out) do
-    local total = line:match("^totals: (%d+)") or line:match("^summary: (%d+)")
-    if total then return total / TIMES end
-  end
-  error("expected a total in callgrind's file, found none")
+  local command = ("%s spec/bench/poll.lua child %s %d %s"):format(LUA, operation, in_flight,
+    server.base_url)
+  return callgrind.count(command, callgrind.MEASURED).total / TIMES
 end
 
 local ok, why = pcall(function()
@@ -49,7 +44,6 @@ local ok, why = pcall(function()
     assert(many < few * LIMIT, ("expected a %s to cost the same however many are in flight"):format(operation))
   end
 end)
-os.remove(out)
 fault.stop()
 if not ok then
   io.stderr:write("poll: ", tostring(why), "\n")

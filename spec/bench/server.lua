@@ -1,49 +1,40 @@
--- Answers every request on a kept-alive connection with 204, until its standard input ends. The port goes into the file
--- named by its argument, since the one who starts it through io.popen holds its standard input and cannot read as well.
-local cqueues = require "cqueues"
-local socket = require "cqueues.socket"
+--- Starts spec/bench/serverd.lua, for the benches.
+-- @module spec.bench.server
+local server = {}
 
-local listener = assert(socket.listen("127.0.0.1", 0))
-listener:listen()
-local _, _, port = listener:localname()
-
-local ANSWER = "HTTP/1.1 204 No Content\r\nServer: bench\r\nContent-Length: 0\r\n\r\n"
-
-local loop = cqueues.new()
-
-local function serve(connection)
-  connection:setmode("bn", "bn")
-  connection:onerror(function(_, _, why) return why end)
-  while true do
-    local length = 0
-    local line = connection:read("*l")
-    if not line then break end
-    repeat
-      line = connection:read("*l")
-      if not line then break end
-      length = tonumber(line:match("^[Cc]ontent%-[Ll]ength:%s*(%d+)")) or length
-    until line == "" or line == "\r"
-    if not line or length > 0 and not connection:read(length) then break end
-    if not connection:write(ANSWER) then break end
-  end
-  connection:close()
+local function lines_of(path)
+  local file = io.open(path)
+  if not file then return nil end
+  local first, second = file:read("*l"), file:read("*l")
+  file:close()
+  return first, second
 end
 
-loop:wrap(function()
-  for connection in listener:clients() do
-    loop:wrap(function() serve(connection) end)
+--- Starts a server.
+-- @treturn table `plain` and `tls` (base URLs without a path), `ca_file`, `dir`, and `close()`,
+--   which removes `dir`
+function server.start()
+  local made = assert(io.popen('mktemp -d "${TMPDIR:-/tmp}/crux-bench.XXXXXX"'))
+  local dir = assert(made:read("*l"), "expected mktemp to make a directory")
+  made:close()
+  -- A thousand connections are more than the usual limit of descriptors.
+  local command = "ulimit -n 4096; exec lua5.4 spec/bench/serverd.lua '%s'"
+  local pipe = assert(io.popen(command:format(dir), "w"))
+  local deadline = os.time() + 10
+  local plain, tls
+  repeat
+    plain, tls = lines_of(dir .. "/ports")
+    if not plain then os.execute("sleep 0.05") end
+  until plain or os.time() > deadline
+  if not plain then
+    pipe:close()
+    error("expected the bench server to start within 10 s")
   end
-end)
+  return {
+    plain = "http://127.0.0.1:" .. plain, tls = "https://127.0.0.1:" .. tls,
+    ca_file = dir .. "/ca.pem", dir = dir,
+    close = function() pipe:close() end,
+  }
+end
 
-loop:wrap(function()
-  local input = socket.fdopen(0)
-  input:onerror(function(_, _, why) return why end)
-  repeat until not input:read(1)
-  os.exit(0)
-end)
-
-local file = assert(io.open(arg[1], "w"))
-file:write(port, "\n")
-file:close()
-
-assert(loop:loop())
+return server
