@@ -248,8 +248,8 @@ helper.quoted = quoted
 helper.lua = os.getenv "TEST_LUA" or (rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d"))
 
 local CLEARED = {
-  "CRUX_TOKEN", "CRUX_BASE_URL", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy",
-  "NO_PROXY",
+  "CRUX_TOKEN", "CRUX_BASE_URL", "CRUX_CA_FILE", "http_proxy", "HTTP_PROXY", "https_proxy",
+  "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
   "LUA_INIT", "LUA_INIT_5_2", "LUA_INIT_5_3", "LUA_INIT_5_4",
 }
 
