@@ -10,8 +10,9 @@
 -- The script runs once for every accepted connection, in a coroutine of its own, and is given `conn`, `shared` (a
 -- table of the listener's, see `Server:set`) and `n` (1 for the first connection). Of `conn`, `request`, `read`,
 -- `write`, `handshake`, `raw`, `write_raw`, `sleep`, `hold`, `half`, `eof`, `tell`, `fin`, `cut` and `rst`
--- are described in faultd.lua; `slow_handshake`, `key_update`, `hello_request`, `request_certificate` and
--- `handshaken` in faultd_tls.lua; `connect` and `carry` in faultd_proxy.lua.
+-- are described in faultd.lua; `cork`, `uncork` and `meet` in faultd_order.lua; `slow_handshake`,
+-- `key_update`, `hello_request`, `request_certificate` and `handshaken` in faultd_tls.lua;
+-- `connect` and `carry` in faultd_proxy.lua.
 -- With `tls`, the handshake happens when the script first reads, writes or asks for a request, so that
 -- it may do something else instead. A script that returns closes in good order.
 -- @module spec.support.fault
@@ -129,13 +130,39 @@ end
 
 --- What the listener has seen: all that the clients have sent so far, whether a script has read it or not.
 -- `{ connections, requests, bytes, raw, errors, conns = { … } }`, and for each connection `requests`, `bytes`, `raw`,
--- `data`, `eof`, `closed` and `handshake`; after a handshake also `version`, `resumed`, `server_name` (as the
--- client gave it) and `certificate` (the common name in the client's); and what a script has told it.
--- `requests` are those that `conn:request` has returned; `bytes` and `data` are what arrived, above TLS; `raw` counts
--- bytes taken below it by `conn:raw` or a close before the handshake; `eof` is how the client ended it (nil if it has
--- not), `closed` how the script did; `errors` are those raised in scripts.
+-- `begun`, `data`, `eof`, `closed` and `handshake`; after a handshake also `version`, `resumed`,
+-- `server_name` (as the client gave it) and `certificate` (the common name in the client's); and
+-- what a script has told it.
+-- `requests` are those that `conn:request` has returned, `begun` those of which a byte arrived;
+-- `bytes` and `data` are what arrived, above TLS; `raw` counts bytes taken below it by `conn:raw` or
+-- a close before the handshake; `eof` is how the client ended it (nil if it has not), `closed` how
+-- the script did; `errors` are those raised in scripts.
 -- @tparam[opt] boolean reset start a new record afterwards
 function Server:record(reset) return exchange("record", self.id, { reset = reset }) end
+
+--- Compares what calls claim to have sent with what arrived, and raises where they claim too
+-- little: `bytes_sent` may be more than the server has seen, never less, and `sends` is exact.
+-- @tparam table answers the results and errors of all calls to this listener since its record began
+-- @tparam[opt=0] number lost how many requests may have been sent without a byte of them arriving
+-- @treturn table the record, with no more than the first MiB of each connection's data
+function Server:audit(answers, lost)
+  local record = exchange("record", self.id, { data = 1024 * 1024 })
+  local sends, bytes, arrived = 0, 0, 0
+  for _, answer in ipairs(answers) do
+    sends, bytes = sends + answer.meta.sends, bytes + answer.meta.bytes_sent
+  end
+  for _, conn in ipairs(record.conns) do arrived = arrived + conn.begun end
+  local function must(condition, what)
+    if condition then return end
+    local found = ("%d calls with %d sends and %d bytes; %d requests and %d bytes arrived"):format(
+      #answers, sends, bytes, arrived, record.bytes)
+    error(("expected %s, found %s"):format(what, found), 3)
+  end
+  must(bytes >= record.bytes, "no fewer bytes sent than arrived")
+  must(sends >= arrived and sends <= arrived + (lost or 0), "as many sends as requests")
+  if record.errors[1] then error("expected no error in a script, found " .. record.errors[1], 2) end
+  return record
+end
 
 --- Close the listener and its connections.
 function Server:close()

@@ -1,8 +1,11 @@
-/* What the fault server needs and lua-cqueues does not offer: a reset on demand, a backlog of a chosen length, an
-   orderly end of TLS, and the name under which OpenSSL looks for an authority in a directory. Compiled by
-   faultd.lua when it starts; libssl's functions are looked up in the copy that lua-luaossl has already loaded, so
-   that its headers need not be installed. */
+/* What the fault server needs and lua-cqueues does not offer: a reset on demand, a backlog of a
+   chosen length, several writes in one segment, an orderly end of TLS, and the name under which
+   OpenSSL looks for an authority in a directory. Compiled by faultd.lua when it starts; libssl's
+   functions are looked up in the copy that lua-luaossl has already loaded, so that its headers need
+   not be installed. */
 #include <dlfcn.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <lauxlib.h>
@@ -25,6 +28,14 @@ static int reset_on_close(lua_State *L) {
 
 static int set_backlog(lua_State *L) {
   lua_pushboolean(L, listen((int)luaL_checkinteger(L, 1), (int)luaL_checkinteger(L, 2)) == 0);
+  return 1;
+}
+
+/* cork(fd, on): what is written stays here until it is taken off, or the socket is closed; on Linux
+   for 200 ms at most. */
+static int cork(lua_State *L) {
+  int fd = (int)luaL_checkinteger(L, 1), on = lua_toboolean(L, 2);
+  lua_pushboolean(L, setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on) == 0);
   return 1;
 }
 
@@ -53,6 +64,7 @@ static int set_receive_buffer(lua_State *L) {
 int luaopen_faultd(lua_State *L) {
   static const luaL_Reg functions[] = {{"reset_on_close", reset_on_close},
                                        {"set_backlog", set_backlog},
+                                       {"cork", cork},
                                        {"close_notify", close_notify},
                                        {"subject_hash", subject_hash},
                                        {"set_receive_buffer", set_receive_buffer},
