@@ -45,7 +45,8 @@ CLEAN_ENV = env $(foreach name,$(filter CRUX_% %_proxy %_PROXY LUA_INIT% LUA_PAT
             LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(or $(LUA_PATH),;)' \
             LUA_CPATH='$(CURDIR)/$(OUT)/?.so;$(or $(LUA_CPATH),;)'
 # Specs start children that load crux with TEST_LUA: under a sanitizer it is the host, otherwise the interpreter itself.
-RUN = $(CLEAN_ENV) TEST_LUA='$(1)' $(2) $(1)
+# CUTS=all or CUTS=boundaries says where cuts_spec cuts answers off.
+RUN = $(CLEAN_ENV) TEST_LUA='$(1)' $(addprefix CRUX_CUTS=,$(CUTS)) $(2) $(1)
 
 PKG_lua5.1 = lua5.1 liblua5.1-0-dev
 PKG_lua5.2 = lua5.2 liblua5.2-dev
@@ -153,6 +154,7 @@ $(OUT)/host: spec/support/host.c spec/support/failing.c $(OUT)/flags Makefile
 hosted: $(CORE) $(OUT)/host
 	@$(call say,$(HOSTED) under $(OUT)/host) $(call RUN,$(CURDIR)/$(OUT)/host,$(HOST_ENV)) $(HOSTED)
 
+valgrind: CUTS ?= boundaries
 valgrind: deps-valgrind ## the specs under valgrind, definite leaks included
 	@$(MAKE) -s all
 	@$(call say,$(SPECS) under valgrind) $(call RUN,$(LUA),valgrind -q --leak-check=full --show-leak-kinds=definite \
