@@ -17,6 +17,7 @@ files["examples/**/*.lua"].read_globals = { "loadstring", "setfenv" }
 files["spec/**/*_spec.lua"].std = "+busted"
 files["spec/pending_spec.lua"].std = "max+busted"
 files["spec/oom.lua"].std = "lua54"
+files["spec/fuzz"].std = "lua54"
 files["lua/crux/resty.lua"].read_globals = { "ngx" }
 files["examples/game_host/plugin.lua"].globals = { "start", "frame", "stop" }
 files["examples/openresty/handler.lua"].globals = { "ngx" }

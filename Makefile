@@ -57,11 +57,12 @@ PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev'
              $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
 PKG_valgrind = valgrind libc6-dbg
 PKG_lint     = lua-check
+PKG_fuzz     = clang 'libclang-rt-14-dev|libclang-rt-19-dev'
 PKG_rock     = luarocks
 PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
 PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
-.PHONY: all deps test demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-openresty reloads matrix FORCE
+.PHONY: all deps test demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted valgrind soak bench bench-counts bench-openresty fuzz fuzz-mutants differential reloads matrix FORCE
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the C module for LUA (lua5.4; lua5.1, lua5.2, lua5.3 and luajit do as well)
@@ -176,6 +177,39 @@ bench-openresty: deps-resty ## calls from inside nginx, beside proxy_pass and co
 	@$(CLEAN_ENV) lua5.4 spec/bench/openresty.lua
 $(OUT)/bare: spec/bench/bare.c $(OUT)/flags
 	@$(call say,$@) $(COMPILE) -o $@ $< $(CURL_LIBS)
+
+# --- fuzzing: each spec/fuzz/*.c is a target; the Lua file of the same name, if there is one, writes its seeds ---
+FUZZ_SECONDS ?= 30
+FUZZERS      := $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/*.c))
+FUZZ_COMPILE  = clang -std=gnu11 -O1 -g -pthread -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+FUZZ_ENV      = ASAN_OPTIONS=malloc_context_size=0:quarantine_size_mb=4
+# What a target is linked with; that of the parser includes it.
+FUZZ_SRC_exchange = $(wildcard csrc/http/*.c csrc/os/*.c)
+
+build/fuzz/%: spec/fuzz/%.c $(wildcard spec/fuzz/*.h spec/support/*.h csrc/http/* csrc/os/*) Makefile
+	@mkdir -p $(@D)
+	@$(call say,$@) $(FUZZ_COMPILE) $(WARNINGS) -Icsrc $(CURL_CFLAGS) -o $@ $< $(FUZZ_SRC_$*) $(CURL_LIBS)
+build/fuzz/%.seeds: FORCE
+	@rm -rf $@ && mkdir -p $@
+	@if [ -e spec/fuzz/$*.lua ]; then $(CLEAN_ENV) lua5.4 spec/fuzz/$*.lua $@; fi
+
+fuzz: $(addprefix fuzz-,$(FUZZERS)) ## fuzz what reads a server's bytes, each target for FUZZ_SECONDS (30)
+# The seeds whole, and then what may be made of them within 1024 bytes, which are much faster.
+fuzz-%: deps-fuzz
+	@$(MAKE) -s build/fuzz/$* build/fuzz/$*.seeds
+	@mkdir -p build/fuzz/$*.corpus
+	@$(call say,fuzz $* for $(FUZZ_SECONDS) s) export $(FUZZ_ENV); { \
+	  build/fuzz/$* -runs=0 build/fuzz/$*.seeds && build/fuzz/$* -max_total_time=$(FUZZ_SECONDS) -max_len=1024 \
+	    -artifact_prefix=build/fuzz/ build/fuzz/$*.corpus build/fuzz/$*.seeds; } 2>build/fuzz/$*.log || \
+	  { tail -n 60 build/fuzz/$*.log; exit 1; }
+	@tail -n 1 build/fuzz/$*.log
+
+fuzz-mutants: deps-fuzz ## break each rule of the response parser on purpose, and have the fuzzer find it
+	@$(MAKE) -s build/fuzz/response.seeds
+	@lua5.4 spec/fuzz/mutants.lua '$(FUZZ_COMPILE) -O0 -g0' build/fuzz/response.seeds
+
+differential: deps ## compare the response parser with libcurl's own HTTP, rule by rule
+	@$(CLEAN_ENV) lua5.4 spec/differential.lua
 
 reloads: deps-resty ## nginx is told to reload every second for half a minute, under load: no call is lost
 	@$(MAKE) -s all

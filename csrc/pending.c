@@ -256,6 +256,7 @@ static int flight_start(lua_State *L) {
   open_inbox(L, f->inbox);
   if (!token) kind = CRUX_KIND_AUTH;
   else {
+    f->generation = crux_process_generation();
     f->safe = request->safe;
     f->t = crux_transfer_new(request, token, deadline, request->config->settings.connect_timeout);
     if (f->t) {

@@ -1,6 +1,7 @@
 /* result: from a finished attempt to what a call returns: result | nil, err. */
 #include "upper.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,34 +77,43 @@ void crux_push_meta(lua_State *L, const crux_transfer *t) {
   lua_rawset(L, -3);
 }
 
-/* Joins the value on top to what the table already has under the name below it; pops both. */
-static void add_header(lua_State *L, int table) {
-  lua_pushvalue(L, -2);
+/* With a name on top: pushes its value, joined to the one that the table may have: RFC 9110 5.3. */
+static void push_joined(lua_State *L, int table, const char *value, size_t len) {
+  lua_pushvalue(L, -1);
   lua_rawget(L, table);
-  if (lua_isnil(L, -1)) lua_pop(L, 1);
-  else {
-    lua_insert(L, -2);
-    lua_pushliteral(L, ", ");
-    lua_insert(L, -2);
-    lua_concat(L, 3);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushlstring(L, value, len);
+    return;
   }
-  lua_rawset(L, table);
+  lua_pushliteral(L, ", ");
+  lua_pushlstring(L, value, len);
+  lua_concat(L, 3);
+}
+
+/* One bit for a name: where it is not set among those seen, the name is new, and need not be looked up. */
+static uint64_t bit_of(const char *name, size_t len) {
+  return UINT64_C(1) << ((len + 5 * (unsigned char)name[0] + 3 * (unsigned char)name[len - 1]) & 63);
 }
 
 static void push_headers(lua_State *L, const crux_response *r) {
-  const char *at = r->fields.data;
+  const char *name = r->fields.data, *value;
+  size_t name_len, value_len;
+  uint64_t seen = 0, bit;
   unsigned i;
   int table;
   lua_createtable(L, 0, (int)r->field_count);
   table = lua_gettop(L);
-  for (i = 0; i < r->field_count; i++) {
-    size_t len = strlen(at);
-    lua_pushlstring(L, at, len);
-    at += len + 1;
-    len = strlen(at);
-    lua_pushlstring(L, at, len);
-    at += len + 1;
-    add_header(L, table);
+  for (i = 0; i < r->field_count; i++, name = value + value_len + 1) {
+    name_len = strlen(name);
+    value = name + name_len + 1;
+    value_len = strlen(value);
+    bit = bit_of(name, name_len);
+    lua_pushlstring(L, name, name_len);
+    if (seen & bit) push_joined(L, table, value, value_len);
+    else lua_pushlstring(L, value, value_len);
+    seen |= bit;
+    lua_rawset(L, table);
   }
 }
 
@@ -245,7 +255,7 @@ static void push_protocol_message(lua_State *L, const crux_transfer *t, const ch
 
 static void push_tls_message(lua_State *L, const crux_transfer *t, const char *host) {
   const crux_reply *r = &t->reply;
-  const char *why = r->error[0] ? r->error : curl_easy_strerror(r->code);
+  const char *why = r->error ? r->error : curl_easy_strerror(r->code);
   const char *ca_file = t->request->config->settings.ca_file;
   lua_pushfstring(L, r->ready ? "TLS with %s failed: %s" : "no TLS connection to %s: %s", host, why);
   if (r->code != CURLE_SSL_CACERT_BADFILE || !ca_file) return;

@@ -12,14 +12,15 @@ typedef struct {
   size_t len, cap;
 } crux_buffer;
 
-/* Makes room for `size` bytes in all and the NUL behind them. False, and nothing changed, without memory. */
+/* Makes room for `size` bytes in all and the NUL behind them. Without memory: false, and the buffer
+   is as it was. */
 bool crux_buffer_grow(crux_buffer *b, size_t size);
 static inline bool crux_buffer_reserve(crux_buffer *b, size_t size) {
   return size < b->cap || crux_buffer_grow(b, size);
 }
 
-/* Appends as much as `max` bytes in all allow: FULL when not everything fitted (the part that did is kept), NOMEM when
-   nothing was added. */
+/* Appends as much as `max` bytes in all allow: FULL when not everything fitted (the part that did
+   is kept), NOMEM when nothing was added. */
 crux_buffer_status crux_buffer_add(crux_buffer *b, const char *data, size_t len, size_t max);
 
 /* Keeps the memory for the next content. */

@@ -57,6 +57,7 @@ void crux_transfer_release(crux_transfer *t) {
   if (t->inbox.release_owner) t->inbox.release_owner(t->inbox.owner);
   crux_request_release(t->request);
   crux_response_free(&t->reply.response);
+  free(t->reply.error);
   free(t);
 }
 
@@ -75,11 +76,17 @@ crux_cause crux_transfer_is_too_late(const crux_transfer *t) {
 
 static bool nothing_received(const crux_transfer *t) { return t->reply.time.first_byte == 0; }
 
+/* Few attempts end so: the words are not worth their room in each. Without memory there are none. */
+static void keep_words(crux_reply *r, const crux_connection *c) {
+  free(r->error);
+  r->error = c->error[0] ? strdup(c->error) : NULL;
+}
+
 /* The connection broke. A TLS alert is the peer's word on TLS, and libcurl has no code for it. */
 static void note_error(crux_transfer *t) {
   const crux_connection *c = t->connection;
   t->reply.code = c->code;
-  memcpy(t->reply.error, c->error, sizeof t->reply.error);
+  keep_words(&t->reply, c);
   if (c->tls && strstr(c->error, "alert")) t->reply.cause = CRUX_CAUSE_ALERT;
 }
 
@@ -244,7 +251,7 @@ void crux_transfer_connected(crux_transfer *t, CURLcode code) {
   r->code = code;
   r->ready = code == CURLE_OK;
   if (r->ready) return;
-  memcpy(r->error, c->error, sizeof r->error);
+  keep_words(r, c);
   curl_easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &number);
   r->os_error = (int)number;
   number = 0;

@@ -22,7 +22,7 @@ typedef struct {
   struct {
     double dns, connect, tls, first_byte, total;
   } time;
-  char error[CURL_ERROR_SIZE];
+  char *error;      /* libcurl's own words for `code`, or NULL */
 } crux_reply;
 
 /* An attempt goes from WAITING either to SENT, just before the first byte is handed to a connection,

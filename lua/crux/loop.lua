@@ -9,17 +9,23 @@ Loop.__index = Loop
 -- What one `step` may do for calls that do not become done by it, so that it stays short.
 local WORK = 8
 
+-- A number is a slot of `calls`, plus this times a serial number: slots are used again, numbers are not.
+-- (Keys that only grow would have Lua rebuild the table over and over.)
+local SLOTS, SERIALS = 2 ^ 24, 2 ^ 29
+
 local WEAK = { __mode = "v" }
 
 function Loop.new(await)
   return setmetatable({
     await = await,
     inbox = core.inbox(),
-    calls = setmetatable({}, WEAK), -- by the number of their attempt or pause
-    number = 0,
+    calls = setmetatable({}, WEAK), -- by slot; false: free; nil: its call was collected
+    slots = 0,                      -- how many there are
+    free = {}, free_count = 0,      -- a stack of slots
+    serial = 0,
     due = {},                       -- a heap of { when, number }: the pauses
-    ready = setmetatable({}, WEAK), -- done, from `first` to `last`
-    first = 1, last = 0,
+    ready = setmetatable({}, WEAK), -- a ring: calls that are done and were not handed out
+    ring = 0, first = 1, ready_count = 0,
   }, Loop)
 end
 
@@ -53,15 +59,63 @@ local function pop(heap)
   end
 end
 
+-- --- slots ---
+
+local function release_slot(self, slot)
+  self.calls[slot] = false
+  self.free_count = self.free_count + 1
+  self.free[self.free_count] = slot
+end
+
+-- Twice as many, and those whose calls were collected.
+local function add_slots(self)
+  for slot = 1, self.slots do
+    if self.calls[slot] == nil then release_slot(self, slot) end
+  end
+  if self.free_count > self.slots / 2 then return end
+  local before = self.slots
+  self.slots = math.max(16, 2 * before)
+  for slot = before + 1, self.slots do release_slot(self, slot) end
+end
+
+local function take_slot(self)
+  if self.free_count == 0 then add_slots(self) end
+  local slot = self.free[self.free_count]
+  self.free_count = self.free_count - 1
+  return slot
+end
+
+local function find(self, number)
+  local pending = self.calls[number % SLOTS]
+  return pending and pending.number == number and pending or nil
+end
+
+-- --- the ring ---
+
+local function grow_ring(self)
+  local ready = setmetatable({}, WEAK)
+  local size = math.max(16, 2 * self.ring)
+  for i = 1, size do
+    ready[i] = i <= self.ready_count and self.ready[(self.first + i - 2) % self.ring + 1] or false
+  end
+  self.ready, self.ring, self.first = ready, size, 1
+end
+
+local function push_ready(self, pending)
+  if self.ready_count == self.ring then grow_ring(self) end
+  self.ready[(self.first + self.ready_count - 1) % self.ring + 1] = pending
+  self.ready_count = self.ready_count + 1
+end
+
 -- --- what a pending asks of its loop ---
 
 --- A number under which a pending's attempt or pause is found; any earlier one is void.
 function Loop:enrol(pending)
-  self.calls[pending.number or 0] = nil
-  self.number = self.number + 1
-  pending.number = self.number
-  self.calls[self.number] = pending
-  return self.number
+  local slot = pending.number and pending.number % SLOTS or take_slot(self)
+  self.serial = (self.serial + 1) % SERIALS
+  pending.number = slot + SLOTS * self.serial
+  self.calls[slot] = pending
+  return pending.number
 end
 
 --- To be started again then.
@@ -69,27 +123,33 @@ function Loop:pause(pending, when)
   push(self.due, { when, self:enrol(pending) })
 end
 
---- Done, and to be handed out by `step`.
-function Loop:finish(pending)
-  self.calls[pending.number or 0] = nil
+--- Done, and to be handed out by `step`; by the one that is running, if `in_step`.
+function Loop:finish(pending, in_step)
+  if pending.number then
+    release_slot(self, pending.number % SLOTS)
+    pending.number = nil
+  end
   if self.closed then return end
-  self.last = self.last + 1
-  self.ready[self.last] = pending
-  self.inbox:ring()
+  push_ready(self, pending)
+  if not in_step then self.inbox:ring() end
 end
 
 -- --- stepping ---
 
 -- In a forked child: what its parent submitted ends here, and is told apart from pauses by the call itself.
 local function orphan(self)
-  for number in next, self.calls do push(self.due, { 0, number }) end
+  for slot = 1, self.slots do
+    local pending = self.calls[slot]
+    if pending then push(self.due, { 0, pending.number }) end
+  end
 end
 
 local function next_ready(self)
-  while self.first <= self.last do
+  while self.ready_count > 0 do
     local pending = self.ready[self.first]
-    self.ready[self.first] = nil
-    self.first = self.first + 1
+    self.ready[self.first] = false
+    self.first = self.first % self.ring + 1
+    self.ready_count = self.ready_count - 1
     if pending then return pending end
   end
   return nil
@@ -97,7 +157,7 @@ end
 
 local function soonest(self)
   local due = self.due
-  while due[1] and not self.calls[due[1][2]] do pop(due) end
+  while due[1] and not find(self, due[1][2]) do pop(due) end
   return due[1]
 end
 
@@ -112,19 +172,19 @@ function Loop:step()
     local entry = not number and soonest(self)
     if entry and entry[1] <= now then number = pop(self.due)[2] end
     if not number then break end
-    local call = self.calls[number]
-    if call then call:advance() end
+    local call = find(self, number)
+    if call then call:advance(true) end
     if self.closed then return nil end -- by `on_event`
     pending = next_ready(self)
     if pending then break end
   end
-  if self.first > self.last then self.inbox:quiet() end
+  if self.ready_count == 0 then self.inbox:quiet() else self.inbox:ring() end
   return pending
 end
 
 --- Seconds until `step` is next due, or nil if nothing but the descriptor will tell.
 function Loop:timeout()
-  if self.first <= self.last then return 0 end
+  if self.ready_count > 0 then return 0 end
   local entry = soonest(self)
   return entry and math.max(entry[1] - core.now(), 0)
 end

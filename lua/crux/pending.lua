@@ -7,8 +7,9 @@ local Pending = {}
 Pending.__index = Pending
 Pending.__name = "crux.pending"
 
-local function finish(self)
-  if self.flight:finish() then self.loop:finish(self) end
+-- `in_step`, here and below: it is `step` of the loop that moves the call on, and hands it out.
+local function finish(self, in_step)
+  if self.flight:finish() then self.loop:finish(self, in_step) end
 end
 
 -- Done without an answer: what was under way, that many bytes, will not be heard of.
@@ -21,9 +22,9 @@ local function give_up(self, unsent, bytes, safe)
   finish(self)
 end
 
-local function settle(self, result, err)
+local function settle(self, result, err, in_step)
   local call = self.call
-  if policy.settle(call, result, err) then finish(self)
+  if policy.settle(call, result, err) then finish(self, in_step)
   else self.loop:pause(self, call.due) end
 end
 
@@ -39,16 +40,16 @@ local function launch(self)
   if not started then settle(self, nil, err) end
 end
 
-local function answered(self)
+local function answered(self, in_step)
   local result, err = self.flight:answer()
   if self.call.done then return end -- given up by a finalizer, for which there was time
-  if result or err then settle(self, result, err) else give_up(self, self.flight:abort()) end
+  if result or err then settle(self, result, err, in_step) else give_up(self, self.flight:abort()) end
 end
 
 -- What `on_event` raises is raised by whoever moved the call on, and ends it with what was known by then.
-local function guarded(self, step)
+local function guarded(self, step, in_step)
   self.moving = true
-  local ok, why = pcall(step, self)
+  local ok, why = pcall(step, self, in_step)
   self.moving = false
   if ok then return end
   local call, heard = self.call, self.call.heard
@@ -73,15 +74,16 @@ function Pending.new(loop, client, call)
 end
 
 --- Moves the call on, if there is anything to do for it.
+-- @tparam[opt] boolean in_step
 -- @local
-function Pending:advance()
+function Pending:advance(in_step)
   local call = self.call
   if call.done then return end
   if self.loop.closed or self.given_up then return self:abort() end
   if call.due then
     if self.flight:inherited() then self:abort()
     elseif call.due <= core.now() then guarded(self, launch) end
-  elseif self.flight:done() then guarded(self, answered) end
+  elseif self.flight:done() then guarded(self, answered, in_step) end
 end
 
 --- Asks, without blocking, what has become of the call. Once it is done it answers the same for ever.

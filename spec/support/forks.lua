@@ -10,12 +10,15 @@ local lua = rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d")
 
 local COMPILE = [[
 case $(uname -s) in Darwin) link='-bundle -undefined dynamic_lookup';; *) link=-shared;; esac
-"${CC:-cc}" -std=gnu11 -fPIC -O1 -Wall -Wextra -pthread $link $(pkg-config --cflags %s) -o %s %s -ldl 2>&1]]
+"${CC:-cc}" -std=gnu11 -fPIC -O1 -Wall -Wextra -pthread $link $(pkg-config --cflags %s) \
+  -o %s %s -ldl %s 2>&1]]
 
--- Compiles a file of this directory. The object is to be removed once it is loaded.
-local function compile(name)
+-- Compiles a file of this directory, with further flags if there are any. The object is to be removed
+-- once it is loaded.
+local function compile(name, flags)
   local object = os.tmpname()
-  local pipe = assert(io.popen(COMPILE:format(lua, quoted(object), quoted("spec/support/" .. name))))
+  local pipe = assert(io.popen(COMPILE:format(lua, quoted(object), quoted("spec/support/" .. name),
+    flags or "")))
   local said = pipe:read("*a")
   pipe:close()
   assert(said == "", said)
@@ -27,7 +30,8 @@ local open, why = package.loadlib(object, "luaopen_fork")
 os.remove(object)
 local forks = assert(open, why)()
 
---- Compiles a C file of this directory into a shared object of its own, for the caller to remove.
+--- Compiles a C file of this directory, with further flags if there are any, into a shared object of
+-- its own, for the caller to remove.
 forks.compile = compile
 
 return forks

@@ -73,8 +73,8 @@ static bool is_like_last(const char *data, size_t len, size_t cut) {
          memcmp(data + cut - 64, data + cut - 63, 127) == 0;
 }
 
-/* differing_cut(bytes, max_body) → nothing if the verdict is the same however the bytes are cut; else
-   the length of the first of two pieces for which it is not, or 0 for single bytes */
+/* differing_cut(bytes, max_body) → nothing if the verdict is the same however the bytes are cut;
+   else the length of the first of two pieces with which it differs, 0 for single bytes */
 static int differing_cut(lua_State *L) {
   size_t len, cut, max_body = (size_t)luaL_checknumber(L, 2);
   const char *data = luaL_checklstring(L, 1, &len);

@@ -1,5 +1,6 @@
---- The rules of the HTTP/1.1 response parser, one row for each: what it refuses, accepts, frames and
--- keeps alive. The spec, the fuzzer's seeds and the comparison with libcurl are made of these rows.
+--- The rules of the HTTP/1.1 response parser, one row for each: what it refuses, what it accepts,
+-- where a body ends and whether the connection persists. The spec, the fuzzer's seeds and the
+-- comparison with libcurl are made of these rows.
 --
 --     for _, row in ipairs(require "spec.support.responses") do
 --       row.section, row.name, row.bytes, row.max_body, row.expected
@@ -19,9 +20,9 @@ local ACCEPTED = {
 }
 local REFUSED = { status = 0, body = "", fields = {}, field_count = 0, awaits_end = false }
 
--- Adds a row. `section` is one of RFC 9112 unless it names another. `bytes` are all that comes before
--- the connection ends. `expected` are fields of a verdict (spec/support/response.c), or the name of a
--- refusal.
+-- Adds a row. `section` is one of RFC 9112 unless it names another. `bytes` are all that comes
+-- before the connection ends. `expected` holds fields of a verdict (spec/support/response.c), or
+-- is the name of a refusal.
 local function row(section, name, bytes, expected)
   if type(expected) == "string" then expected = { refused = expected } end
   local all = {}
@@ -109,7 +110,6 @@ for _, case in ipairs{
   { "5.1", "refuses a blank before the colon", with "X : a" },
   { "5.1", "refuses a tab before the colon", with "X\t: a" },
   { "RFC 9110 5.1", "refuses a blank in a field name", with "X Y: a" },
-  { "RFC 9110 5.6.2", "refuses a separator in a field name", with "X(Y): a" },
   { "RFC 9110 5.6.2", "refuses a control character in a field name", with "X\1: a" },
   { "RFC 9110 5.6.2", "refuses a byte above 127 in a field name", with "X\195\132: a" },
   { "RFC 9110 5.5", "refuses a NUL in a field name", with "X\0Y: a" },
@@ -130,6 +130,11 @@ for _, case in ipairs{
     "HTTP/1.1 100 Continue\r\nX\r\n\r\n" .. with "X: a" },
 } do
   row(case[1], case[2], case[3], "field")
+end
+
+for delimiter in ('"(),/;<=>?@[\\]{}'):gmatch "." do
+  local name = ("refuses %s in a field name"):format(delimiter)
+  row("RFC 9110 5.6.2", name, with("X" .. delimiter .. ": a"), "field")
 end
 
 local function has_value(section, name, lines, found)
@@ -314,7 +319,7 @@ for _, case in ipairs{
   { "7.1", "breaks off at a bare CR after a chunk size", "2\r\nok\r\n0\r\r\n\r\n" },
   { "7.1", "breaks off at a chunk that is longer than its size", "2\r\nokay\r\n0\r\n\r\n" },
   { "7.1", "breaks off at a bare LF after a chunk", "2\r\nok\n0\r\n\r\n" },
-  { "7.1", "breaks off at a bare CR after a chunk", "2\r\nok\r0\r\n\r\n" },
+  { "7.1", "breaks off at a bare CR after a chunk", "2\r\nok\rx0\r\n\r\n" },
   { "7.1.1", "breaks off at a bare LF in a chunk extension", "2\r\nok\r\n0;a\n\r\n" },
   { "7.1.1", "breaks off at a bare CR in a chunk extension", "2\r\nok\r\n0;a\rb\r\n\r\n" },
   { "7.1.1", "breaks off at a NUL in a chunk extension", "2\r\nok\r\n0;\0\r\n\r\n" },
@@ -404,6 +409,7 @@ keep_alive("takes the largest number for a timeout that is larger",
   "Keep-Alive: timeout=99999999999999999999", 999999999)
 keep_alive("takes no timeout from a Keep-Alive that is no number",
   "Keep-Alive: timeout=-5, timeout=, timeout=x")
-keep_alive("takes no timeout from another parameter", "Keep-Alive: xtimeout=5, timeoutx=6, timeout")
+keep_alive("takes no timeout from another parameter",
+  "Keep-Alive: seconds=5, xtimeout=6, timeoutx=7, timeout")
 
 return responses
