@@ -161,6 +161,33 @@ local function describe_kept(way)
   end)
 end
 
+-- The other side of it: what was not acknowledged when the client counted it may be by the time that
+-- the client reads. On a kept connection the server's system delays acknowledgements.
+local function describe_late(way)
+  local KEPT = [[
+    for _ = 1, 4 do
+      conn:request() conn:sleep(0.01) conn:write("HTTP/1.1 204 No Content\r\n\r\n")
+    end
+    conn:read(10000) conn:sleep(0.01)
+    conn:write("HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n") conn:eof()
+  ]]
+
+  for _, kind in ipairs{ "plain", "TLS 1.2", "TLS 1.3" } do
+    it(("that arrives just after the client has counted what is unacknowledged, %s: taken"):format(
+      kind), function()
+      local said = patient.run("count", way.name, ([[
+        local server, skus = %s, {}
+        for i = 1, 1000 do skus[i] = { supplier_uuid = require "spec.helper".SUPPLIER } end
+        for _ = 1, 4 do call(server) end
+        call(server, { skus = skus })
+        seen(server)
+      ]]):format(listener(kind, nil, KEPT)))
+      local expected = ("accepted 204 1 1\n"):rep(4) .. "rejected http 1 1\n1 some\n"
+      assert.equal(expected, said)
+    end)
+  end
+end
+
 local function describe_closed(way)
   -- `kinds` says which kinds of error each way of closing may have.
   local function is_not_sent_to(step, kind, tickets, kinds)
@@ -227,6 +254,7 @@ for _, way in ipairs(calls.WAYS) do
     describe_fresh(way)
     describe_kept(way)
   end)
+  describe(("the answer to a %s call"):format(way.name), function() describe_late(way) end)
   describe(("a fresh connection that the server closes, a %s call:"):format(way.name), function()
     describe_closed(way)
   end)

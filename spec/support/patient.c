@@ -1,15 +1,19 @@
 /* A client that is so slow that what the server does next has arrived before the client takes its
    own next step: preloaded into a child by the specs. PATIENT says after which steps it waits until
-   it can read: `connect`, or `handshake` (each flight of a TLS handshake). With `before` it makes
-   the file PATIENT_FLAG, and waits, before it sends its second PATCH. */
+   it can read: `connect`, `handshake` (each flight of a TLS handshake), or `count` (of what the
+   server has not acknowledged). With `before` it makes the file PATIENT_FLAG, and waits, before it
+   sends its second PATCH. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -61,6 +65,19 @@ static int ends_flight(const unsigned char *data, size_t length) {
 
 static void after(int fd, const void *data, size_t length) {
   if (does("handshake") && ends_flight(data, length)) wait_for_peer(fd);
+}
+
+int ioctl(int fd, unsigned long name, ...) {
+  typedef int control(int, unsigned long, ...);
+  va_list list;
+  void *value;
+  int found;
+  va_start(list, name);
+  value = va_arg(list, void *);
+  va_end(list);
+  found = ((control *)dlsym(RTLD_NEXT, "ioctl"))(fd, name, value);
+  if (name == SIOCOUTQ && does("count")) wait_for_peer(fd);
+  return found;
 }
 
 int connect(int fd, const struct sockaddr *name, socklen_t size) {

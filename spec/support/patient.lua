@@ -42,9 +42,10 @@ local EPILOGUE = "\nclient:close() fault.stop()"
 local object
 
 --- Runs a script in a process of its own.
--- @tparam string step after which the process waits until it can read: `"connect"`, or
---   `"handshake"` (each flight of one). `"before"`: it waits before it writes its second request in
---   plain text, and makes the file PATIENT_FLAG (fault scripts have its name in their environment)
+-- @tparam string step after which the process waits until it can read: `"connect"`, `"handshake"`
+--   (each flight of one), or `"count"` (of what the server has not acknowledged). `"before"`: it
+--   waits before it writes its second request in plain text, and makes the file PATIENT_FLAG (fault
+--   scripts have its name in their environment)
 -- @tparam string carrier the name of one of `calls.WAYS`
 -- @tparam string script
 -- @treturn string what it printed, with single blanks for tabs
