@@ -123,7 +123,7 @@ local function check_err(err)
   helper.is_line(err.message)
   must(#err.message > 0 and #err.message < 400, err.message)
   local own = err.field and err.message:sub(1, #err.field) == err.field
-  must(own or err.message:find("^HTTP %d") ~= nil or err.message:find("^%u") == nil, err.message)
+  must(own or err.message:find("^HTTP %d") ~= nil or err.message:find("^%u%l") == nil, err.message)
   -- what a server or a token function says ends as it likes
   if not (err.detail or err.fields or err.kind == "auth") then
     absent(err.message:find("%.$"), err.message)
@@ -252,8 +252,8 @@ helper.curl_cflags = "${CURL_CFLAGS-$(pkg-config --cflags libcurl)}"
 helper.curl_libs = "${CURL_LIBS-$(pkg-config --libs libcurl)}"
 
 local CLEARED = {
-  "CRUX_TOKEN", "CRUX_BASE_URL", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy",
-  "NO_PROXY",
+  "CRUX_TOKEN", "CRUX_BASE_URL", "CRUX_CA_FILE", "http_proxy", "HTTP_PROXY", "https_proxy",
+  "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
   "LUA_INIT", "LUA_INIT_5_2", "LUA_INIT_5_3", "LUA_INIT_5_4",
 }
 

@@ -2,10 +2,12 @@
 --
 --     local cuts = require "spec.support.cuts"
 --     cuts.describe(describe, it, core.cancel_order)     -- or any function that makes one attempt and returns what it does
+--     cuts.describe_cuts(it, perform, lanes)
 -- @module spec.support.cuts
 local assert = require "luassert"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
+local helper = require "spec.helper"
 
 local cuts = {
   TOKEN = "wire-spec-token-0123456789abcdef",
@@ -34,78 +36,210 @@ function cuts.patches(record)
   return count
 end
 
-local ANSWER = 'HTTP/1.1 200 OK\r\nContent-Length: 11\r\nX-Seen: yes\r\n\r\n{"a":[1,2]}'
-local HEAD = #ANSWER - 11
+-- --- an answer that is cut off after any of its bytes ---
 
--- What the server saw, and what was said of it.
-local function agree(answer, record, before)
-  local seen = cuts.patches(record) - (before or 0)
-  local context = answer.outcome .. " " .. tostring(answer.kind) .. ", the server saw " .. seen
-  assert.is_true(seen <= 1, context)
-  if answer.outcome == "not_sent" then
-    assert.equal(0, seen, context)
-    assert.equal(0, answer.meta.sends)
-    assert.equal(0, answer.meta.bytes_sent)
-  else
-    assert.equal(1, answer.meta.sends, context)
+local INTERIM = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+local BY_LENGTH = 'Content-Length: 11\r\n\r\n{"a":[1,2]}'
+local IN_CHUNKS = 'Transfer-Encoding: chunked\r\n\r\n4\r\n{"a"\r\n7\r\n:[1,2]}\r\n0\r\n\r\n'
+
+local function make_answer(name, status, interim, framed)
+  local text = ("%sHTTP/1.1 %d It Says\r\nX-Seen: yes\r\n%s"):format(interim, status, framed)
+  local _, head_end = text:find("\r\n\r\n", #interim + 1, true)
+  return { name = name, status = status, text = text, head_end = head_end }
+end
+
+local ANSWERS = {
+  make_answer("by length", 200, "", BY_LENGTH),
+  make_answer("in chunks", 422, "", IN_CHUNKS),
+  make_answer("by length after interim ones", 422, INTERIM, BY_LENGTH),
+  make_answer("in chunks after interim ones", 200, INTERIM, IN_CHUNKS),
+}
+
+-- What the first bytes of an answer hold of its body.
+local function body_of(case, cut)
+  local text = case.text:sub(case.head_end + 1, cut)
+  if not case.text:find("chunked", 1, true) then return text end
+  local parts, at = {}, 1
+  while true do
+    local size, first = text:match("^(%x+)\r\n()", at)
+    if not size then return table.concat(parts) end
+    parts[#parts + 1] = text:sub(first, first + tonumber(size, 16) - 1)
+    at = first + tonumber(size, 16) + 2
   end
 end
 
---- Describes them all.
+-- CRUX_CUTS comes from the Makefile's CUTS: `all`, or `boundaries`, which may be followed by
+-- `:SEED`. Every cut costs a connection, so `all` is the default only where those are cheap.
+local cheap = helper.lua == "lua5.4" or helper.lua:find("asan/host", 1, true)
+local wanted = os.getenv "CRUX_CUTS" or cheap and "all" or "boundaries"
+local default_mode, seed = wanted:match("^(%a+):?(%d*)$")
+local OTHERS = 16
+seed = tonumber(seed) or os.time()
+
+-- The numbers of bytes after which an answer is cut. The last is the whole. With the same seed the
+-- same places are chosen, whichever specs are run.
+local function cut_places(text, mode)
+  local chosen, list = { [0] = true, [#text] = true }, {}
+  for at in text:gmatch("()\r\n") do
+    for i = at - 1, at + 1 do chosen[i] = true end
+  end
+  -- not math.random, which differs from one Lua to the next
+  local random = seed
+  for _ = 1, OTHERS do
+    random = random * 16807 % 2147483647
+    chosen[random % #text] = true
+  end
+  for cut = 0, #text do
+    if mode == "all" or chosen[cut] then list[#list + 1] = cut end
+  end
+  return list
+end
+
+-- The order's UUID tells the server what to do: after how many bytes to cut; or to answer in full,
+-- once so many requests are there.
+local FULL = 0xffffffff
+local CUT = [[
+  while true do
+    local request = conn:request()
+    if not request then return conn:fin() end
+    local cut, size = request.body:match('"order_uuid":"(%x+)-(%x+)')
+    if cut ~= "ffffffff" then
+      conn:write(shared.answer:sub(1, tonumber(cut, 16)))
+      return conn[shared.how](conn)
+    end
+    conn:meet(tonumber(size, 16))
+    conn:write(shared.answer)
+  end
+]]
+
+-- Lists of calls: those of one list are made at once, and are done before the next list's begin.
+local function plan_calls(server, list, kept, lanes)
+  local groups, first = {}, 1
+  local function add(last, is_full)
+    local group, size = {}, last - first + 1
+    for i = first, last do
+      local uuid = ("%08x-%04x-4000-8000-%012x"):format(is_full and FULL or list[i], size, i)
+      group[#group + 1] = cuts.arguments(server, { order_uuid = uuid })
+    end
+    groups[#groups + 1] = group
+  end
+  while first <= #list do
+    -- The whole answer is a list of its own: its connection may be taken for another call.
+    local last = first == #list and first or math.min(first + lanes, #list) - 1
+    if kept then add(last, true) end
+    add(last, false)
+    first = last + 1
+  end
+  return groups
+end
+
+-- luassert's are too dear for so many.
+local function same(expected, found, context)
+  if expected ~= found then
+    error(("expected %s, found %s: %s"):format(tostring(expected), tostring(found), context), 0)
+  end
+end
+
+local function check_cut(case, cut, kept, answer, context)
+  same(1, answer.meta.sends, context)
+  same(kept, answer.meta.reused, context)
+  if cut < case.head_end then
+    same("unknown", answer.outcome, context)
+    same(nil, answer.status, context)
+    same(false, answer.retryable, context)
+    local protocol = cut > 0 and answer.kind == "protocol"
+    same(true, protocol or answer.kind == "network", context)
+    return
+  end
+  local whole = cut == #case.text
+  same(case.status == 200 and "accepted" or "rejected", answer.outcome, context)
+  same(case.status == 422 and "http" or nil, answer.kind, context)
+  same(case.status, answer.status, context)
+  same("yes", answer.headers["x-seen"], context)
+  same(nil, answer.headers.link, context)
+  same(body_of(case, cut), answer.raw, context)
+  same(not whole, answer.meta.body_error ~= nil, context)
+  same(whole and 2 or nil, answer.body and answer.body.a[2], context)
+end
+
+--- Describes what becomes of an answer that is cut off.
+-- @tparam function it busted's
+-- @tparam function perform is given lists of arguments. It makes the calls of each list at once,
+--   one list after the other, and returns all that they return in one list
+-- @tparam number lanes how many calls there may be in a list
+-- @tparam[opt] string mode `"boundaries"` for those alone
+function cuts.describe_cuts(it, perform, lanes, mode)
+  local note = ""
+  mode = mode or default_mode
+  if mode ~= "all" then
+    note = (" (make … CUTS=boundaries:%d)"):format(seed)
+    io.stderr:write("cuts", note, "\n")
+  end
+
+  local function run(case, tls, kept, how)
+    local shared = { answer = case.text, how = how }
+    local server = fault.serve{ tls = tls, script = CUT, shared = shared }
+    local list = cut_places(case.text, mode)
+    local groups = plan_calls(server, list, kept, lanes)
+    local answers, next_answer, next_cut = perform(groups), 0, 0
+    for i, group in ipairs(groups) do
+      for _ = 1, #group do
+        next_answer = next_answer + 1
+        local answer = answers[next_answer]
+        local context = ("%s (%s %s)%s"):format(answer.outcome, tostring(answer.kind),
+          tostring(answer.message), note)
+        if kept and i % 2 == 1 then
+          same(case.status, answer.status, "in full: " .. context)
+        else
+          next_cut = next_cut + 1
+          local cut = list[next_cut]
+          context = ("cut after %d of %d bytes: %s"):format(cut, #case.text, context)
+          check_cut(case, cut, kept, answer, context)
+        end
+      end
+    end
+    same(#list, next_cut, "cuts")
+    server:audit(answers)
+    server:close()
+  end
+
+  local PLAIN, TLS = { "fin", "rst" }, { "fin", "cut", "rst" }
+  for _, case in ipairs(ANSWERS) do
+    for tls, hows in pairs{ plain = PLAIN, TLS = TLS } do
+      for _, how in ipairs(hows) do
+        for _, age in ipairs{ "fresh", "kept" } do
+          it(("an answer %s, cut by %s, %s, %s"):format(case.name, how, age, tls), function()
+            run(case, tls == "TLS" and "good" or nil, age == "kept", how)
+          end)
+        end
+      end
+    end
+  end
+end
+
+--- Describes all other cases.
 -- @tparam function describe busted's
 -- @tparam function it busted's
 -- @tparam function perform given arguments, makes one attempt: result | nil, err
 function cuts.describe(describe, it, perform)
+  local made = setmetatable({}, { __mode = "k" })
+
   local function call(server, more)
     local result, err = perform(cuts.arguments(server, more))
     local answer = result or err
     assert.is_nil(tostring(err):find(TOKEN, 1, true))
     assert.is_nil((answer.message or ""):find(TOKEN, 1, true))
+    made[server] = made[server] or {}
+    table.insert(made[server], answer)
     return answer
   end
 
-  describe("a response cut anywhere", function()
-    for _, tls in ipairs{ "plain", "good" } do
-      for warm = 0, 1 do
-        for _, how in ipairs{ "fin", "cut", "rst" } do
-          it(("%s, %s connection, by %s"):format(tls, warm == 0 and "a fresh" or "a kept", how), function()
-            local server = fault.serve{ tls = tls ~= "plain" and tls or nil, script = fault.CUT, shared = { answer = ANSWER } }
-            for cut = 0, #ANSWER do
-              server:set({ cut = cut, how = how, warm = warm }, true)
-              for _ = 1, warm do assert.equal("accepted", call(server).outcome) end
-              local answer = call(server)
-              local record = server:record()
-              assert.equal(warm + 1, cuts.patches(record), "cut after " .. cut)
-              assert.equal(1, answer.meta.sends)
-              assert.equal(warm > 0, answer.meta.reused)
-              if cut >= HEAD then
-                assert.equal("accepted", answer.outcome, "cut after " .. cut)
-                assert.equal(cut < #ANSWER, answer.meta.body_error ~= nil, "cut after " .. cut)
-                assert.equal("yes", answer.headers["x-seen"])
-              elseif how ~= "rst" or answer.outcome ~= "accepted" then
-                assert.equal("unknown", answer.outcome, "cut after " .. cut)
-                assert.is_true(answer.kind == "network" or answer.kind == "protocol", answer.kind)
-                assert.is_false(answer.retryable)
-              end
-            end
-            server:close()
-          end)
-        end
-      end
-    end
-
-    it("is what the server says, also for a rejection", function()
-      local text = "HTTP/1.1 422 Unprocessable Entity\r\nContent-Length: 2\r\n\r\n{}"
-      local server = fault.serve{ script = fault.CUT, shared = { answer = text, how = "fin" } }
-      for cut = 0, #text do
-        server:set({ cut = cut }, true)
-        local answer = call(server)
-        assert.equal(1, cuts.patches(server:record()))
-        assert.equal(cut >= #text - 2 and "rejected" or "unknown", answer.outcome)
-      end
-      server:close()
-    end)
-  end)
+  -- What was claimed of the wire is held against what the server saw.
+  local function done(server)
+    local record = server:audit(made[server])
+    server:close()
+    return record
+  end
 
   describe("a connection", function()
     local function serve(script, more)
@@ -120,10 +254,8 @@ function cuts.describe(describe, it, perform)
         local function run(script, more)
           local server = serve(script, { tls = identity })
           local answer = call(server, more)
-          local record = server:record()
-          server:close()
-          agree(answer, record)
-          return answer, record
+          assert.is_true(answer.meta.sends <= 1)
+          return answer, done(server)
         end
 
         it("of which the server reads only part", function()
@@ -135,28 +267,18 @@ function cuts.describe(describe, it, perform)
         end)
 
         it("that ends before the first byte of the request: another is used", function()
-          local server = serve([[
-            if n == 1 then
-              conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
-              conn:sleep(0.05) conn[shared.how](conn)
-            else conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n") conn:request() end
-          ]], { tls = identity })
           for _, how in ipairs{ "fin", "cut", "rst" } do
-            server:set({ how = how }, true)
-            assert.equal("accepted", call(server).outcome)
-            core.sleep(0.15)
-            local answer = call(server)
-            assert.equal("accepted", answer.outcome)
-            assert.equal(2, cuts.patches(server:record()))
-            server:close()
-            server = serve([[
+            local server = serve([[
               if n == 1 then
                 conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
                 conn:sleep(0.05) conn[shared.how](conn)
               else conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n") conn:request() end
-            ]], { tls = identity })
+            ]], { tls = identity, shared = { how = how } })
+            assert.equal("accepted", call(server).outcome)
+            core.sleep(0.15)
+            assert.equal("accepted", call(server).outcome)
+            assert.equal(2, cuts.patches(done(server)))
           end
-          server:close()
         end)
 
         it("with interim responses and then nothing", function()
@@ -198,9 +320,7 @@ function cuts.describe(describe, it, perform)
               local answer = call(server)
               assert.equal("accepted", answer.outcome)
               assert.equal(204, answer.status)
-              local record = server:record()
-              assert.equal(2, cuts.patches(record))
-              server:close()
+              assert.equal(2, cuts.patches(done(server)))
             end
           end
         end)
@@ -275,23 +395,22 @@ function cuts.describe(describe, it, perform)
             'conn:raw(50) conn:write_raw("HTTP/1.1 400 Bad Request\\r\\n\\r\\n") conn:cut()' } do
           local server = serve(script, { tls = "good" })
           fails(server, "tls", nil, false)
-          server:close()
+          done(server)
         end
         local server = serve("conn:raw(50) conn:hold()", { tls = "good" })
         fails(server, "timeout", { connect_timeout = 0.3 }, true)
-        server:close()
+        done(server)
       end)
 
       it("a certificate that is not to be trusted", function()
         for _, identity in ipairs{ "self_signed", "expired", "wrong_name" } do
           local server = serve("conn:request()", { tls = identity })
           fails(server, "tls", nil, false)
-          assert.equal(0, server:record().bytes)
-          server:close()
+          assert.equal(0, done(server).bytes)
         end
         local server = serve("conn:request()", { tls = "good" })
         fails(server, "tls", { ca_file = "/etc/ssl/certs/ca-certificates.crt" }, false)
-        server:close()
+        done(server)
       end)
 
       it("a ca_path instead of a ca_file", function()

@@ -1,8 +1,11 @@
-/* What the fault server needs and lua-cqueues does not offer: a reset on demand, a backlog of a chosen length, an
-   orderly end of TLS, and the name under which OpenSSL looks for an authority in a directory. Compiled by
-   faultd.lua when it starts; libssl's functions are looked up in the copy that lua-luaossl has already loaded, so
-   that its headers need not be installed. */
+/* What the fault server needs and lua-cqueues does not offer: a reset on demand, a backlog of a
+   chosen length, several writes in one segment, an orderly end of TLS, and the name under which
+   OpenSSL looks for an authority in a directory. Compiled by faultd.lua when it starts; libssl's
+   functions are looked up in the copy that lua-luaossl has already loaded, so that its headers need
+   not be installed. */
 #include <dlfcn.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <lauxlib.h>
@@ -28,6 +31,14 @@ static int set_backlog(lua_State *L) {
   return 1;
 }
 
+/* cork(fd, on): what is written stays here until it is taken off, or the socket is closed; on Linux
+   for 200 ms at most. */
+static int cork(lua_State *L) {
+  int fd = (int)luaL_checkinteger(L, 1), on = lua_toboolean(L, 2);
+  lua_pushboolean(L, setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on) == 0);
+  return 1;
+}
+
 /* close_notify(libssl, ssl): sends the alert, does not wait for the peer's. */
 static int close_notify(lua_State *L) {
   int (*ssl_shutdown)(void *) = (int (*)(void *))libssl(L, 1, "SSL_shutdown");
@@ -43,11 +54,20 @@ static int subject_hash(lua_State *L) {
   return 1;
 }
 
+/* Connections that are accepted have it too, if it is set before. */
+static int set_receive_buffer(lua_State *L) {
+  int fd = (int)luaL_checkinteger(L, 1), size = (int)luaL_checkinteger(L, 2);
+  lua_pushboolean(L, setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0);
+  return 1;
+}
+
 int luaopen_faultd(lua_State *L) {
   static const luaL_Reg functions[] = {{"reset_on_close", reset_on_close},
                                        {"set_backlog", set_backlog},
+                                       {"cork", cork},
                                        {"close_notify", close_notify},
                                        {"subject_hash", subject_hash},
+                                       {"set_receive_buffer", set_receive_buffer},
                                        {NULL, NULL}};
   luaL_newlib(L, functions);
   return 1;

@@ -5,7 +5,7 @@
 -- `error length` and as many bytes, of Lua source or of a message.
 
 local here = arg[0]:match("^(.*/)[^/]*$") or "./"
-package.path = here .. "../../lua/?.lua;" .. package.path
+package.path = here .. "?.lua;" .. here .. "../../lua/?.lua;" .. package.path
 
 local cqueues = require "cqueues"
 local condition = require "cqueues.condition"
@@ -13,6 +13,9 @@ local errno = require "cqueues.errno"
 local signal = require "cqueues.signal"
 local socket = require "cqueues.socket"
 local certificate = require "crux.sandbox.certificate"
+local order = require "faultd_order"
+local proxy = require "faultd_proxy"
+local tls = require "faultd_tls"
 
 -- the specs' own Ctrl-C must not take the server from them; it ends with its stdin, or when told to
 signal.ignore(signal.SIGINT, signal.SIGPIPE)
@@ -34,10 +37,11 @@ end
 local function helper()
   local object = file("faultd.so")
   local cc = os.getenv("CC") or "cc"
-  local command = "%s -shared -fPIC -O1 $(pkg-config --cflags lua5.4) -o '%s' '%sfaultd.c' -ldl"
-  command = command:format(cc, object, here)
+  local command = "%s -shared -fPIC -O1 $(pkg-config --cflags lua5.4) -o '%s' '%s' '%s' -ldl"
+  command = command:format(cc, object, here .. "faultd.c", here .. "faultd_tls.c")
   assert(os.execute(command), "expected to compile faultd.c, found no way: " .. command)
   local library = assert(package.loadlib(object, "luaopen_faultd"))()
+  library.tls = assert(package.loadlib(object, "luaopen_faultd_tls"))()
   local maps = assert(io.open("/proc/self/maps")):read("a")
   library.libssl = assert(maps:match("(/%S*libssl%S*)"), "expected libssl to be loaded")
   return library
@@ -47,7 +51,7 @@ end
 
 local DAY = 24 * 60 * 60
 local LOCAL = { "127.0.0.1", "localhost", "::1" }
-local identities = {}
+local identities, paths = {}, nil
 
 local function make_identities(library)
   local authority = certificate.authority()
@@ -59,8 +63,13 @@ local function make_identities(library)
   identities.wrong_name = certificate.server{ names = { "example.org" }, authority = authority }
   file("ca_path")
   assert(os.execute(("mkdir '%s/ca_path'"):format(dir)))
-  local hash = library.subject_hash(library.libssl, authority.cert)
-  certificate.write(file(("ca_path/%08x.0"):format(hash)), authority)
+  local function hash(cert) return library.subject_hash(library.libssl, cert) end
+  certificate.write(file(("ca_path/%08x.0"):format(hash(authority.cert))), authority)
+  paths = tls.prepare{
+    library = library.tls, libssl = library.libssl, authority = authority,
+    dir = dir, file = file, hash = hash,
+  }
+  paths.ca_file, paths.ca_path = dir .. "/ca.pem", dir .. "/ca_path"
 end
 
 -- -------------------------------------------------------------------------------------------------- connections
@@ -79,14 +88,28 @@ local function note(self, data)
   else
     record.bytes = record.bytes + #data
     self.parts[#self.parts + 1] = data
-    self.buffer = self.buffer .. data
+    self.unread[#self.unread + 1] = data
+    self.size = self.size + #data
   end
 end
 
--- Takes what has arrived, without waiting; true if that was anything.
-local function pump(self)
+-- What has arrived and no script has taken.
+local function join(self)
+  if self.unread[2] then self.unread = { table.concat(self.unread) } end
+  return self.unread[1] or ""
+end
+
+local function take(self, count)
+  local data = join(self)
+  self.unread, self.size = { data:sub(count + 1) }, math.max(self.size - count, 0)
+  return data:sub(1, count)
+end
+
+-- Takes what has arrived, without waiting; true if that was anything. With `needed`, it stops once
+-- so many bytes are there that no script has taken.
+local function pump(self, needed)
   local any = false
-  while not (self.closed or self.record.eof) do
+  while not (self.closed or self.record.eof) and not (needed and self.size >= needed) do
     local data, why = self.socket:recv(-65536)
     if data then
       note(self, data)
@@ -106,18 +129,19 @@ local function secure(self)
   if self.state ~= "raw" then return true end
   if self.closed then return nil, "closed" end
   self.state = "handshaking"
-  local ok, why = self.socket:starttls(self.context)
+  local ok, why = order.handshake(self)
   if not ok then
     self.state, self.record.eof = "broken", "handshake"
     self.record.handshake = why and errno.strerror(why) or "ended"
     return nil, "handshake"
   end
   self.state, self.record.handshake = "tls", "done"
+  tls.report(self)
   return true
 end
 
-local function more(self)
-  if pump(self) then return true end
+local function more(self, needed)
+  if pump(self, needed) then return true end
   if self.record.eof or self.closed then return false end
   cqueues.poll(self.socket)
   return not self.closed
@@ -127,16 +151,17 @@ end
 function Conn:read(count)
   local ok, why = secure(self)
   if not ok then return nil, why end
-  while not count or #self.buffer < count do
-    if not more(self) and (self.record.eof or self.closed) then
+  while not count or self.size < count do
+    if not more(self, count) and (self.record.eof or self.closed) then
       if not count then break end
-      return nil, self.buffer
+      return nil, join(self)
     end
   end
-  local data = self.buffer:sub(1, count or -1)
-  self.buffer = self.buffer:sub(#data + 1)
-  return data
+  return take(self, count or self.size)
 end
+
+--- All that has arrived and was not read, without waiting.
+function Conn:rest() return take(self, self.size) end
 
 --- Reads one whole request, and counts it. Returns `{ method, path, headers, body, raw }`, or nil at EOF.
 function Conn:request()
@@ -144,17 +169,19 @@ function Conn:request()
   if not ok then return nil, why end
   local head_end
   repeat
-    local _, last = self.buffer:find("\r\n\r\n", 1, true)
+    local _, last = join(self):find("\r\n\r\n", 1, true)
     head_end = last
-    if not head_end and not more(self) and (self.record.eof or self.closed) then return nil, self.buffer end
+    if not head_end and not more(self) and (self.record.eof or self.closed) then
+      return nil, join(self)
+    end
   until head_end
-  local head = self.buffer:sub(1, head_end)
+  local head = join(self):sub(1, head_end)
   local method, path = head:match("^(%S+) (%S+)")
   local headers = {}
   for name, value in head:gmatch("\r\n([^:\r\n]+):[ \t]*([^\r\n]*)") do headers[name:lower()] = value end
   local length = math.tointeger(tonumber(headers["content-length"])) or 0
   local raw = self:read(head_end + length)
-  if not raw then return nil, self.buffer end
+  if not raw then return nil, join(self) end
   self.record.requests = self.record.requests + 1
   return { method = method, path = path, headers = headers, body = raw:sub(head_end + 1), raw = raw }
 end
@@ -223,7 +250,17 @@ function Conn:half()
 end
 
 --- Reads, and throws away, until the peer closes.
-function Conn:eof() return self:read() end
+function Conn:eof()
+  if not secure(self) then return end
+  repeat self.unread, self.size = {}, 0 until not more(self) and (self.record.eof or self.closed)
+end
+
+--- Puts a value of the script's into the connection's record.
+function Conn:tell(name, value) self.record[name] = value end
+
+order.extend(Conn)
+tls.extend(Conn, pump)
+proxy.extend(Conn, loop, more)
 
 -- ---------------------------------------------------------------------------------------------------- listeners
 
@@ -234,7 +271,7 @@ local function new_conn(listener, sock)
   sock:onerror(silence)
   local record = { bytes = 0, requests = 0, raw = 0 }
   local conn = setmetatable({
-    listener = listener, socket = sock, record = record, parts = {}, buffer = "",
+    listener = listener, socket = sock, record = record, parts = {}, unread = {}, size = 0,
     context = listener.context, state = listener.context and "raw" or "plain",
   }, Conn)
   listener.count = listener.count + 1
@@ -270,12 +307,15 @@ function commands.serve(id, options)
   local context
   if options.tls then
     local identity = assert(identities[options.tls], "expected good, self_signed, expired or wrong_name as tls")
-    context = certificate.context(identity, options.tls_version)
+    context = tls.context(options, identity)
   end
   local source = "local conn, shared, n = ...\n" .. (options.script or "conn:hold()")
   local script = assert(load(source, "=script", "t"))
   local sock, port = listen()
   if options.backlog then assert(library.set_backlog(sock:pollfd(), options.backlog)) end
+  if options.receive_buffer then
+    assert(library.set_receive_buffer(sock:pollfd(), options.receive_buffer))
+  end
   local listener = {
     socket = sock, context = context, script = script, shared = options.shared or {}, condition = condition.new(),
     conns = {}, live = {}, errors = {}, count = 0,
@@ -298,6 +338,19 @@ function commands.set(id, changes)
   return {}
 end
 
+-- How many requests are in the bytes of a connection, the last perhaps in part.
+local function count_requests(data)
+  local count, at = 0, 1
+  while at <= #data do
+    count = count + 1
+    local _, last = data:find("\r\n\r\n", at, true)
+    if not last then break end
+    local length = data:sub(at, last):lower():match("\r\ncontent%-length: *(%d+)")
+    at = last + 1 + (math.tointeger(length) or 0)
+  end
+  return count
+end
+
 function commands.record(id, options)
   local listener = listeners[id]
   -- what the client has sent before it asked may still be on its way through a handshake or a script
@@ -308,7 +361,8 @@ function commands.record(id, options)
   for i, conn in ipairs(listener.conns) do
     if (conn.state == "plain" or conn.state == "tls") and pump(conn) then cqueues.cancel(conn.socket) end
     local record = conn.record
-    record.data = table.concat(conn.parts)
+    local data = table.concat(conn.parts)
+    record.data, record.begun = data:sub(1, options.data), count_requests(data)
     answer.connections = i
     answer.requests = answer.requests + record.requests
     answer.bytes = answer.bytes + record.bytes
@@ -362,7 +416,7 @@ function commands.refused(id)
   return { port = refused }
 end
 
-function commands.hello() return { ca_file = dir .. "/ca.pem", ca_path = dir .. "/ca_path" } end
+function commands.hello() return paths end
 
 -- ----------------------------------------------------------------------------------------------------- commands
 
@@ -396,6 +450,7 @@ end
 
 local ok, why = xpcall(function()
   library = helper()
+  order.use(library)
   make_identities(library)
   local finished = false
   loop:wrap(function()

@@ -1,0 +1,54 @@
+-- The fault server's means to make sure what comes before what: several writes in one segment, and
+-- connections that wait for each other. Used by faultd.lua alone.
+
+local cqueues = require "cqueues"
+local condition = require "cqueues.condition"
+local errno = require "cqueues.errno"
+
+local order = {}
+
+local library
+
+--- Adds methods to the scripts' `conn`.
+-- @tparam table Conn
+function order.extend(Conn)
+  --- Holds back what is written from now on, until `uncork` or the end of the connection. It leaves
+  -- in one piece then. Of a handshake that comes next, the last flight is held back.
+  function Conn:cork()
+    self.corked = true
+    assert(library.cork(self.socket:pollfd(), true), "expected to set TCP_CORK")
+  end
+
+  --- Sends what `cork` held back.
+  function Conn:uncork()
+    self.corked = false
+    assert(library.cork(self.socket:pollfd(), false), "expected to take TCP_CORK away")
+  end
+
+  --- Waits until so many of the listener's connections wait here, this one included.
+  function Conn:meet(count)
+    local listener = self.listener
+    local meeting = listener.meeting or { count = 0, condition = condition.new() }
+    meeting.count = meeting.count + 1
+    listener.meeting = meeting.count < count and meeting or nil
+    if meeting.count >= count then meeting.condition:signal() else meeting.condition:wait() end
+  end
+end
+
+--- Performs a connection's handshake. While it is corked, only the last flight is held back: the
+-- client waits for those before it.
+function order.handshake(conn)
+  if not conn.corked then return conn.socket:starttls(conn.context) end
+  while true do
+    local ok, why = conn.socket:starttls(conn.context, 0)
+    if ok or why ~= errno.ETIMEDOUT then return ok, why end
+    conn:uncork()
+    conn:cork()
+    cqueues.poll(conn.socket)
+  end
+end
+
+--- Says where faultd.c is.
+function order.use(functions) library = functions end
+
+return order

@@ -1,0 +1,261 @@
+-- Bytes that a server sends before it has the request are never the answer. A fresh connection on
+-- which they arrive, or that the server closes, ends the attempt unsent; in place of a kept one
+-- another is used.
+local calls = require "spec.support.calls"
+local core = require "crux.core"
+local fault = require "spec.support.fault"
+local helper = require "spec.helper"
+local patient = require "spec.support.patient"
+
+local UNSOLICITED = {
+  ["200"] = helper.response(200, "{}"),
+  ["429 that asks to try again"] = helper.response(429, "", { "Retry-After: 0" }),
+  ["100"] = "HTTP/1.1 100 Continue\r\n\r\n",
+  ["empty line"] = "\r\n",
+}
+
+-- What is written together with the end of a handshake leaves in one piece with it.
+local SPEAKS_AFTER_HANDSHAKE =
+  "conn:cork() conn:handshake() conn:write(shared.unsolicited) conn:uncork() conn:eof()"
+local SPEAKS_FIRST = "conn:write(shared.unsolicited) conn:eof()"
+
+teardown(function()
+  patient.stop()
+  fault.stop()
+end)
+
+-- Options of a listener. `kind` is plain or a version of TLS; `tickets` is 0 for no session
+-- tickets.
+local function options(kind, tickets, script, unsolicited)
+  return {
+    tls = kind ~= "plain" and "good" or nil, tls_version = kind:match("[%d.]+$"), tickets = tickets,
+    script = script, shared = { unsolicited = unsolicited },
+  }
+end
+
+-- The same as source text, for the scripts of `patient`.
+local function listener(kind, tickets, script, unsolicited)
+  local tls = ""
+  if kind ~= "plain" then
+    tls = ("tls = 'good', tls_version = %q, tickets = %s,"):format(kind:match("[%d.]+$"),
+      tostring(tickets))
+  end
+  return ("fault.serve{ %s script = %q, shared = { unsolicited = %q } }"):format(tls, script,
+    unsolicited or "")
+end
+
+local VERSIONS = { "TLS 1.2", "TLS 1.3" }
+
+local function each_tls(body)
+  for _, version in ipairs(VERSIONS) do
+    body(version, nil, version .. " with session tickets")
+    body(version, 0, version .. " without session tickets")
+  end
+end
+
+local function describe_fresh(way)
+  -- The client cannot have sent anything before it has the server's last message.
+  it("in one piece with the end of a TLS 1.2 handshake: no answer", function()
+    for name, text in pairs(UNSOLICITED) do
+      for _, tickets in ipairs{ 0, 2 } do
+        local server = fault.serve(options("TLS 1.2", tickets, SPEAKS_AFTER_HANDSHAKE, text))
+        local answer = calls.once(way, server, { ca_file = fault.ca_file, retries = 2 })
+        assert.same({ "not_sent", "protocol" }, { answer.outcome, answer.kind }, name)
+        assert.equal(1, answer.meta.attempts, name)
+        local record = server:audit{ answer }
+        assert.same({ 1, 0 }, { record.connections, record.bytes }, name)
+        server:close()
+      end
+    end
+  end)
+
+  local function is_no_answer(step, kind, tickets)
+    local script, listeners = step == "connect" and SPEAKS_FIRST or SPEAKS_AFTER_HANDSHAKE, {}
+    for _, text in pairs(UNSOLICITED) do
+      listeners[#listeners + 1] = listener(kind, tickets, script, text)
+    end
+    local said = patient.run(step, way.name, ([[
+      for _, server in ipairs{ %s } do
+        call(server, { retries = 2 })
+        seen(server)
+      end
+    ]]):format(table.concat(listeners, ", ")))
+    assert.equal(("not_sent protocol 1 0\n1 none\n"):rep(#listeners), said)
+  end
+
+  it("on a fresh plain connection: no answer", function() is_no_answer("connect", "plain") end)
+
+  each_tls(function(version, tickets, title)
+    it(("on a fresh connection, %s: no answer"):format(title), function()
+      is_no_answer("handshake", version, tickets)
+    end)
+  end)
+
+  for _, version in ipairs(VERSIONS) do
+    it(("on a fresh connection that resumes a session, %s: no answer"):format(version), function()
+      local usual = helper.response(204, nil, { "Connection: close" })
+      local script = "if n == 1 then conn:request() conn:write(%q) return end %s"
+      script = script:format(usual, SPEAKS_AFTER_HANDSHAKE)
+      local listeners = {}
+      for _, text in pairs(UNSOLICITED) do
+        listeners[#listeners + 1] = listener(version, nil, script, text)
+      end
+      local said = patient.run("handshake", way.name, ([[
+        for _, server in ipairs{ %s } do
+          call(server)
+          call(server, { retries = 2 })
+          print(seen(server).conns[2].resumed)
+        end
+      ]]):format(table.concat(listeners, ", ")))
+      local expected = "accepted 204 1 1\nnot_sent protocol 1 0\n2 some\ntrue\n"
+      assert.equal(expected:rep(#listeners), said)
+    end)
+  end
+
+  -- Nothing makes sure of the order here: the server may be too late. The request is sent once
+  -- all the same.
+  it("from a server that speaks first: one connection, at most one request", function()
+    for _, kind in ipairs{ "plain", "TLS 1.2", "TLS 1.3" } do
+      for _, text in pairs(UNSOLICITED) do
+        local server = fault.serve(options(kind, nil, SPEAKS_FIRST, text))
+        local answer = calls.once(way, server, { ca_file = fault.ca_file, timeout = 2 })
+        assert.equal(1, answer.meta.attempts)
+        assert.equal(1, server:audit{ answer }.connections)
+        server:close()
+      end
+    end
+  end)
+end
+
+local function describe_kept(way)
+  local function is_not_used(kind, tickets)
+    for name, text in pairs(UNSOLICITED) do
+      for _, pause in ipairs{ "", "conn:uncork() conn:sleep(0.02)" } do
+        local server = fault.serve(options(kind, tickets, ([[
+          conn:request()
+          conn:cork() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
+          if n == 1 then %s conn:write(shared.unsolicited) end
+          conn:uncork() conn:tell("written", true) conn:eof()
+        ]]):format(pause), text))
+        local client = calls.client(server, { ca_file = fault.ca_file, retries = 2 })
+        local first = way.call(client)
+        assert.equal(204, first.status, name)
+        repeat core.sleep(0.005) until server:record().conns[1].written
+        local second = way.call(client)
+        assert.equal(204, second.status, name .. ": " .. tostring(second))
+        assert.same({ false, 1 }, { second.meta.reused, second.meta.attempts }, name)
+        local record = server:audit{ first, second }
+        assert.same({ 2, "fin" }, { record.connections, record.conns[1].eof }, name)
+        client:close()
+        server:close()
+      end
+    end
+  end
+
+  it("on a kept plain connection: another is used", function() is_not_used("plain") end)
+
+  each_tls(function(version, tickets, title)
+    it(("on a kept connection, %s: another is used"):format(title), function()
+      is_not_used(version, tickets)
+    end)
+  end)
+end
+
+-- The other side of it: what was not acknowledged when the client counted it may be by the time that
+-- the client reads. On a kept connection the server's system delays acknowledgements.
+local function describe_late(way)
+  local KEPT = [[
+    for _ = 1, 4 do
+      conn:request() conn:sleep(0.01) conn:write("HTTP/1.1 204 No Content\r\n\r\n")
+    end
+    conn:read(10000) conn:sleep(0.01)
+    conn:write("HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n") conn:eof()
+  ]]
+
+  for _, kind in ipairs{ "plain", "TLS 1.2", "TLS 1.3" } do
+    it(("that arrives just after the client has counted what is unacknowledged, %s: taken"):format(
+      kind), function()
+      local said = patient.run("count", way.name, ([[
+        local server, skus = %s, {}
+        for i = 1, 1000 do skus[i] = { supplier_uuid = require "spec.helper".SUPPLIER } end
+        for _ = 1, 4 do call(server) end
+        call(server, { skus = skus })
+        seen(server)
+      ]]):format(listener(kind, nil, KEPT)))
+      local expected = ("accepted 204 1 1\n"):rep(4) .. "rejected http 1 1\n1 some\n"
+      assert.equal(expected, said)
+    end)
+  end
+end
+
+local function describe_closed(way)
+  -- `kinds` says which kinds of error each way of closing may have.
+  local function is_not_sent_to(step, kind, tickets, kinds)
+    local format, cases, listeners = "conn:cork() conn:handshake() conn:%s()", {}, {}
+    if step == "connect" then format = "conn:%s()" end
+    for how in pairs(kinds) do
+      for retries = 0, 1 do
+        cases[#cases + 1] = { how = how, retries = retries }
+        local made = listener(kind, tickets, format:format(how))
+        listeners[#cases] = ("{ %s, %d }"):format(made, retries)
+      end
+    end
+    local said = patient.run(step, way.name, ([[
+      for _, case in ipairs{ %s } do
+        call(case[1], { retries = case[2] })
+        seen(case[1])
+      end
+    ]]):format(table.concat(listeners, ", ")))
+    local found = 0
+    for error, attempts, connections in said:gmatch("not_sent (%a+) (%d) 0\n(%d) none\n") do
+      found = found + 1
+      local case = cases[found]
+      local context = case.how .. ": " .. said
+      assert.is_true(kinds[case.how][error], context)
+      -- tls is not retryable
+      assert.equal(error == "tls" and 1 or case.retries + 1, tonumber(attempts), context)
+      assert.equal(attempts, connections, context)
+    end
+    assert.equal(#cases, found, said)
+  end
+
+  -- A reset may arrive before the connection is found to be established.
+  it("at once: not sent, one connection for each attempt", function()
+    is_not_sent_to("connect", "plain", nil,
+      { fin = { network = true }, rst = { network = true, connect = true } })
+  end)
+
+  each_tls(function(version, tickets, title)
+    -- Anything but an orderly end may be the server's word on the client's part of the handshake.
+    it(("after a handshake, %s: not sent, one connection an attempt"):format(title), function()
+      is_not_sent_to("handshake", version, tickets, {
+        fin = { network = true }, cut = { network = true, tls = true },
+        rst = { network = true, tls = true },
+      })
+    end)
+  end)
+
+  it("in one piece with the end of a TLS 1.2 handshake: not sent, one connection for each attempt",
+    function()
+      for retries = 0, 1 do
+        local server = fault.serve(options("TLS 1.2", 0, "conn:cork() conn:handshake() conn:fin()"))
+        local answer = calls.once(way, server, { ca_file = fault.ca_file, retries = retries })
+        assert.same({ "not_sent", "network" }, { answer.outcome, answer.kind })
+        assert.equal(retries + 1, answer.meta.attempts)
+        local record = server:audit{ answer }
+        assert.same({ retries + 1, 0 }, { record.connections, record.bytes })
+        server:close()
+      end
+    end)
+end
+
+for _, way in ipairs(calls.WAYS) do
+  describe(("unsolicited bytes, a %s call:"):format(way.name), function()
+    describe_fresh(way)
+    describe_kept(way)
+  end)
+  describe(("the answer to a %s call"):format(way.name), function() describe_late(way) end)
+  describe(("a fresh connection that the server closes, a %s call:"):format(way.name), function()
+    describe_closed(way)
+  end)
+end
