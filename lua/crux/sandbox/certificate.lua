@@ -41,10 +41,11 @@ local function alternative_names(names)
 end
 
 --- Make a key and a self-signed authority.
+-- @tparam[opt] string name
 -- @treturn table `{ key, cert }`
-function certificate.authority()
+function certificate.authority(name)
   local key = pkey.new{ type = "EC", curve = "prime256v1" }
-  local subject = common_name("crux sandbox authority")
+  local subject = common_name(name or "crux sandbox authority")
   local now = os.time()
   local cert = blank(subject, key, now - DAY, now + 30 * DAY)
   cert:setIssuer(subject)
@@ -54,10 +55,11 @@ function certificate.authority()
   return { key = key, cert = cert }
 end
 
---- Make a server's certificate.
+--- Make a server's certificate, or a client's.
 -- @tparam table options
 --   `names`: a list of DNS names and IP addresses;
 --   `authority`: who signs it, nobody else (self-signed) if left out;
+--   `usage`: what it is for, `"serverAuth"` if left out;
 --   `from`, `to`: seconds since 1970, a day ago and in 30 days if left out
 -- @treturn table `{ key, cert }`
 function certificate.server(options)
@@ -67,7 +69,7 @@ function certificate.server(options)
   local cert = blank(subject, key, options.from or now - DAY, options.to or now + 30 * DAY)
   cert:setSubjectAlt(alternative_names(options.names))
   cert:addExtension(extension.new("basicConstraints", "critical,CA:FALSE"))
-  cert:addExtension(extension.new("extendedKeyUsage", "serverAuth"))
+  cert:addExtension(extension.new("extendedKeyUsage", options.usage or "serverAuth"))
   local signer = options.authority
   cert:setIssuer(signer and signer.cert:getSubject() or subject)
   cert:sign(signer and signer.key or key, "sha256")
