@@ -9,8 +9,10 @@
 --
 -- The script runs once for every accepted connection, in a coroutine of its own, and is given `conn`, `shared` (a
 -- table of the listener's, see `Server:set`) and `n` (1 for the first connection). Of `conn`, `request`, `read`,
--- `write`, `handshake`, `raw`, `write_raw`, `sleep`, `hold`, `half`, `eof`, `fin`, `cut` and `rst` are described in
--- faultd.lua. With `tls`, the handshake happens when the script first reads, writes or asks for a request, so that
+-- `write`, `handshake`, `raw`, `write_raw`, `sleep`, `hold`, `half`, `eof`, `tell`, `fin`, `cut` and `rst`
+-- are described in faultd.lua; `slow_handshake`, `key_update`, `hello_request`, `request_certificate` and
+-- `handshaken` in faultd_tls.lua; `connect` and `carry` in faultd_proxy.lua.
+-- With `tls`, the handshake happens when the script first reads, writes or asks for a request, so that
 -- it may do something else instead. A script that returns closes in good order.
 -- @module spec.support.fault
 
@@ -50,8 +52,10 @@ end
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 --- Start the server, if it is not running. Everything else here does so by itself.
--- Sets `fault.ca_file` (the authority of all its certificates but the self-signed) and `fault.ca_path` (the same as a
--- directory).
+-- Sets `fault.ca_file` (the authority of all its certificates but the self-signed), `fault.ca_path` (the
+-- same as a directory), `fault.other_ca_file` and `fault.other_ca_path` (one that no listener knows), and
+-- `fault.clients`: certificates for clients, `one`, `two` and `stranger` (signed by the other one);
+-- faultd_tls.lua lists their files.
 function fault.start()
   if server then return end
   local made = assert(io.popen("mktemp -d \"${TMPDIR:-/tmp}/crux-fault.XXXXXX\""))
@@ -74,6 +78,7 @@ function fault.stop()
   server:close()
   replies:close()
   server, replies, fault.ca_file, fault.ca_path = nil, nil, nil, nil
+  fault.other_ca_file, fault.other_ca_path, fault.clients = nil, nil, nil
 end
 
 local Server = {}
@@ -92,9 +97,13 @@ end
 -- @tparam table options
 --   `script`: Lua 5.4 source, see above; hold every connection if left out;
 --   `tls`: nil, `"good"`, `"self_signed"`, `"expired"` or `"wrong_name"`;
---   `tls_version`: `"1.2"` for that at most;
+--   `tls_version`: `"1.2"` for that at most, `"1.1"` or `"1.3"` for nothing else;
+--   `tls_names`: what its certificate is for, instead of this machine's names;
+--   `tickets`: how many a TLS 1.3 connection is given, 0 for no resumption in any version;
+--   `client_certificate`: `"asked"` or `"required"`;
 --   `shared`: what `shared` holds at first;
---   `backlog`: connections that the kernel keeps until they are accepted
+--   `backlog`: connections that the kernel keeps until they are accepted;
+--   `receive_buffer`: how many bytes the kernel keeps of what a script has not read, about
 -- @treturn table with `port`, `base_url`, and the methods below
 function fault.serve(options) return open("serve", options) end
 
@@ -120,7 +129,8 @@ end
 
 --- What the listener has seen: all that the clients have sent so far, whether a script has read it or not.
 -- `{ connections, requests, bytes, raw, errors, conns = { … } }`, and for each connection `requests`, `bytes`, `raw`,
--- `data`, `eof`, `closed` and `handshake`.
+-- `data`, `eof`, `closed` and `handshake`; after a handshake also `version`, `resumed`, `server_name` (as the
+-- client gave it) and `certificate` (the common name in the client's); and what a script has told it.
 -- `requests` are those that `conn:request` has returned; `bytes` and `data` are what arrived, above TLS; `raw` counts
 -- bytes taken below it by `conn:raw` or a close before the handshake; `eof` is how the client ended it (nil if it has
 -- not), `closed` how the script did; `errors` are those raised in scripts.

@@ -43,11 +43,19 @@ static int subject_hash(lua_State *L) {
   return 1;
 }
 
+/* Connections that are accepted have it too, if it is set before. */
+static int set_receive_buffer(lua_State *L) {
+  int fd = (int)luaL_checkinteger(L, 1), size = (int)luaL_checkinteger(L, 2);
+  lua_pushboolean(L, setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0);
+  return 1;
+}
+
 int luaopen_faultd(lua_State *L) {
   static const luaL_Reg functions[] = {{"reset_on_close", reset_on_close},
                                        {"set_backlog", set_backlog},
                                        {"close_notify", close_notify},
                                        {"subject_hash", subject_hash},
+                                       {"set_receive_buffer", set_receive_buffer},
                                        {NULL, NULL}};
   luaL_newlib(L, functions);
   return 1;

@@ -5,7 +5,7 @@
 -- `error length` and as many bytes, of Lua source or of a message.
 
 local here = arg[0]:match("^(.*/)[^/]*$") or "./"
-package.path = here .. "../../lua/?.lua;" .. package.path
+package.path = here .. "?.lua;" .. here .. "../../lua/?.lua;" .. package.path
 
 local cqueues = require "cqueues"
 local condition = require "cqueues.condition"
@@ -13,6 +13,8 @@ local errno = require "cqueues.errno"
 local signal = require "cqueues.signal"
 local socket = require "cqueues.socket"
 local certificate = require "crux.sandbox.certificate"
+local proxy = require "faultd_proxy"
+local tls = require "faultd_tls"
 
 -- the specs' own Ctrl-C must not take the server from them; it ends with its stdin, or when told to
 signal.ignore(signal.SIGINT, signal.SIGPIPE)
@@ -34,10 +36,11 @@ end
 local function helper()
   local object = file("faultd.so")
   local cc = os.getenv("CC") or "cc"
-  local command = "%s -shared -fPIC -O1 $(pkg-config --cflags lua5.4) -o '%s' '%sfaultd.c' -ldl"
-  command = command:format(cc, object, here)
+  local command = "%s -shared -fPIC -O1 $(pkg-config --cflags lua5.4) -o '%s' '%s' '%s' -ldl"
+  command = command:format(cc, object, here .. "faultd.c", here .. "faultd_tls.c")
   assert(os.execute(command), "expected to compile faultd.c, found no way: " .. command)
   local library = assert(package.loadlib(object, "luaopen_faultd"))()
+  library.tls = assert(package.loadlib(object, "luaopen_faultd_tls"))()
   local maps = assert(io.open("/proc/self/maps")):read("a")
   library.libssl = assert(maps:match("(/%S*libssl%S*)"), "expected libssl to be loaded")
   return library
@@ -47,7 +50,7 @@ end
 
 local DAY = 24 * 60 * 60
 local LOCAL = { "127.0.0.1", "localhost", "::1" }
-local identities = {}
+local identities, paths = {}, nil
 
 local function make_identities(library)
   local authority = certificate.authority()
@@ -59,8 +62,13 @@ local function make_identities(library)
   identities.wrong_name = certificate.server{ names = { "example.org" }, authority = authority }
   file("ca_path")
   assert(os.execute(("mkdir '%s/ca_path'"):format(dir)))
-  local hash = library.subject_hash(library.libssl, authority.cert)
-  certificate.write(file(("ca_path/%08x.0"):format(hash)), authority)
+  local function hash(cert) return library.subject_hash(library.libssl, cert) end
+  certificate.write(file(("ca_path/%08x.0"):format(hash(authority.cert))), authority)
+  paths = tls.prepare{
+    library = library.tls, libssl = library.libssl, authority = authority,
+    dir = dir, file = file, hash = hash,
+  }
+  paths.ca_file, paths.ca_path = dir .. "/ca.pem", dir .. "/ca_path"
 end
 
 -- -------------------------------------------------------------------------------------------------- connections
@@ -113,6 +121,7 @@ local function secure(self)
     return nil, "handshake"
   end
   self.state, self.record.handshake = "tls", "done"
+  tls.report(self)
   return true
 end
 
@@ -225,6 +234,12 @@ end
 --- Reads, and throws away, until the peer closes.
 function Conn:eof() return self:read() end
 
+--- Puts a value of the script's into the connection's record.
+function Conn:tell(name, value) self.record[name] = value end
+
+tls.extend(Conn, pump)
+proxy.extend(Conn, loop, more)
+
 -- ---------------------------------------------------------------------------------------------------- listeners
 
 local listeners = {}
@@ -270,12 +285,15 @@ function commands.serve(id, options)
   local context
   if options.tls then
     local identity = assert(identities[options.tls], "expected good, self_signed, expired or wrong_name as tls")
-    context = certificate.context(identity, options.tls_version)
+    context = tls.context(options, identity)
   end
   local source = "local conn, shared, n = ...\n" .. (options.script or "conn:hold()")
   local script = assert(load(source, "=script", "t"))
   local sock, port = listen()
   if options.backlog then assert(library.set_backlog(sock:pollfd(), options.backlog)) end
+  if options.receive_buffer then
+    assert(library.set_receive_buffer(sock:pollfd(), options.receive_buffer))
+  end
   local listener = {
     socket = sock, context = context, script = script, shared = options.shared or {}, condition = condition.new(),
     conns = {}, live = {}, errors = {}, count = 0,
@@ -362,7 +380,7 @@ function commands.refused(id)
   return { port = refused }
 end
 
-function commands.hello() return { ca_file = dir .. "/ca.pem", ca_path = dir .. "/ca_path" } end
+function commands.hello() return paths end
 
 -- ----------------------------------------------------------------------------------------------------- commands
 
