@@ -252,8 +252,8 @@ helper.curl_cflags = "${CURL_CFLAGS-$(pkg-config --cflags libcurl)}"
 helper.curl_libs = "${CURL_LIBS-$(pkg-config --libs libcurl)}"
 
 local CLEARED = {
-  "CRUX_TOKEN", "CRUX_BASE_URL", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy",
-  "NO_PROXY",
+  "CRUX_TOKEN", "CRUX_BASE_URL", "CRUX_CA_FILE", "http_proxy", "HTTP_PROXY", "https_proxy",
+  "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
   "LUA_INIT", "LUA_INIT_5_2", "LUA_INIT_5_3", "LUA_INIT_5_4",
 }
 

@@ -1,0 +1,105 @@
+--- One attempt of a client's, made in each of the two ways that a call can be carried: by the
+-- caller's thread and by the worker's.
+--
+--     for _, way in ipairs(calls.WAYS) do
+--       it("…, " .. way.name, function() assert.equal("accepted", way.call(client).outcome) end)
+--     end
+-- @module spec.support.calls
+local crux = require "crux"
+local fault = require "spec.support.fault"
+local helper = require "spec.helper"
+
+local calls = {}
+
+--- Arguments and their function are `cancel_order`'s; what comes back was checked, and is the
+-- result or the err.
+calls.WAYS = {
+  { name = "blocking", call = function(client, more)
+    local result, err = helper.call(client.cancel_order, client, calls.order(more))
+    return result or err
+  end },
+  { name = "submitted", call = function(client, more)
+    local pending, why = client:submit("cancel_order", calls.order(more))
+    if not pending then
+      helper.check(nil, why)
+      return why
+    end
+    local done, result, err = pending:wait()
+    if not done then error "expected a call that was waited for to be done" end
+    helper.check(result, err)
+    return result or err
+  end },
+}
+
+--- Arguments of a call that the fault server would take, and more.
+function calls.order(more)
+  local made = { order_uuid = helper.ORDER, skus = { { supplier_uuid = helper.SUPPLIER } } }
+  for name, value in pairs(more or {}) do made[name] = value end
+  return made
+end
+
+--- A listener that speaks TLS and answers every request with 204, but for these options of
+-- `fault.serve` (`tls = false` is none).
+function calls.serve(more)
+  local options = {
+    tls = "good", script = helper.ANSWER, shared = { answer = helper.response(204) },
+  }
+  for name, value in pairs(more or {}) do options[name] = value end
+  options.tls = options.tls or nil
+  return fault.serve(options)
+end
+
+--- How an answer reads: what became of the call, and its status or why.
+function calls.brief(answer) return answer.outcome .. " " .. (answer.kind or answer.status) end
+
+--- What matters of an answer after which a call may or may not go on.
+function calls.facts(answer)
+  return { answer.outcome, answer.kind, answer.retryable, answer.meta.attempts }
+end
+
+--- A client of a server's.
+-- @tparam ?table server
+-- @tparam[opt] table more options
+function calls.client(server, more)
+  local made = {
+    token = helper.TOKEN, base_url = server and server.base_url, retries = 0,
+    timeout = 60, connect_timeout = 60,
+  }
+  for name, value in pairs(more or {}) do made[name] = value end
+  return assert(crux.new(made))
+end
+
+--- One call of a client that is made for it and closed after it.
+function calls.once(way, server, more)
+  local client = calls.client(server, more)
+  local answer = way.call(client)
+  client:close()
+  return answer
+end
+
+--- An answer after which the server closes the connection, and the script that gives it.
+calls.CLOSING = [[
+if not conn:request() then return end
+conn:write("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+]]
+
+--- A copy of a file.
+function calls.copy(from, to)
+  local source = assert(io.open(from, "rb"))
+  local target = assert(io.open(to, "wb"))
+  target:write((source:read("*a")))
+  source:close()
+  target:close()
+end
+
+--- Runs a function with a directory that is empty and is removed afterwards.
+function calls.with_directory(fn)
+  local made = assert(io.popen('mktemp -d "${TMPDIR:-/tmp}/crux-spec.XXXXXX"'))
+  local dir = made:read("*l")
+  made:close()
+  local ok, why = pcall(fn, dir)
+  os.execute("rm -rf " .. helper.quoted(dir))
+  if not ok then error(why, 0) end
+end
+
+return calls
