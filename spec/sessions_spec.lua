@@ -1,0 +1,155 @@
+-- What connections to one server have in common: its name is looked up once, and all but the first
+-- resume the first one's TLS session.
+local calls = require "spec.support.calls"
+local core = require "crux.core"
+local fault = require "spec.support.fault"
+local forks = require "spec.support.forks"
+local helper = require "spec.helper"
+
+teardown(fault.stop)
+
+local NAME = "crux-origin.test"
+
+-- How many of the connections have resumed a session, and how many have not.
+local function count(record)
+  local resumed, full = 0, 0
+  for _, conn in ipairs(record.conns) do
+    if conn.resumed then resumed = resumed + 1 else full = full + 1 end
+  end
+  return resumed, full
+end
+
+for _, way in ipairs(calls.WAYS) do
+  for _, version in ipairs{ "1.2", "1.3" } do
+    describe(("connections, %s, TLS %s,"):format(way.name, version), function()
+      local function serve(more)
+        local options = { tls_version = version, script = calls.CLOSING }
+        for name, value in pairs(more or {}) do options[name] = value end
+        return calls.serve(options)
+      end
+
+      it("resume the session of the one before", function()
+        local server = serve()
+        local client = calls.client(server, { ca_file = fault.ca_file })
+        for _ = 1, 5 do
+          local answer = way.call(client)
+          assert.same({ "accepted", false }, { answer.outcome, answer.meta.reused })
+        end
+        assert.same({ 4, 1 }, { count(server:record()) })
+        client:close()
+        server:close()
+      end)
+
+      -- One that ends without close_notify may take its session with it, in TLS 1.2: OpenSSL's
+      -- choice.
+      it("resume it after one that the server closed while it was idle", function()
+        local server = serve{ script = [[
+          conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n") conn:sleep(0.05) conn:fin()
+        ]] }
+        local client = calls.client(server, { ca_file = fault.ca_file })
+        for _ = 1, 3 do
+          assert.equal("accepted", way.call(client).outcome)
+          core.sleep(0.2)
+        end
+        assert.same({ 2, 1 }, { count(server:record()) })
+        client:close()
+        server:close()
+      end)
+
+      it("do without where the server has no sessions", function()
+        local server = serve{ tickets = 0 }
+        local client = calls.client(server, { ca_file = fault.ca_file })
+        for _ = 1, 3 do assert.equal("accepted", way.call(client).outcome) end
+        assert.same({ 0, 3 }, { count(server:record()) })
+        client:close()
+        server:close()
+      end)
+    end)
+  end
+end
+
+describe("a name", function()
+  local resolver
+
+  setup(function() resolver = forks.compile("slow_resolver.c") end)
+
+  teardown(function() os.remove(resolver) end)
+
+  -- What a child prints that has this resolver, and how many names it has looked up.
+  local function run(source, seconds)
+    local log = os.tmpname()
+    local said = helper.child(source, {
+      LD_PRELOAD = resolver, SLOW_RESOLVER = seconds or "0", RESOLVER_LOG = log,
+      ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0",
+    }, "timeout -s KILL 120")
+    local names = {}
+    for line in io.lines(log) do names[#names + 1] = line end
+    os.remove(log)
+    return said, names
+  end
+
+  -- All have their answer only once all have asked, so that each needs a connection of its own.
+  local TOGETHER = [[
+    while conn:request() do
+      shared.count = (shared.count or 0) + 1
+      while shared.count < 32 do conn:sleep(0.01) end
+      conn:write(shared.answer)
+    end
+  ]]
+
+  local MANY = [[
+    local calls = require "spec.support.calls"
+    local client = calls.client({ base_url = %q }, { ca_file = %q, max_connections = 32 })
+    local pendings, accepted = {}, 0
+    for i = 1, 32 do pendings[i] = client:submit("cancel_order", calls.order()) end
+    for _, pending in ipairs(pendings) do
+      local _, result, err = pending:wait()
+      if result then accepted = accepted + 1 else print(err) end
+    end
+    print(accepted)
+    client:close()
+  ]]
+
+  for _, version in ipairs{ "1.2", "1.3" } do
+    it("is looked up once for 32 calls, of which 31 resume a session, TLS " .. version, function()
+      local server = calls.serve{
+        tls_names = { NAME }, tls_version = version, tickets = 32, script = TOGETHER,
+      }
+      local base_url = ("https://%s:%d"):format(NAME, server.port)
+      local said, names = run(MANY:format(base_url, fault.ca_file), "0.1")
+      assert.equal("32", said)
+      assert.same({ NAME }, names)
+      local record = server:record()
+      assert.same({ 32, 32 }, { record.connections, record.requests })
+      assert.same({ 31, 1 }, { count(record) })
+      server:close()
+    end)
+  end
+
+  for i, way in ipairs(calls.WAYS) do
+    it("is looked up once for one connection after the other, " .. way.name, function()
+      local server = calls.serve{ tls_names = { NAME }, script = calls.CLOSING }
+      local said, names = run(([[
+        local calls = require "spec.support.calls"
+        local way, client = calls.WAYS[%d], calls.client({ base_url = %q }, { ca_file = %q })
+        for _ = 1, 4 do print(way.call(client).outcome) end
+      ]]):format(i, ("https://%s:%d"):format(NAME, server.port), fault.ca_file))
+      assert.equal(("accepted\n"):rep(4), said .. "\n")
+      assert.same({ NAME }, names)
+      assert.equal(4, server:record().connections)
+      server:close()
+    end)
+
+    it("is looked up again after nobody was found where it pointed, " .. way.name, function()
+      local refused = fault.refused()
+      local said, names = run(([[
+        local calls = require "spec.support.calls"
+        local way, client = calls.WAYS[%d], calls.client({ base_url = %q }, { ca_file = %q })
+        for _ = 1, 3 do print(way.call(client).kind) end
+      ]]):format(i, ("https://%s:%d"):format(NAME, refused.port), fault.ca_file))
+      assert.equal("connect\nconnect\nconnect", said)
+      assert.same({ NAME, NAME, NAME }, names)
+      refused:close()
+    end)
+  end
+end)
