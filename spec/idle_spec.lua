@@ -1,0 +1,162 @@
+-- How long connections are kept: idle_timeout, connection_lifetime and what the server says of it;
+-- and that those which the server has closed do not stay open at this end.
+local calls = require "spec.support.calls"
+local core = require "crux.core"
+local crux = require "crux"
+local fault = require "spec.support.fault"
+local helper = require "spec.helper"
+
+teardown(fault.stop)
+
+-- Whether something comes true before long: what the worker does on its own is waited for, and not
+-- called for.
+local function comes_true(fn)
+  local limit = core.now() + 10
+  while core.now() < limit do
+    if fn() then return true end
+    core.sleep(0.02)
+  end
+  return false
+end
+
+-- How the client has ended the only connection, or nil.
+local function ended(server)
+  local record = server:record()
+  assert.equal(1, record.connections)
+  return record.conns[1].eof
+end
+
+-- After its answer it says that it will write no more, and goes on listening.
+local LEAVING = "conn:request() conn:write(shared.answer) conn:half() conn:eof() conn:hold()"
+
+for _, tls in ipairs{ false, "good" } do
+  for _, way in ipairs(calls.WAYS) do
+    describe(("%s, over %s,"):format(way.name, tls and "TLS" or "TCP"), function()
+      it("idle_timeout = 0 is a new connection for every call, and none is kept", function()
+        local server = calls.serve{ tls = tls }
+        local client = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 0 })
+        for _ = 1, 4 do
+          local answer = way.call(client)
+          assert.same({ "accepted", false }, { answer.outcome, answer.meta.reused })
+        end
+        assert.equal(4, server:record().connections)
+        assert.is_true(comes_true(function()
+          for _, conn in ipairs(server:record().conns) do
+            if not conn.eof then return false end
+          end
+          return true
+        end))
+        client:close()
+        server:close()
+      end)
+
+      it("a connection is used again before idle_timeout, and not after it", function()
+        local server = calls.serve{ tls = tls }
+        local long = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 100 })
+        local short = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 0.1 })
+        assert.equal("accepted", way.call(long).outcome)
+        core.sleep(0.2)
+        assert.is_true(way.call(long).meta.reused)
+        assert.equal("accepted", way.call(short).outcome)
+        core.sleep(0.2)
+        assert.is_false(way.call(short).meta.reused)
+        long:close()
+        short:close()
+        server:close()
+      end)
+
+      it("a call's own idle_timeout counts", function()
+        local server = calls.serve{ tls = tls }
+        local client = calls.client(server, { ca_file = fault.ca_file })
+        assert.is_false(way.call(client).meta.reused)
+        assert.is_false(way.call(client, { idle_timeout = 0 }).meta.reused)
+        client:close()
+        server:close()
+      end)
+
+      it("a connection is not used again after connection_lifetime, however busy it is", function()
+        local server = calls.serve{ tls = tls }
+        local client = calls.client(server, { ca_file = fault.ca_file, connection_lifetime = 0.5 })
+        local begun = core.now()
+        repeat
+          assert.equal("accepted", way.call(client).outcome)
+          core.sleep(0.02)
+        until core.now() > begun + 0.7
+        local record = server:record()
+        assert.is_true(record.connections >= 2, record.connections)
+        -- and not before it, or it would be no reuse at all
+        assert.is_true(record.connections < record.requests)
+        client:close()
+        server:close()
+      end)
+
+      it("Keep-Alive: timeout shortens idle_timeout to a second less", function()
+        local function serve(seconds)
+          local line = "Keep-Alive: timeout=" .. seconds
+          return calls.serve{ tls = tls, shared = { answer = helper.response(204, nil, { line }) } }
+        end
+        for server, reused in pairs{ [serve(90)] = true, [serve(1)] = false } do
+          local client = calls.client(server, { ca_file = fault.ca_file })
+          assert.equal("accepted", way.call(client).outcome)
+          assert.equal(reused, way.call(client).meta.reused)
+          client:close()
+          server:close()
+        end
+      end)
+    end)
+  end
+
+  describe("over " .. (tls and "TLS" or "TCP") .. ",", function()
+    local function call(client) return helper.call(client.cancel_order, client, calls.order()) end
+
+    it("the worker closes a connection at once that the server has closed", function()
+      local server = calls.serve{ tls = tls, script = LEAVING }
+      local client = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 600 })
+      local pending = assert(client:submit("cancel_order", calls.order()))
+      assert.is_true((pending:wait()))
+      assert.is_true(comes_true(function() return ended(server) end))
+      client:close()
+      server:close()
+    end)
+
+    it("the worker closes a connection after idle_timeout", function()
+      local server = calls.serve{ tls = tls }
+      local client = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 0.2 })
+      local pending = assert(client:submit("cancel_order", calls.order()))
+      assert.is_true((pending:wait()))
+      assert.is_true(comes_true(function() return ended(server) end))
+      client:close()
+      server:close()
+    end)
+
+    -- What is left of a blocking call is looked after by whatever comes next on that thread.
+    for what, act in pairs{
+      ["at the next call of another client"] = function()
+        local other = calls.serve{ tls = false }
+        local client = calls.client(other)
+        call(client)
+        client:close()
+        other:close()
+      end,
+      ["when any client is closed"] = function() assert(crux.new{ token = "t" }):close() end,
+      ["when any client is collected"] = function()
+        assert(crux.new{ token = "t" })
+        collectgarbage()
+        collectgarbage()
+      end,
+      ["when its own client is closed"] = function(client) client:close() end,
+    } do
+      it("a blocking call's connection that the server has closed is closed " .. what, function()
+        local server = calls.serve{ tls = tls, script = LEAVING }
+        local client = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 600 })
+        call(client)
+        assert.is_nil(server:record().errors[1])
+        core.sleep(0.2)
+        act(client)
+        assert.is_true(comes_true(function() return ended(server) end))
+        client:close()
+        server:close()
+      end)
+    end
+  end)
+end
