@@ -123,7 +123,7 @@ local function check_err(err)
   helper.is_line(err.message)
   must(#err.message > 0 and #err.message < 400, err.message)
   local own = err.field and err.message:sub(1, #err.field) == err.field
-  must(own or err.message:find("^HTTP %d") ~= nil or err.message:find("^%u") == nil, err.message)
+  must(own or err.message:find("^HTTP %d") ~= nil or err.message:find("^%u%l") == nil, err.message)
   -- what a server or a token function says ends as it likes
   if not (err.detail or err.fields or err.kind == "auth") then
     absent(err.message:find("%.$"), err.message)
