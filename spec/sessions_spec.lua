@@ -10,6 +10,12 @@ teardown(fault.stop)
 
 local NAME = "crux-origin.test"
 
+-- From 8.12 on libcurl keeps two tickets of TLS 1.3 for a server, and uses each once.
+local function used_once()
+  local major, minor = core.curl_version():match("^libcurl[^/]*/(%d+)%.(%d+)")
+  return major * 100 + minor >= 812
+end
+
 -- How many of the connections have resumed a session, and how many have not.
 local function count(record)
   local resumed, full = 0, 0
@@ -123,7 +129,11 @@ describe("a name", function()
       assert.same({ NAME }, names)
       local record = server:record()
       assert.same({ 32, 32 }, { record.connections, record.requests })
-      if calls.resumes(version) then assert.same({ 31, 1 }, { count(record) }) end
+      if version == "1.3" and used_once() then
+        assert.is_true(count(record) > 0)
+      elseif calls.resumes(version) then
+        assert.same({ 31, 1 }, { count(record) })
+      end
       server:close()
     end)
   end
