@@ -79,8 +79,8 @@ for _, way in ipairs(calls.WAYS) do
         local record = server:record()
         local subjects = { one.subject, two.subject, "none" }
         for i, conn in ipairs(record.conns) do
-          local subject = conn.certificate or "none"
-          assert.same({ subjects[(i - 1) % 3 + 1], i > 3 }, { subject, conn.resumed }, i)
+          assert.equal(subjects[(i - 1) % 3 + 1], conn.certificate or "none", i)
+          if calls.resumes(version) then assert.equal(i > 3, conn.resumed, i) end
         end
         assert.equal(6, record.connections)
         client:close()

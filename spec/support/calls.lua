@@ -5,6 +5,7 @@
 --       it("…, " .. way.name, function() assert.equal("accepted", way.call(client).outcome) end)
 --     end
 -- @module spec.support.calls
+local core = require "crux.core"
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
@@ -75,6 +76,12 @@ function calls.once(way, server, more)
   local answer = way.call(client)
   client:close()
   return answer
+end
+
+--- Whether libcurl resumes sessions of this version. With GnuTLS it takes a session for granted before the
+-- tickets of TLS 1.3 have come.
+function calls.resumes(version)
+  return version ~= "1.3" or not core.curl_version():find("GnuTLS", 1, true)
 end
 
 --- An answer after which the server closes the connection, and the script that gives it.

@@ -24,7 +24,8 @@ local function carry_there(conn, far, more, came)
   local before = {}
   conn.record.sent_before = before
   while true do
-    local data = conn:rest()
+    local data = conn.buffer
+    conn.buffer = ""
     if data ~= "" then
       before[#before + 1] = came.bytes
       if not far:xwrite(data, "bn") then break end
