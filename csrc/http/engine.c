@@ -277,7 +277,9 @@ static void start(crux_engine *e, crux_transfer *t) {
 
 /* In TLS 1.3 the session ticket, which spares further connections the full handshake, follows the
    handshake: the first bytes from the server bring it. A server may have none, and be slow. */
-static double tickets_arrive_within(const crux_transfer *t) { return 0.05 + 2 * t->reply.time.connect; }
+static double tickets_arrive_within(const crux_transfer *t) {
+  return 0.1 + 2 * (t->reply.time.connect + t->reply.time.tls);
+}
 
 static void connected(crux_engine *e, crux_connection *c, CURLcode code) {
   crux_transfer *t = c->transfer;
