@@ -5,16 +5,14 @@ local core = require "crux.core"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
 local helper = require "spec.helper"
+local libcurl = require "spec.support.libcurl"
 
 teardown(fault.stop)
 
 local NAME = "crux-origin.test"
 
 -- From 8.12 on libcurl keeps two tickets of TLS 1.3 for a server, and uses each once.
-local function used_once()
-  local major, minor = core.curl_version():match("^libcurl[^/]*/(%d+)%.(%d+)")
-  return major * 100 + minor >= 812
-end
+local function used_once() return libcurl.here() >= 0x080c00 end
 
 -- How many of the connections have resumed a session, and how many have not.
 local function count(record)

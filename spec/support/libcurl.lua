@@ -115,23 +115,41 @@ function libcurl.header_before(number)
   return table.concat(header, "\n") .. "\n"
 end
 
--- What a spec may need and not every libcurl can do: which can, and why the others cannot.
+-- What specs may need and not every libcurl can do: which can, why the others cannot, and how many
+-- specs that keeps from being run.
 local ABILITIES = {
   ["share a parsed CA bundle"] = {
     can = function(number, tls)
       return tls == "OpenSSL" and number >= 0x075700 and number < 0x081500
     end,
     why = "connections share a parsed CA bundle with OpenSSL only, from libcurl 7.87 to 8.20",
+    specs = 1,
   },
   ["take a CA bundle from memory"] = {
     can = function(number, tls) return number >= (tls == "OpenSSL" and 0x074d00 or 0x081200) end,
     why = "CURLOPT_CAINFO_BLOB came with libcurl 7.77, for GnuTLS with 8.18",
+    specs = 0,
   },
   ["leave a look-up"] = {
     can = function(number) return number >= 0x075700 end,
     why = "libcurl below 7.87 waits for a look-up that nobody wants any more",
+    specs = 1,
+  },
+  ["receive without waiting for a handshake"] = {
+    can = function(_, tls) return tls ~= "GnuTLS" end,
+    why = "with GnuTLS libcurl itself waits for the rest of a handshake, for ever",
+    specs = 2,
   },
 }
+
+--- How many specs are skipped with the libcurl that runs here, with nothing else amiss.
+function libcurl.skipped()
+  local count = 0
+  for ability, listed in pairs(ABILITIES) do
+    if libcurl.lacks(ability) then count = count + listed.specs end
+  end
+  return count
+end
 
 --- The libcurl that runs here: its number, and the name of its TLS library.
 function libcurl.here()
