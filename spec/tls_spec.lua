@@ -4,7 +4,6 @@ local calls = require "spec.support.calls"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
-local libcurl = require "spec.support.libcurl"
 local proxies = require "spec.support.proxies"
 
 teardown(fault.stop)
@@ -271,8 +270,6 @@ for _, way in ipairs(calls.WAYS) do
     end)
 
     it("never completed, ends with the call's time", function()
-      local why = libcurl.lacks "receive without waiting for a handshake"
-      if why then pending(why) end
       local server = serve("1.2", "conn:request() conn:hello_request() conn:hold()")
       local answer = calls.once(way, server, trusting{ timeout = 0.5 })
       assert.same({ "unknown", "timeout", 1 }, { answer.outcome, answer.kind, answer.meta.sends })

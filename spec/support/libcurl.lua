@@ -135,11 +135,6 @@ local ABILITIES = {
     why = "libcurl below 7.87 waits for a look-up that nobody wants any more",
     specs = 1,
   },
-  ["receive without waiting for a handshake"] = {
-    can = function(_, tls) return tls ~= "GnuTLS" end,
-    why = "with GnuTLS libcurl itself waits for the rest of a handshake, for ever",
-    specs = 2,
-  },
 }
 
 --- How many specs are skipped with the libcurl that runs here, with nothing else amiss.
