@@ -102,14 +102,20 @@ static crux_cause cause_of(crux_refusal refusal) {
 /* The peer has closed its side, or the connection broke: the response ends with it. */
 static void end_response(crux_transfer *t, bool broken) {
   crux_response *r = &t->reply.response;
+  bool in_body;
   if (broken) note_error(t);
   r->persistent = false;
   if (nothing_received(t)) {
     if (!broken) t->reply.code = CURLE_GOT_NOTHING;
     return;
   }
+  in_body = r->state == CRUX_RESPONSE_BODY;
   crux_response_end(r);
-  if (broken) return;
+  if (broken) {
+    /* a body that ends with the connection has not ended where that broke */
+    if (in_body && r->body_end == CRUX_BODY_WHOLE) r->body_end = CRUX_BODY_CUT;
+    return;
+  }
   if (r->state == CRUX_RESPONSE_REFUSED) t->reply.cause = cause_of(r->refusal);
   else if (r->body_end == CRUX_BODY_CUT) t->reply.code = CURLE_PARTIAL_FILE;
 }
