@@ -123,6 +123,7 @@ static int file_error(const char *path, bool directory) {
   if (stat(path, &st) != 0) return errno;
   if (directory) return !S_ISDIR(st.st_mode) ? ENOTDIR : access(path, R_OK | X_OK) != 0 ? errno : 0;
   if (S_ISDIR(st.st_mode)) return EISDIR;
+  if (!S_ISREG(st.st_mode)) return EINVAL; /* whoever opens a pipe may wait for ever */
   return access(path, R_OK) != 0 ? errno : 0;
 }
 

@@ -89,12 +89,16 @@ static CURLcode set_anchors(CURL *curl, const crux_settings *s) {
 /* OpenSSL would ask for the password of a key on the terminal unless it was given one; GnuTLS would
    take an empty password for a reason to decrypt. */
 static CURLcode set_certificate(CURL *curl, const crux_settings *s) {
+  const char *key = s->key_file ? s->key_file : s->cert_file;
   CURLcode code;
   if (!s->cert_file) return CURLE_OK;
   SET(CURLOPT_SSLCERT, s->cert_file);
-  SET(CURLOPT_SSLKEY, s->key_file ? s->key_file : s->cert_file);
+  SET(CURLOPT_SSLKEY, key);
   if (!crux_libcurl_has_gnutls()) SET(CURLOPT_KEYPASSWD, "");
-  return CURLE_OK;
+  code = set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_SSLCERT, s->cert_file));
+  if (code == CURLE_OK) code = set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_SSLKEY, key));
+  if (code != CURLE_OK || crux_libcurl_has_gnutls()) return code;
+  return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_KEYPASSWD, ""));
 }
 
 CURLcode crux_trust_set(CURL *curl, const crux_settings *s, const char **option) {

@@ -24,8 +24,7 @@ local function carry_there(conn, far, more, came)
   local before = {}
   conn.record.sent_before = before
   while true do
-    local data = conn.buffer
-    conn.buffer = ""
+    local data = conn:rest()
     if data ~= "" then
       before[#before + 1] = came.bytes
       if not far:xwrite(data, "bn") then break end
