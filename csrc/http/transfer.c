@@ -234,7 +234,7 @@ void crux_transfer_probe_failed(crux_transfer *t, crux_io found) {
   else {
     note_error(t);
     /* a TLS 1.3 server that wants a client certificate says so after the handshake */
-    if (t->connection->tls) r->cause = CRUX_CAUSE_ALERT;
+    if (t->connection->tls && r->code != CURLE_OUT_OF_MEMORY) r->cause = CRUX_CAUSE_ALERT;
   }
 }
 
