@@ -111,11 +111,12 @@ end
 
 --- A number under which a pending's attempt or pause is found; any earlier one is void.
 function Loop:enrol(pending)
-  local slot = pending.number and pending.number % SLOTS or take_slot(self)
+  local before = pending.number
+  local slot = before and before % SLOTS or take_slot(self)
   self.serial = (self.serial + 1) % SERIALS
-  pending.number = slot + SLOTS * self.serial
-  self.calls[slot] = pending
-  return pending.number
+  local number = slot + SLOTS * self.serial
+  self.calls[slot], pending.number = pending, number
+  return number -- and not the pending's, which a finalizer may have ended by now
 end
 
 --- To be started again then.

@@ -122,7 +122,6 @@ local function finish(call, result, err)
   if call.done then return true end -- by a finalizer, for which there was time until here
   call.done, call.result, call.err = true, result, err
   release(call.request)
-  call.request = nil
   return true
 end
 
@@ -179,21 +178,24 @@ policy.new, policy.begin, policy.settle, policy.finish, policy.give_up = new, be
 -- @tparam function send (request, token, deadline) → result | nil, err
 -- @tparam function sleep (seconds)
 -- @tparam crux.client client once it is `closed`, by what is called here or while another light thread runs, the call is over
+-- @tparam[opt] table err what became of a first attempt, if one was made
 -- @treturn[1] table result
 -- @treturn[2] nil
 -- @treturn[2] table err
-function policy.carry(request, deadline, options, send, sleep, client)
-  local call, done
-  if options.token or options.on_event then call = new(request, deadline, options)
-  else
-    local result, err = send(request, nil, deadline)
+function policy.carry(request, deadline, options, send, sleep, client, err)
+  if not err and not (options.token or options.on_event) then
+    local result
+    result, err = send(request, nil, deadline)
     -- most calls end here: what was accepted at once, with nobody watching, leaves nothing to decide
     if result then
       release(request)
       return result
     end
-    call = new(request, deadline, options)
-    call.attempts = err.meta.attempts -- and if there is neither, as in a forked child, this raises: it may have been sent
+    if not err then error(core.INHERITED, 0) end -- in a forked child: it may have been sent
+  end
+  local call, done = new(request, deadline, options), false
+  if err then
+    call.attempts = err.meta.attempts
     done = settle(call, nil, err)
   end
   while not done do
