@@ -63,7 +63,7 @@ static int failure(lua_State *L) {
   size_t i;
   luaL_checkstring(L, 2);
   lua_settop(L, 2);
-  crux_tame(L);
+  crux_sanitize(L, CRUX_SERVER_MESSAGE_MAX, NULL, 0);
   for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     if (strcmp(kinds[i].name, name) == 0) {
       crux_push_failure(L, kinds[i].kind, NULL);

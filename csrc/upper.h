@@ -134,16 +134,20 @@ int crux_fail(lua_State *L, crux_kind kind, const char *message);
 
 /* Replaces the string on top by one without the token. */
 void crux_redact(lua_State *L, const char *token);
-/* Replaces the string on top by one that may stand in a log: short, on one line. */
-void crux_tame(lua_State *L);
+/* Replaces the string on top by one that may stand in a log: at most `most` bytes of printable text on
+   one line, with [redacted] where the token, of `token_len` bytes, stood. NULL: without looking for one. */
+void crux_sanitize(lua_State *L, size_t most, const char *token, size_t token_len);
+/* How much of a server's words a message has, and how much of ours. */
+#define CRUX_SERVER_MESSAGE_MAX 240
+#define CRUX_MESSAGE_MAX 384
 
-/* --- complaints: the server's, as Django REST Framework words them --- */
+/* --- field_errors: the server's, in the shapes that servers and proxies send --- */
 
-/* With the error on top: `detail` and `fields` out of its body. */
-void crux_set_complaints(lua_State *L);
-/* Pushes one of the error's `fields` for its message, the first in alphabetical order, so that it is the same each time;
-   or nothing and returns false. */
-bool crux_push_first_complaint(lua_State *L, int err);
+/* With the error on top: `detail` and `fields` out of its body; `whole`: it is not cut off. */
+void crux_set_field_errors(lua_State *L, bool whole);
+/* Pushes one of the error's `fields` for its message, the first in alphabetical order, so that it is the
+   same each time; or nothing and returns false. */
+bool crux_push_first_field_error(lua_State *L, int err);
 
 /* --- response: from a finished attempt to result | nil, err; returns the number of values --- */
 
