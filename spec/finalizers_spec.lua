@@ -73,12 +73,13 @@ describe("at every single instruction of a call with a retry, #stock", function(
   -- What is prepared, what is then interrupted by what, and what comes of it.
   local function sweep(prepare, run, hook, check)
     server:set{ answer = helper.response(429, "", { "Retry-After: 0" }) }
-    local count, called, ok, result, err = 0, nil, nil, nil, nil
+    local count, called = 0, nil
     repeat
       count = count + 1
       local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url, timeout = 10, retries = 1,
         on_event = function() end })
       local pending = prepare(client)
+      local ok, result, err
       called, ok, result, err = interrupted(count, function() hook(client, pending) end,
         function() return run(client, pending) end)
       check(ok, result, err, pending)

@@ -7,6 +7,9 @@ local Pending = require "crux.pending"
 local batch = require "crux.batch"
 local policy = require "crux.policy"
 
+local error, ipairs, next, rawget, setmetatable, type = error, ipairs, next, rawget, setmetatable, type
+local format = string.format
+
 local RETRIES = 2
 
 local Client = {}
@@ -15,7 +18,7 @@ Client.__name = "crux.client"
 
 local function check(options, what, level)
   if type(options) ~= "table" then
-    error(("expected a table of %s, found %s"):format(what, options == nil and "nothing" or type(options)), level + 1)
+    error(format("expected a table of %s, found %s", what, options == nil and "nothing" or type(options)), level + 1)
   end
 end
 

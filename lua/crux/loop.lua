@@ -3,6 +3,8 @@
 -- @module crux.loop
 local core = require "crux.core"
 
+local setmetatable, max = setmetatable, math.max
+
 local Loop = {}
 Loop.__index = Loop
 
@@ -74,7 +76,7 @@ local function add_slots(self)
   end
   if self.free_count > self.slots / 2 then return end
   local before = self.slots
-  self.slots = math.max(16, 2 * before)
+  self.slots = max(16, 2 * before)
   for slot = before + 1, self.slots do release_slot(self, slot) end
 end
 
@@ -94,7 +96,7 @@ end
 
 local function grow_ring(self)
   local ready = setmetatable({}, WEAK)
-  local size = math.max(16, 2 * self.ring)
+  local size = max(16, 2 * self.ring)
   for i = 1, size do
     ready[i] = i <= self.ready_count and self.ready[(self.first + i - 2) % self.ring + 1] or false
   end
@@ -187,7 +189,7 @@ end
 function Loop:timeout()
   if self.ready_count > 0 then return 0 end
   local entry = soonest(self)
-  return entry and math.max(entry[1] - core.now(), 0)
+  return entry and max(entry[1] - core.now(), 0)
 end
 
 --- Waits until `step` has something to do, but at most so many seconds.

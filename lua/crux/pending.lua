@@ -3,6 +3,9 @@
 local core = require "crux.core"
 local policy = require "crux.policy"
 
+local error, pcall, setmetatable, type = error, pcall, setmetatable, type
+local huge, max, min, format = math.huge, math.max, math.min, string.format
+
 local Pending = {}
 Pending.__index = Pending
 Pending.__name = "crux.pending"
@@ -114,12 +117,12 @@ function Pending:wait(seconds)
   end
   local call, host = self.call, self.client.host
   if self.moving and not call.done then error("expected to be called from outside what the call itself calls", 2) end
-  local until_then = core.now() + (seconds or math.huge)
+  local until_then = core.now() + (seconds or huge)
   while true do
     self:advance()
     local left = until_then - core.now()
     if call.done or left <= 0 then return self:poll() end
-    if call.due then host.sleep(math.min(left, math.max(call.due - core.now(), 0)))
+    if call.due then host.sleep(min(left, max(call.due - core.now(), 0)))
     else host.await(self.request, left) end
   end
 end
@@ -134,7 +137,7 @@ function Pending:abort()
 end
 
 function Pending:__tostring()
-  return ("crux.pending (%s)"):format((self.call.done or self.loop.closed) and "done" or "in flight")
+  return format("crux.pending (%s)", (self.call.done or self.loop.closed) and "done" or "in flight")
 end
 
 return Pending

@@ -4,6 +4,9 @@
 -- @module crux.policy
 local core = require "crux.core"
 
+local error, next, pcall, select, type = error, next, pcall, select, type
+local min, match = math.min, string.match
+
 local release = core.release
 
 local policy = {}
@@ -40,7 +43,7 @@ function policy.pause(call, err, now)
   if not err.retryable or call.attempts > call.retries then return nil end
   local seconds = err.retry_after
   if not seconds then
-    seconds = core.random() * math.min(FIRST_PAUSE * 2 ^ (call.attempts - 1), LONGEST_PAUSE)
+    seconds = core.random() * min(FIRST_PAUSE * 2 ^ (call.attempts - 1), LONGEST_PAUSE)
   end
   if now + seconds < call.deadline then return seconds end
   return nil
@@ -116,7 +119,7 @@ local function finish(call, result, err)
   local meta = (result or err).meta
   meta.attempts, meta.sends, meta.bytes_sent = call.attempts, call.sends, call.bytes_sent
   if err and call.given and call.attempts > 1 then -- the last attempt's token is no longer there, those before may be
-    local own, theirs = err.message:match("^(HTTP [^:]*: )(.*)")
+    local own, theirs = match(err.message, "^(HTTP [^:]*: )(.*)")
     if own then err.message = own .. redact(call, theirs) end
   end
   if call.done then return true end -- by a finalizer, for which there was time until here

@@ -12,6 +12,9 @@ local ngx = require "ngx"
 local semaphore = require "ngx.semaphore"
 local core = require "crux.core"
 
+local error, next, pcall, setmetatable, tonumber = error, next, pcall, setmetatable, tonumber
+local huge, max, min = math.huge, math.max, math.min
+
 local now, sleep = core.now, ngx.sleep
 
 local waking = {
@@ -33,8 +36,8 @@ local inbox, way -- made by the first call: never in the master
 
 local number = 0
 local waiting = setmetatable({}, { __mode = "v" }) -- semaphores by the number of the attempt, unless C posts them
-local looked = -math.huge                          -- when somebody last looked for all
-local reading, started = false, -math.huge         -- the reader of the socket: it runs; when it was last asked for
+local looked = -huge                          -- when somebody last looked for all
+local reading, started = false, -huge         -- the reader of the socket: it runs; when it was last asked for
 local latest = 0                                   -- the last deadline there is
 
 local function open()
@@ -55,7 +58,7 @@ end
 
 -- Somebody else has to look from now on.
 local function hand_over()
-  looked = -math.huge
+  looked = -huge
   local _, sema = next(waiting)
   if sema then sema:post(1) end
 end
@@ -88,20 +91,20 @@ local function read()
   if reading then pcall(read_rings, sock) end
   inbox:hang_up()
   sock:close()
-  reading, started = false, -math.huge
+  reading, started = false, -huge
   hand_over()
 end
 
 local function want_reader()
   if way ~= "socket" or reading or now() < started + RESTART then return end
   started = now()
-  if not ngx.timer.at(0, read) then started = -math.huge end
+  if not ngx.timer.at(0, read) then started = -huge end
 end
 
 -- --- a waiting light thread ---
 
 local function patience(deadline)
-  if way == "event" or reading then return math.min(math.max(deadline - now(), 0) + 0.1, SLICE) end
+  if way == "event" or reading then return min(max(deadline - now(), 0) + 0.1, SLICE) end
   if way == "socket" and now() < started + START then return START end
   if now() < looked + STALE then return PATIENCE end
   return nil
@@ -137,7 +140,7 @@ function waking.send(request, token, deadline)
   if not ok then return nil, err end
   if not posted then
     waiting[mine] = sema
-    latest = math.max(latest, deadline)
+    latest = max(latest, deadline)
     want_reader()
   end
   why = wait(request, sema, deadline)
