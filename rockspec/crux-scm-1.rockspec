@@ -65,6 +65,7 @@ build = {
       libdirs = { "$(CURL_LIBDIR)" },
     },
     crux = "lua/crux.lua",
+    ["crux.assert"] = "lua/crux/assert.lua",
     ["crux.batch"] = "lua/crux/batch.lua",
     ["crux.client"] = "lua/crux/client.lua",
     ["crux.environment"] = "lua/crux/environment.lua",

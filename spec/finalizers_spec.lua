@@ -73,7 +73,7 @@ describe("at every single instruction of a call with a retry, #stock", function(
   -- What is prepared, what is then interrupted by what, and what comes of it.
   local function sweep(prepare, run, hook, check)
     server:set{ answer = helper.response(429, "", { "Retry-After: 0" }) }
-    local count, called = 0, nil
+    local count, called = 0
     repeat
       count = count + 1
       local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url, timeout = 10, retries = 1,

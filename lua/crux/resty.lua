@@ -50,6 +50,7 @@ local resty = {
   SANDBOX = core.SANDBOX,
   PRODUCTION = core.PRODUCTION,
   null = core.null,
+  assert = require "crux.assert",
   --- Makes a client; see `crux.client`. It may be made anywhere, in `init_by_lua` too.
   -- @function new
   new = Client.constructor(host),
