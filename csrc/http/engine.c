@@ -339,20 +339,19 @@ static bool enqueue(crux_engine *e, crux_transfer *t) {
   crux_queue *queue = crux_queue_of(&e->queues, t);
   if (!queue || !crux_queue_push(queue, t)) return false;
   e->waiting++;
-  if (t->request->config->settings.tls) e->uses_tls = true;
   return true;
 }
 
 void crux_engine_submit(crux_engine *e, crux_transfer *t) {
   crux_sigpipe sigpipe;
-  bool queued = enqueue(e, t);
+  if (t->request->config->settings.tls) e->uses_tls = true;
   if (!enter(e, &sigpipe)) {
-    if (queued) crux_queue_remove(t->queue, t);
     t->reply.cause = CRUX_CAUSE_EXITING;
     deliver(e, t);
     return;
   }
-  if (!queued) {
+  /* inside: a forked child frees what is in the queues */
+  if (!enqueue(e, t)) {
     t->reply.cause = CRUX_CAUSE_NOMEM;
     deliver(e, t);
   }
