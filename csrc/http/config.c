@@ -1,6 +1,8 @@
 /* config: see config.h. */
 #include "config.h"
 
+#include "buffer.h"
+
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <stdio.h>
@@ -159,6 +161,7 @@ crux_config *crux_config_new(const crux_settings *s, const char *agent, unsigned
   atomic_init(&c->refs, 1);
   c->client = client ? client : atomic_fetch_add(&clients, 1) + 1;
   c->settings = *s;
+  c->size = size;
   for (i = 0; i < TEXTS; i++) {
     if (!text_of(s, i)) continue;
     set_text(&c->settings, i, end);
@@ -188,5 +191,7 @@ crux_config *crux_config_retain(crux_config *c) {
 }
 
 void crux_config_release(crux_config *c) {
-  if (c && atomic_fetch_sub(&c->refs, 1) == 1) free(c);
+  if (!c || atomic_fetch_sub(&c->refs, 1) != 1) return;
+  crux_wipe(c->text, c->size);
+  free(c);
 }

@@ -55,6 +55,7 @@ typedef struct {
   crux_settings settings; /* its pointers reach into `text` */
   const char *host;       /* host[:port] of the origin */
   const char *agent;      /* the whole User-Agent */
+  size_t size;            /* of `text`, which holds the token and the proxy's password */
   char text[];
 } crux_config;
 
