@@ -23,6 +23,9 @@
    to CONNECT, which it reads byte by byte. */
 #define RECEIVE_BUFFER 1024L
 
+/* At most so many messages of TLS itself are read at a time: who sends more means no good. */
+#define MESSAGES 1000
+
 typedef struct crux_socket {
   crux_descriptor descriptor;
   struct crux_socket *next;
@@ -234,16 +237,23 @@ crux_io crux_connection_send(crux_connection *c, const char *data, size_t len, s
   return *sent > 0 ? CRUX_IO_OK : CRUX_IO_AGAIN;
 }
 
-/* GnuTLS takes one session ticket a call, and says AGAIN. Inside the TLS of a proxy, what follows the
-   ticket may be decrypted by then, and no descriptor would ever tell: a few more calls take it. */
+/* A TLS library may say AGAIN after each message that is for itself, such as a session ticket, and
+   leave the rest unread. Inside the TLS of a proxy that may be decrypted by then, and no descriptor
+   would ever tell: there a few more calls take it. */
+static bool stops_early(const crux_connection *c, int calls) {
+  if (c->hides_input) return calls < 8;
+  return c->tls && crux_libcurl_may_stop_early() && crux_connection_is_readable(c);
+}
+
 crux_io crux_connection_receive(crux_connection *c, char *data, size_t size, size_t *received) {
-  int tries = c->hides_input ? 8 : 1;
   CURLcode code;
+  int calls = 0;
   do {
+    if (calls++ == MESSAGES) return result_of(c, CURLE_RECV_ERROR);
     *received = 0;
     c->error[0] = '\0';
     code = curl_easy_recv(c->curl, data, size, received);
-  } while (code == CURLE_AGAIN && --tries > 0);
+  } while (code == CURLE_AGAIN && stops_early(c, calls));
   if (code != CURLE_OK) return result_of(c, code);
   return *received > 0 ? CRUX_IO_OK : CRUX_IO_END;
 }

@@ -41,6 +41,10 @@ const char *crux_libcurl_ca_file(void) { return NULL; }
 const char *crux_libcurl_ca_path(void) { return NULL; }
 #endif
 
-bool crux_libcurl_has_gnutls(void) {
-  return info->ssl_version && strncmp(info->ssl_version, "GnuTLS", 6) == 0;
+static bool has_tls_of(const char *name) {
+  return info->ssl_version && strncmp(info->ssl_version, name, strlen(name)) == 0;
 }
+
+bool crux_libcurl_has_gnutls(void) { return has_tls_of("GnuTLS"); }
+
+bool crux_libcurl_may_stop_early(void) { return !has_tls_of("OpenSSL"); }

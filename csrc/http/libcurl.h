@@ -23,4 +23,8 @@ const char *crux_libcurl_ca_path(void);
 
 bool crux_libcurl_has_gnutls(void);
 
+/* Whether receiving over TLS may end with CURLE_AGAIN though there is more to be read. OpenSSL reads
+   on after a message that is for itself, such as a session ticket; GnuTLS returns. */
+bool crux_libcurl_may_stop_early(void);
+
 #endif
