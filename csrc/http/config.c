@@ -174,6 +174,12 @@ crux_config *crux_config_new(const crux_settings *s, const char *agent, unsigned
   return c;
 }
 
+unsigned crux_config_port(const crux_config *c) {
+  const char *port = strrchr(c->host, ':');
+  if (port && !strchr(port, ']')) return (unsigned)strtoul(port + 1, NULL, 10);
+  return c->settings.tls ? 443 : 80;
+}
+
 static bool same_text(const char *a, const char *b) { return a == b || (a && b && strcmp(a, b) == 0); }
 
 bool crux_config_same_connections(const crux_config *a, const crux_config *b) {

@@ -64,6 +64,9 @@ crux_config *crux_config_new(const crux_settings *settings, const char *agent, u
 crux_config *crux_config_retain(crux_config *config);
 void crux_config_release(crux_config *config);
 
+/* The port of the origin. */
+unsigned crux_config_port(const crux_config *config);
+
 /* Whether a connection made under one may be used under the other: everything that decides whom it
    reaches and how it is secured is the same, to the byte. */
 bool crux_config_same_connections(const crux_config *a, const crux_config *b);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -43,6 +44,18 @@ static int open_socket(const struct curl_sockaddr *address) {
 #endif
 }
 
+static unsigned port_of(const struct curl_sockaddr *address) {
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
+  if (address->family == AF_INET) {
+    memcpy(&v4, &address->addr, sizeof v4);
+    return ntohs(v4.sin_port);
+  }
+  if (address->family != AF_INET6) return 0;
+  memcpy(&v6, &address->addr, sizeof v6);
+  return ntohs(v6.sin6_port);
+}
+
 static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
   crux_connection *c = user;
   crux_socket *s = malloc(sizeof *s);
@@ -53,6 +66,7 @@ static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_socka
     free(s);
     return CURL_SOCKET_BAD;
   }
+  c->port = port_of(address);
   crux_descriptor_register(&s->descriptor, fd);
   s->next = c->sockets;
   c->sockets = s;

@@ -31,6 +31,7 @@ typedef struct crux_connection {
   curl_socket_t fd;               /* once it is established */
   struct crux_socket *sockets;    /* all that libcurl opened for it and has not closed */
   int open_errno;                 /* of a socket that could not be opened, 0 if none */
+  unsigned port;                  /* at the other end of the last one that was opened */
   bool tls, reused, watched_out;
   bool hides_input; /* see crux_connection_receive */
   double created;                 /* on crux_now's clock, as are */

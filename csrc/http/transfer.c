@@ -244,6 +244,13 @@ static double seconds_at(CURL *curl, CURLINFO info) {
   return (double)microseconds / 1e6;
 }
 
+/* libcurl does not say whether no_proxy had it pass the proxy by, but the port does, unless the proxy
+   has the same as the origin. */
+static bool is_direct(const crux_connection *c) {
+  const crux_config *config = c->profile->config;
+  return config->settings.no_proxy && c->port == crux_config_port(config);
+}
+
 void crux_transfer_connected(crux_transfer *t, CURLcode code) {
   const crux_connection *c = t->connection;
   crux_reply *r = &t->reply;
@@ -263,6 +270,7 @@ void crux_transfer_connected(crux_transfer *t, CURLcode code) {
   number = 0;
   curl_easy_getinfo(c->curl, CURLINFO_HTTP_CONNECTCODE, &number);
   r->proxy_status = (int)number;
+  r->direct = is_direct(c) && r->proxy_status == 0;
   if (c->open_errno == ENOMEM || c->open_errno == ENOBUFS) r->cause = CRUX_CAUSE_NOMEM;
   if (c->open_errno == EMFILE || c->open_errno == ENFILE) r->cause = CRUX_CAUSE_NOFILE;
 }
@@ -278,7 +286,8 @@ void crux_transfer_conclude(crux_transfer *t) {
   crux_reply *r = &t->reply;
   crux_evidence e = {
     .code = r->code, .cause = r->cause, .status = r->response.status, .head = r->response.status != 0,
-    .sent = r->sends > 0, .tls = s->tls, .proxied = s->tls && s->proxy && s->proxy[0],
+    .sent = r->sends > 0, .tls = s->tls,
+    .proxied = s->tls && s->proxy && s->proxy[0] && !r->direct,
     .ready = r->ready, .proxy_status = r->proxy_status,
   };
   r->verdict = crux_judge(&e);

@@ -15,6 +15,7 @@ typedef struct {
   int os_error;     /* errno of the connection that failed, 0 if unknown */
   int proxy_status; /* of the proxy's answer to CONNECT, 0 without one */
   bool ready;       /* a connection was established */
+  bool direct;      /* one could not be, and was not tried through the proxy, because of no_proxy */
   crux_response response;
   unsigned sends;   /* 0 or 1 */
   size_t bytes_sent;
