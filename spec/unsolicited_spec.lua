@@ -176,14 +176,17 @@ local function describe_late(way)
     it(("that arrives just after the client has counted what is unacknowledged, %s: taken"):format(
       kind), function()
       local said = patient.run("count", way.name, ([[
-        local server, skus = %s, {}
+        local skus = {}
         for i = 1, 1000 do skus[i] = { supplier_uuid = require "spec.helper".SUPPLIER } end
-        for _ = 1, 4 do call(server) end
-        call(server, { skus = skus })
-        seen(server)
+        for _ = 1, 5 do -- a system may acknowledge at once now and then
+          local server = %s
+          for _ = 1, 4 do call(server) end
+          call(server, { skus = skus })
+          seen(server)
+        end
       ]]):format(listener(kind, nil, KEPT)))
       local expected = ("accepted 204 1 1\n"):rep(4) .. "rejected http 1 1\n1 some\n"
-      assert.equal(expected, said)
+      assert.equal(expected:rep(5), said)
     end)
   end
 end
