@@ -66,6 +66,12 @@ static double cents_of(lua_State *L, int index) {
   return cents_of_text(s, len);
 }
 
+/* JSON's null, as lua-cjson and ngx_lua have it: in an optional field of a row from JSON or SQL it stands
+   for nothing. */
+static bool is_null(lua_State *L, int index) {
+  return lua_type(L, index) == LUA_TLIGHTUSERDATA && !lua_touserdata(L, index);
+}
+
 /* False: the value on top is none of its type. */
 static bool check_value(lua_State *L, crux_field_type type, crux_checked *c) {
   size_t len = 0;
@@ -198,7 +204,12 @@ static int check_object(lua_State *L, int index, const char *list, int item, con
     else {
       unsigned its = 1u << (field - fields);
       given |= its;
-      if (field->type != CRUX_FIELD_LIST && !check_value(L, field->type, c)) wrong |= its;
+      if (field->type != CRUX_FIELD_LIST && !check_value(L, field->type, c)) {
+        if (!field->required && is_null(L, -1)) {
+          given &= ~its;
+          c->convert = true;
+        } else wrong |= its;
+      }
     }
     lua_pop(L, 1);
   }
@@ -246,7 +257,7 @@ static void push_converted(lua_State *L, int index, const crux_field *fields, bo
     lua_pushstring(L, fields->name);
     lua_pushvalue(L, -1);
     lua_rawget(L, index);
-    if (lua_isnil(L, value)) {
+    if (lua_isnil(L, value) || is_null(L, value)) {
       lua_settop(L, into);
       continue;
     }

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 
-/* --- the engine of this Lua state ----------------------------------------------------------------------------------- */
+/* --- the engine of this Lua state --- */
 
 typedef struct {
   crux_engine *engine;
@@ -47,20 +47,20 @@ void crux_sweep(lua_State *L) {
   if (box && box->engine && crux_engine_is_ours(box->engine)) crux_engine_sweep(box->engine);
 }
 
-/* --- one attempt ---------------------------------------------------------------------------------------------------- */
+/* --- one attempt --- */
 
-void crux_drop_attempt(crux_request_box *box) {
-  crux_transfer *t = box->attempt;
-  box->attempt = NULL;
+void crux_drop_attempt(crux_request_handle *handle) {
+  crux_transfer *t = handle->blocking.attempt;
+  handle->blocking.attempt = NULL;
   if (!t) return;
-  if (!atomic_load(&t->done) && box->generation == crux_process_generation()) crux_engine_drop(box->engine, t);
+  if (!atomic_load(&t->done) && handle->generation == crux_process_generation()) crux_engine_drop(handle->blocking.engine, t);
   crux_transfer_release(t);
 }
 
 /* The engine is not to be touched any more, and will not end the attempt. */
-static void give_up(crux_request_box *box, crux_cause cause) {
-  crux_transfer_fail(box->attempt, cause);
-  atomic_store(&box->attempt->done, true);
+static void give_up(crux_request_handle *handle, crux_cause cause) {
+  crux_transfer_fail(handle->blocking.attempt, cause);
+  atomic_store(&handle->blocking.attempt->done, true);
 }
 
 /* Lets what was set from a signal handler run, an interpreter's Ctrl-C above all: hooks run in Lua functions only. */
@@ -69,36 +69,60 @@ int crux_run_hooks(lua_State *L) {
   return lua_pcall(L, 0, 0, 0);
 }
 
-int crux_perform(lua_State *L, crux_request_box *box, const char *token, double deadline) {
-  const crux_settings *s = &box->request->config->settings;
+int crux_perform(lua_State *L, crux_request_handle *handle, const char *token, double deadline) {
+  const crux_settings *s = &handle->request->config->settings;
   double heeded;
   int count;
-  if (box->attempt && !atomic_load(&box->attempt->done)) return luaL_error(L, "the request is under way");
-  crux_drop_attempt(box);
-  if (box->generation != crux_process_generation())
+  if (handle->blocking.attempt && !atomic_load(&handle->blocking.attempt->done)) return luaL_error(L, "the request is under way");
+  crux_drop_attempt(handle);
+  if (handle->generation != crux_process_generation())
     return crux_fail(L, CRUX_KIND_ABORTED, CRUX_INHERITED);
   if (!token) token = s->token;
   if (!token) return crux_fail(L, CRUX_KIND_AUTH, "expected a token, found none");
-  box->engine = engine_of(L);
-  if (box->engine) box->attempt = crux_transfer_new(box->request, token, deadline, s->connect_timeout);
-  if (!box->attempt) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory or descriptors");
-  crux_engine_submit(box->engine, crux_transfer_retain(box->attempt));
-  heeded = box->attempt->started;
-  while (!atomic_load(&box->attempt->done)) {
+  handle->blocking.engine = engine_of(L);
+  if (handle->blocking.engine) handle->blocking.attempt = crux_transfer_new(handle->request, token, deadline, s->connect_timeout);
+  if (!handle->blocking.attempt) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory or descriptors");
+  crux_engine_submit(handle->blocking.engine, crux_transfer_retain(handle->blocking.attempt));
+  heeded = handle->blocking.attempt->started;
+  while (!atomic_load(&handle->blocking.attempt->done)) {
     /* also when an answer that drips never lets a wait last, or a signal came just before one */
-    if (crux_engine_step(box->engine, CRUX_TICK) && crux_now() - heeded < CRUX_TICK) continue;
+    if (crux_engine_step(handle->blocking.engine, CRUX_TICK) && crux_now() - heeded < CRUX_TICK) continue;
     heeded = crux_now();
     if (crux_run_hooks(L) != 0) {
-      crux_drop_attempt(box);
+      crux_drop_attempt(handle);
       return lua_error(L);
     }
     /* a hook forked, and the connection is the parent's; or another thread has called exit() */
-    if (box->generation != crux_process_generation()) give_up(box, CRUX_CAUSE_FORKED);
-    else if (crux_process_is_exiting()) give_up(box, CRUX_CAUSE_EXITING);
+    if (handle->generation != crux_process_generation()) give_up(handle, CRUX_CAUSE_FORKED);
+    else if (crux_process_is_exiting()) give_up(handle, CRUX_CAUSE_EXITING);
   }
-  count = crux_push_reply(L, box->attempt);
-  crux_drop_attempt(box);
+  count = crux_push_reply(L, handle->blocking.attempt);
+  crux_drop_attempt(handle);
   return count;
+}
+
+/* --- handles of calls that Lua never gets to see --- */
+
+/* Alone it would cost more than all the rest of a request, for its finalizer. */
+crux_request_handle *crux_take_spare(lua_State *L) {
+  crux_request_handle *handle;
+  crux_pushslot(L, CRUX_SLOT_SPARE);
+  handle = lua_touserdata(L, -1);
+  /* when the state closes, a finalizer of the user's may come after the spare one's */
+  if (!handle || handle->finalized) {
+    lua_pop(L, 1);
+    return crux_push_request(L);
+  }
+  lua_pushnil(L);
+  lua_rawseti(L, lua_upvalueindex(1), CRUX_SLOT_SPARE);
+  handle->generation = crux_process_generation();
+  return handle;
+}
+
+void crux_put_spare(lua_State *L, crux_request_handle *handle, int index) {
+  crux_release_request(handle);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, lua_upvalueindex(1), CRUX_SLOT_SPARE);
 }
 
 /* core.sleep(seconds): as interruptible as a call. */

@@ -123,6 +123,7 @@ static int file_error(const char *path, bool directory) {
   if (stat(path, &st) != 0) return errno;
   if (directory) return !S_ISDIR(st.st_mode) ? ENOTDIR : access(path, R_OK | X_OK) != 0 ? errno : 0;
   if (S_ISDIR(st.st_mode)) return EISDIR;
+  if (!S_ISREG(st.st_mode)) return EINVAL; /* whoever opens a pipe may wait for ever */
   return access(path, R_OK) != 0 ? errno : 0;
 }
 
@@ -349,19 +350,62 @@ int crux_client_new(lua_State *L) {
   return 1;
 }
 
-/* client:prepare(name, arguments) → request, its deadline, whether options stand among the arguments; or nil, err */
-static int client_prepare(lua_State *L) {
-  crux_client *c = check_client(L);
-  const crux_request_box *box;
+/* The endpoint that the name at 2 is for. */
+static const crux_endpoint *check_endpoint(lua_State *L) {
   const char *name = luaL_checkstring(L, 2);
   const crux_endpoint *endpoint = crux_endpoint_find(name);
-  if (!endpoint) return luaL_error(L, "expected the name of a call, found '%s'", name);
+  if (!endpoint) luaL_error(L, "expected the name of a call, found '%s'", name);
+  return endpoint;
+}
+
+/* With the handle on top: pushes its deadline and whether options stand among the arguments. */
+static void push_terms(lua_State *L, const crux_client *c, const crux_request_handle *handle, double now) {
+  lua_pushnumber(L, now + handle->config->settings.timeout);
+  lua_pushboolean(L, handle->config != c->config);
+}
+
+/* client:prepare(name, arguments) → request, its deadline, whether options stand among the arguments;
+   or nil, err */
+static int client_prepare(lua_State *L) {
+  crux_client *c = check_client(L);
+  const crux_endpoint *endpoint = check_endpoint(L);
+  crux_request_handle *handle;
   luaL_checktype(L, 3, LUA_TTABLE);
-  if (crux_prepare(L, endpoint, 3, c->config, true) != 1) return 2;
-  box = lua_touserdata(L, -1);
-  lua_pushnumber(L, crux_now() + box->config->settings.timeout);
-  lua_pushboolean(L, box->config != c->config);
+  lua_settop(L, 3);
+  handle = crux_push_request(L);
+  if (crux_prepare(L, handle, endpoint, 3, c->config, true) != 0) return 2;
+  push_terms(L, c, handle, crux_now());
   return 3;
+}
+
+/* client:call(name, arguments) → result, after one attempt; or nil, err of it, and as from `prepare` for
+   further ones. Arguments with a fault: nil, err. Options among them: nil, nil, and as from `prepare`
+   for the first attempt. */
+static int client_call(lua_State *L) {
+  crux_client *c = check_client(L);
+  const crux_endpoint *endpoint = check_endpoint(L);
+  crux_request_handle *handle;
+  double now;
+  int count;
+  luaL_checktype(L, 3, LUA_TTABLE);
+  lua_settop(L, 3);
+  handle = crux_take_spare(L);
+  count = crux_prepare(L, handle, endpoint, 3, c->config, true);
+  if (count == 0) {
+    now = crux_now();
+    if (handle->config != c->config) {
+      lua_pushnil(L);
+      lua_pushnil(L);
+      count = 2;
+    } else count = crux_perform(L, handle, NULL, now + handle->config->settings.timeout);
+    if (count == 2) {
+      lua_pushvalue(L, 4);
+      push_terms(L, c, handle, now);
+      return 5;
+    }
+  }
+  crux_put_spare(L, handle, 4);
+  return count;
 }
 
 /* client:describe(open) → what it is, without the token; `open`: raises if it is closed */
@@ -377,7 +421,11 @@ static int client_describe(lua_State *L) {
 
 void crux_client_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-    { "prepare", client_prepare }, { "describe", client_describe }, { "close", client_close }, { NULL, NULL },
+    { "prepare", client_prepare },
+    { "call", client_call },
+    { "describe", client_describe },
+    { "close", client_close },
+    { NULL, NULL },
   };
   crux_new_class(L, CRUX_CLASS_CLIENT, client_gc, methods);
 }

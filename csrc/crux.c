@@ -28,28 +28,28 @@ Makes exactly one attempt at a call, blocking until there is an answer or the de
 */
 static int call(lua_State *L) {
   const crux_endpoint *endpoint = lua_touserdata(L, lua_upvalueindex(2));
-  crux_request_box *box;
+  crux_request_handle *handle;
   int count;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  count = crux_prepare(L, endpoint, 1, NULL, false);
-  if (count != 1) return count;
-  box = crux_check_box(L, 2);
-  count = crux_perform(L, box, NULL, crux_now() + box->request->config->settings.timeout);
-  crux_end_request(L, box, 2);
+  handle = crux_take_spare(L);
+  count = crux_prepare(L, handle, endpoint, 1, NULL, false);
+  if (count == 0) count = crux_perform(L, handle, NULL, crux_now() + handle->config->settings.timeout);
+  crux_put_spare(L, handle, 2);
   return count;
 }
 
 /* core.perform(request, token or nil, deadline) → result | nil, err */
 static int perform(lua_State *L) {
-  crux_request_box *box = crux_check_box(L, 1);
-  if (!box->request) return luaL_error(L, "the request has ended");
-  return crux_perform(L, box, luaL_optstring(L, 2, NULL), luaL_checknumber(L, 3));
+  crux_check_request(L, 1);
+  return crux_perform(L, crux_check_handle(L, 1), luaL_optstring(L, 2, NULL), luaL_checknumber(L, 3));
 }
 
 /* core.release(request): it will not be used any more */
 static int release(lua_State *L) {
-  crux_end_request(L, crux_check_box(L, 1), 1);
+  crux_request_handle *handle = crux_check_handle(L, 1);
+  crux_drop_attempt(handle);
+  crux_release_request(handle);
   return 0;
 }
 
@@ -63,7 +63,7 @@ static int failure(lua_State *L) {
   size_t i;
   luaL_checkstring(L, 2);
   lua_settop(L, 2);
-  crux_tame(L);
+  crux_sanitize(L, CRUX_SERVER_MESSAGE_MAX, NULL, 0);
   for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     if (strcmp(kinds[i].name, name) == 0) {
       crux_push_failure(L, kinds[i].kind, NULL);
@@ -159,7 +159,6 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   crux_blocking_open(L);
   lua_pushvalue(L, state);
   crux_client_open(L);
-  crux_request_open(L);
   crux_pending_open(L);
   lua_newtable(L);
   lua_pushvalue(L, state);

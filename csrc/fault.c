@@ -36,6 +36,9 @@ void crux_push_expected(lua_State *L, const char *what, int index, bool echo) {
       else lua_pushfstring(L, "expected %s, found a string of %d bytes", what, (int)len);
       return;
     case LUA_TBOOLEAN: lua_pushfstring(L, "expected %s, found %s", what, lua_toboolean(L, index) ? "true" : "false"); return;
+    case LUA_TLIGHTUSERDATA:
+      lua_pushfstring(L, "expected %s, found %s", what, lua_touserdata(L, index) ? "a userdata" : "crux.null");
+      return;
     default: lua_pushfstring(L, "expected %s, found a %s", what, lua_typename(L, type)); return;
   }
 }

@@ -1,5 +1,5 @@
-/* pending: attempts that do not block. An inbox belongs to one loop of the Lua layer; a flight is one call's hold on its
-   attempt of the moment, and ends it when it is collected. */
+/* pending: attempts that do not block. An inbox belongs to one loop of the Lua layer; a request that is
+   registered there ends its attempt of the moment when it is collected. */
 #include "os/process.h"
 #include "os/wakeup_socket.h"
 #include "http/nginx.h"
@@ -9,26 +9,14 @@
 #include <stdint.h>
 #include <string.h>
 
-typedef struct {
+typedef struct crux_inbox_box {
   crux_inbox *inbox;
-  struct flight_box *first; /* all that were not collected */
-  unsigned flights;         /* calls that are not done */
-  bool orphaned;            /* by a fork, and nobody was told yet */
+  crux_request_handle *first; /* all that are registered and were not collected */
+  unsigned in_flight;         /* of these, the calls that are not done */
+  bool orphaned;              /* by a fork, and nobody was told yet */
   crux_subscriber subscriber;
   crux_wakeup_socket socket;
 } inbox_box;
-
-typedef struct flight_box {
-  inbox_box *inbox; /* NULL once that is collected */
-  struct flight_box *previous, *next;
-  crux_transfer *t;
-  crux_transfer *answering; /* being made into Lua values, or what that was given up on for want of memory */
-  unsigned generation;
-  bool counted;
-  bool unsent;      /* what was given up was not sent; otherwise that many bytes may have been: */
-  size_t given_up;
-  bool safe;        /* the call changes nothing, so that it may be made again */
-} flight_box;
 
 /* Raises if it is closed. After a fork, the child has to be told that nothing will come of what its parent submitted. */
 static crux_inbox *open_inbox(lua_State *L, inbox_box *box) {
@@ -81,36 +69,37 @@ int crux_inbox_open(lua_State *L) {
   return 1;
 }
 
-/* Whoever asks the flight alone, and never takes from the inbox, leaves nothing behind there. */
-static void forget(flight_box *f, crux_transfer *t) {
-  if (f->inbox && f->inbox->inbox && f->generation == crux_process_generation()) crux_inbox_forget(f->inbox->inbox, t);
+/* Drops an attempt that has ended from the inbox, so that who only polls or waits does not fill it. */
+static void forget(crux_request_handle *h, crux_transfer *t) {
+  inbox_box *box = h->pending.inbox;
+  if (box && box->inbox && h->generation == crux_process_generation()) crux_inbox_forget(box->inbox, t);
 }
 
-/* Ends a flight's hold on an attempt that is under way; the reference goes to `aborted`, or is left to the parent, memory
-   and all. */
-static crux_transfer *release_hold(flight_box *f, crux_transfer *aborted) {
-  crux_transfer *t = f->t;
-  f->t = NULL;
-  f->given_up = t->wire_len;
+/* Ends the hold on an attempt that is under way; the reference goes to `aborted`, or is left to the
+   parent, memory and all. */
+static crux_transfer *release_hold(crux_request_handle *h, crux_transfer *aborted) {
+  crux_transfer *t = h->pending.attempt;
+  h->pending.attempt = NULL;
+  h->pending.aborted_bytes = t->wire_len;
   t->waiter = NULL;
-  if (f->generation != crux_process_generation()) {
-    f->unsent = false;
+  if (h->generation != crux_process_generation()) {
+    h->pending.unsent = false;
     return aborted;
   }
-  f->unsent = crux_transfer_abort(t);
+  h->pending.unsent = crux_transfer_abort(t);
   t->worker.next_aborted = aborted;
   return t;
 }
 
-/* inbox:close(): gives up what is under way, all of it before any other attempt is sent instead. */
+/* inbox:close(): aborts what is under way, all of it before any other attempt is sent instead. */
 static int inbox_close(lua_State *L) {
   inbox_box *box = crux_check(L, 1, CRUX_CLASS_INBOX);
   crux_transfer *aborted = NULL;
-  flight_box *f;
+  crux_request_handle *h;
   if (!box->inbox) return 0;
   crux_nginx_unsubscribe(&box->subscriber);
-  for (f = box->first; f; f = f->next) {
-    if (f->t && !atomic_load(&f->t->done)) aborted = release_hold(f, aborted);
+  for (h = box->first; h; h = h->pending.next) {
+    if (h->pending.attempt && !atomic_load(&h->pending.attempt->done)) aborted = release_hold(h, aborted);
   }
   if (aborted) crux_worker_abort(aborted);
   crux_inbox_close(box->inbox);
@@ -123,7 +112,7 @@ static int inbox_close(lua_State *L) {
 static int inbox_gc(lua_State *L) {
   inbox_box *box = crux_check(L, 1, CRUX_CLASS_INBOX);
   inbox_close(L);
-  for (; box->first; box->first = box->first->next) box->first->inbox = NULL;
+  for (; box->first; box->first = box->first->pending.next) box->first->pending.inbox = NULL;
   return 0;
 }
 
@@ -199,23 +188,40 @@ static int inbox_hang_up(lua_State *L) {
   return 0;
 }
 
-static int inbox_flights(lua_State *L) {
-  lua_pushinteger(L, ((inbox_box *)crux_check(L, 1, CRUX_CLASS_INBOX))->flights);
+static int inbox_in_flight(lua_State *L) {
+  lua_pushinteger(L, ((inbox_box *)crux_check(L, 1, CRUX_CLASS_INBOX))->in_flight);
   return 1;
 }
 
-/* What a parent submitted is the parent's, and what was collected is gone, though another finalizer may still reach it:
-   its end will never be heard of here. */
-static bool is_lost(const flight_box *f) { return !f->inbox || (f->t && f->generation != crux_process_generation()); }
+/* inbox:register(request): the call is in flight from now on, here. */
+static int inbox_register(lua_State *L) {
+  inbox_box *box = check_inbox(L);
+  crux_request_handle *h = crux_check_handle(L, 2);
+  if (h->pending.inbox || h->finalized) return 0;
+  h->pending.inbox = box;
+  h->pending.next = box->first;
+  if (h->pending.next) h->pending.next->pending.previous = h;
+  box->first = h;
+  h->pending.counted = true;
+  box->in_flight++;
+  return 0;
+}
 
-/* In ticks, so that a Ctrl-C is heeded. What a hook then does may close the inbox or end the flight. */
-static int wait_for(lua_State *L, const inbox_box *box, const flight_box *f, double seconds) {
+/* True if the attempt will never complete here: its parent submitted it before a fork, or its inbox was
+   collected, though a finalizer of the user's may still reach it. */
+static bool is_lost(const crux_request_handle *h) {
+  return !h->pending.inbox || (h->pending.attempt && h->generation != crux_process_generation());
+}
+
+/* In slices of CRUX_TICK, with hooks in between, so that Ctrl-C works. A hook may close the inbox or
+   abort the call: hence the check. */
+static int wait_for(lua_State *L, const inbox_box *box, const crux_request_handle *h, double seconds) {
   double until = crux_now() + seconds, left;
-  bool ended = crux_inbox_wait(box->inbox, f ? f->t : NULL, 0);
+  bool ended = crux_inbox_wait(box->inbox, h ? h->pending.attempt : NULL, 0);
   while (!ended && (left = until - crux_now()) > 0) {
-    ended = crux_inbox_wait(box->inbox, f ? f->t : NULL, left < CRUX_TICK ? left : CRUX_TICK);
+    ended = crux_inbox_wait(box->inbox, h ? h->pending.attempt : NULL, left < CRUX_TICK ? left : CRUX_TICK);
     if (crux_run_hooks(L) != 0) return lua_error(L);
-    if (!box->inbox || (f && (!f->t || is_lost(f)))) ended = true;
+    if (!box->inbox || (h && (!h->pending.attempt || is_lost(h)))) ended = true;
   }
   lua_pushboolean(L, ended);
   return 1;
@@ -224,159 +230,177 @@ static int wait_for(lua_State *L, const inbox_box *box, const flight_box *f, dou
 /* inbox:wait(seconds) → whether there is something to take */
 static int inbox_wait(lua_State *L) { return wait_for(L, check_inbox(L), NULL, luaL_checknumber(L, 2)); }
 
-/* --- flights -------------------------------------------------------------------------------------------------------- */
+/* --- requests --- */
 
-static flight_box *check_flight(lua_State *L) { return crux_check(L, 1, CRUX_CLASS_FLIGHT); }
+static crux_request_handle *check_handle(lua_State *L) { return crux_check_handle(L, 1); }
 
-/* inbox:flight() → flight */
-static int inbox_flight(lua_State *L) {
-  inbox_box *inbox = check_inbox(L);
-  flight_box *f = lua_newuserdata(L, sizeof *f);
-  memset(f, 0, sizeof *f);
-  crux_set_class(L, CRUX_CLASS_FLIGHT);
-  f->inbox = inbox;
-  f->generation = crux_process_generation();
-  f->next = inbox->first;
-  if (f->next) f->next->previous = f;
-  inbox->first = f;
-  inbox->flights++;
-  f->counted = true;
-  return 1;
+/* With a new attempt in the handle: whether it is on its way. */
+static bool submit(crux_request_handle *h, const char *token, double deadline, double number, void *waiter) {
+  crux_request *request = h->request;
+  crux_transfer *t = crux_transfer_new(request, token, deadline, request->config->settings.connect_timeout);
+  if (!t) return false;
+  t->inbox.number = number;
+  t->waiter = waiter;
+  if (crux_worker_submit(t, h->pending.inbox->inbox)) {
+    h->pending.attempt = t;
+    return true;
+  }
+  crux_transfer_release(t);
+  return false;
 }
 
-/* flight:start(request, token or nil, deadline, number[, semaphore, its address]) → true, or false and an error.
-   The semaphore, a table, lives until the flight has been collected, and is not posted from then on. */
-static int flight_start(lua_State *L) {
-  flight_box *f = check_flight(L);
-  crux_request *request = crux_check_request(L, 2);
-  const char *token = luaL_optstring(L, 3, request->config->settings.token);
-  double deadline = luaL_checknumber(L, 4), number = luaL_checknumber(L, 5);
-  crux_kind kind = CRUX_KIND_MEMORY;
-  if (!f->inbox) return luaL_error(L, "the client is closed");
-  open_inbox(L, f->inbox);
-  if (!token) kind = CRUX_KIND_AUTH;
-  else {
-    f->generation = crux_process_generation();
-    f->safe = request->safe;
-    f->t = crux_transfer_new(request, token, deadline, request->config->settings.connect_timeout);
-    if (f->t) {
-      f->t->inbox.number = number;
-      if (lua_istable(L, 6)) {
-        f->t->waiter = (void *)(uintptr_t)luaL_checknumber(L, 7);
-        crux_keep(L, 1, 6);
-      }
-      if (crux_worker_submit(f->t, f->inbox->inbox)) {
-        lua_pushboolean(L, 1);
-        return 1;
-      }
-      crux_transfer_release(f->t);
-      f->t = NULL;
-    }
-  }
+static int refuse(lua_State *L, crux_kind kind, const char *message) {
   lua_pushboolean(L, 0);
-  lua_pushstring(L, kind == CRUX_KIND_AUTH ? "expected a token, found none" : "out of memory, threads or descriptors");
+  lua_pushstring(L, message);
   crux_push_failure(L, kind, NULL);
   return 2;
 }
 
-/* flight:inherited() → whether this is a forked child, and the call its parent's */
-static int flight_inherited(lua_State *L) {
-  lua_pushboolean(L, check_flight(L)->generation != crux_process_generation());
+/* request:start(token or nil, deadline, number[, semaphore, its address]) → true; false and an error; or
+   nothing, if the call is over or its client closed: by a hook or finalizer just before this.
+   The semaphore, a table, lives until the request has been collected, and is not posted from then on. */
+static int request_start(lua_State *L) {
+  crux_request_handle *h = check_handle(L);
+  double deadline = luaL_checknumber(L, 3), number = luaL_checknumber(L, 4);
+  void *waiter = NULL;
+  const char *token;
+  lua_settop(L, 6);
+  if (lua_istable(L, 5)) {
+    waiter = (void *)(uintptr_t)luaL_checknumber(L, 6);
+    crux_keep(L, 1, 5);
+  }
+  /* from here to the submission nothing is allocated in Lua, so that no finalizer can abort the call */
+  if (!h->request || !h->pending.inbox || !h->pending.inbox->inbox) return 0;
+  open_inbox(L, h->pending.inbox);
+  token = luaL_optstring(L, 2, h->request->config->settings.token);
+  if (h->generation != crux_process_generation()) return refuse(L, CRUX_KIND_ABORTED, CRUX_INHERITED);
+  if (!token) return refuse(L, CRUX_KIND_AUTH, "expected a token, found none");
+  if (!submit(h, token, deadline, number, waiter))
+    return refuse(L, CRUX_KIND_MEMORY, "out of memory, threads or descriptors");
+  lua_pushboolean(L, 1);
   return 1;
 }
 
-/* flight:done() → whether the attempt has ended */
-static int flight_done(lua_State *L) {
-  const flight_box *f = check_flight(L);
-  lua_pushboolean(L, (f->t && atomic_load_explicit(&f->t->done, memory_order_acquire)) || is_lost(f));
+/* request:done() → whether the attempt has ended */
+static int request_done(lua_State *L) {
+  const crux_request_handle *h = check_handle(L);
+  const crux_transfer *t = h->pending.attempt;
+  lua_pushboolean(L, (t && atomic_load_explicit(&t->done, memory_order_acquire)) || is_lost(h));
   return 1;
 }
 
-static int flight_wait(lua_State *L) {
-  const flight_box *f = check_flight(L);
-  if (!f->t || is_lost(f) || !f->inbox->inbox) return flight_done(L);
-  return wait_for(L, f->inbox, f, luaL_checknumber(L, 2));
+static int request_wait(lua_State *L) {
+  const crux_request_handle *h = check_handle(L);
+  if (!h->pending.attempt || is_lost(h) || !h->pending.inbox->inbox) return request_done(L);
+  return wait_for(L, h->pending.inbox, h, luaL_checknumber(L, 2));
 }
 
-/* flight:answer() → what came of an attempt that has ended: result | nil, err; or nothing if it is lost */
-static int flight_answer(lua_State *L) {
-  flight_box *f = check_flight(L);
-  crux_transfer *t = f->t;
+/* request:answer() → what came of an attempt that has ended: result | nil, err; or nothing if it is lost */
+static int request_answer(lua_State *L) {
+  crux_request_handle *h = check_handle(L);
+  crux_transfer *t = h->pending.attempt;
   int count;
   if (!t || !atomic_load(&t->done)) return 0;
   t->waiter = NULL;
-  forget(f, t);
-  /* out of reach of finalizers, which may run meanwhile and give this very call up: that is all they are told of it */
-  f->t = NULL;
-  f->answering = t;
-  f->unsent = t->reply.sends == 0;
-  f->given_up = t->reply.bytes_sent;
+  forget(h, t);
+  /* out of reach of finalizers, which may abort this very call meanwhile: that is all they are told of it */
+  h->pending.attempt = NULL;
+  h->pending.answering = t;
+  h->pending.unsent = t->reply.sends == 0;
+  h->pending.aborted_bytes = t->reply.bytes_sent;
   count = crux_push_reply(L, t);
-  f->given_up = 0;
-  f->answering = NULL;
+  h->pending.aborted_bytes = 0;
+  h->pending.answering = NULL;
   crux_transfer_release(t);
   return count;
 }
 
-static void give_up(flight_box *f) {
-  crux_transfer *aborted = f->t ? release_hold(f, NULL) : NULL;
+static void abort_attempt(crux_request_handle *h) {
+  crux_transfer *aborted = h->pending.attempt ? release_hold(h, NULL) : NULL;
   if (!aborted) return;
-  forget(f, aborted);
+  forget(h, aborted);
   crux_worker_abort(aborted);
 }
 
-/* flight:abort() → true if the attempt was not sent and never will be, else false; how many bytes may have been; whether it
-   changes nothing */
-static int flight_abort(lua_State *L) {
-  flight_box *f = check_flight(L);
-  bool unsent = !f->t && !f->given_up;
-  give_up(f);
-  unsent = unsent || f->unsent;
+/* request:abort() → true if the attempt was not sent and never will be, else false; how many bytes may
+   have been; whether it changes nothing */
+static int request_abort(lua_State *L) {
+  crux_request_handle *h = check_handle(L);
+  bool unsent = !h->pending.attempt && !h->pending.aborted_bytes;
+  abort_attempt(h);
+  unsent = unsent || h->pending.unsent;
   lua_pushboolean(L, unsent);
-  lua_pushinteger(L, unsent ? 0 : (lua_Integer)f->given_up);
-  lua_pushboolean(L, f->safe);
-  f->given_up = 0;
+  lua_pushinteger(L, unsent ? 0 : (lua_Integer)h->pending.aborted_bytes);
+  lua_pushboolean(L, h->safe);
+  h->pending.aborted_bytes = 0;
   return 3;
 }
 
-/* flight:finish() → true: the call is done; or false: it was before */
-static int flight_finish(lua_State *L) {
-  flight_box *f = check_flight(L);
-  lua_pushboolean(L, f->counted);
-  if (f->counted && f->inbox) f->inbox->flights--;
-  f->counted = false;
+/* request:finish() → true: the call is done; or false: it was before */
+static int request_finish(lua_State *L) {
+  crux_request_handle *h = check_handle(L);
+  lua_pushboolean(L, h->pending.counted);
+  if (h->pending.counted && h->pending.inbox) h->pending.inbox->in_flight--;
+  h->pending.counted = false;
   return 1;
 }
 
-static int flight_gc(lua_State *L) {
-  flight_box *f = check_flight(L);
-  give_up(f);
-  crux_transfer_release(f->answering);
-  f->answering = NULL;
-  flight_finish(L);
-  if (f->inbox) {
-    if (f->previous) f->previous->next = f->next;
-    else f->inbox->first = f->next;
-    if (f->next) f->next->previous = f->previous;
-  }
-  f->inbox = NULL;
+static void unregister(crux_request_handle *h) {
+  inbox_box *box = h->pending.inbox;
+  if (!box) return;
+  if (h->pending.counted) box->in_flight--;
+  if (h->pending.previous) h->pending.previous->pending.next = h->pending.next;
+  else box->first = h->pending.next;
+  if (h->pending.next) h->pending.next->pending.previous = h->pending.previous;
+  h->pending.inbox = NULL;
+}
+
+static int request_gc(lua_State *L) {
+  crux_request_handle *h = check_handle(L);
+  h->finalized = true;
+  abort_attempt(h);
+  crux_transfer_release(h->pending.answering);
+  h->pending.answering = NULL;
+  unregister(h);
+  crux_drop_attempt(h);
+  crux_release_request(h);
   return 0;
 }
 
 void crux_pending_open(lua_State *L) {
   static const luaL_Reg none[] = { { NULL, NULL } };
   static const luaL_Reg inbox_methods[] = {
-    { "take", inbox_take }, { "fd", inbox_fd }, { "ring", inbox_ring }, { "quiet", inbox_quiet },
-    { "flights", inbox_flights }, { "wait", inbox_wait }, { "flight", inbox_flight }, { "close", inbox_close },
-    { "attend", inbox_attend }, { "listen", inbox_listen }, { "accept", inbox_accept }, { "hang_up", inbox_hang_up },
+    { "take", inbox_take },
+    { "fd", inbox_fd },
+    { "ring", inbox_ring },
+    { "quiet", inbox_quiet },
+    { "in_flight", inbox_in_flight },
+    { "wait", inbox_wait },
+    { "register", inbox_register },
+    { "close", inbox_close },
+    { "attend", inbox_attend },
+    { "listen", inbox_listen },
+    { "accept", inbox_accept },
+    { "hang_up", inbox_hang_up },
     { "heard", inbox_heard },
     { NULL, NULL },
   };
-  static const luaL_Reg flight_methods[] = {
-    { "start", flight_start }, { "done", flight_done }, { "inherited", flight_inherited }, { "wait", flight_wait }, { "answer", flight_answer },
-    { "abort", flight_abort }, { "finish", flight_finish }, { NULL, NULL },
+  static const luaL_Reg request_methods[] = {
+    { "start", request_start },
+    { "done", request_done },
+    { "wait", request_wait },
+    { "answer", request_answer },
+    { "abort", request_abort },
+    { "finish", request_finish },
+    { NULL, NULL },
   };
+  int state = lua_gettop(L);
   crux_new_class(L, CRUX_CLASS_USER, user_gc, none);
   crux_new_class(L, CRUX_CLASS_INBOX, inbox_gc, inbox_methods);
-  crux_new_class(L, CRUX_CLASS_FLIGHT, flight_gc, flight_methods);
+  crux_new_class(L, CRUX_CLASS_REQUEST, request_gc, crux_request_methods);
+  lua_rawgeti(L, state, CRUX_CLASS_REQUEST);
+  lua_getfield(L, -1, "__index");
+  lua_pushvalue(L, state);
+  crux_setfuncs(L, request_methods, 1);
+  lua_pop(L, 2);
 }

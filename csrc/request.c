@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-#define SPARES 64
-
-crux_request_box *crux_check_box(lua_State *L, int index) { return crux_check(L, index, CRUX_CLASS_REQUEST); }
+crux_request_handle *crux_check_handle(lua_State *L, int index) {
+  return crux_check(L, index, CRUX_CLASS_REQUEST);
+}
 
 crux_request *crux_check_request(lua_State *L, int index) {
-  crux_request *request = crux_check_box(L, index)->request;
+  crux_request *request = crux_check_handle(L, index)->request;
   if (!request) luaL_error(L, "the request has ended");
   return request;
 }
@@ -26,58 +26,29 @@ static bool has_options(lua_State *L, int index, bool policy) {
   return false;
 }
 
-/* A userdata with a finalizer costs more than all the rest of a request, hence the spare ones. */
-static crux_request_box *push_box(lua_State *L) {
-  crux_request_box *box;
-  int count;
-  crux_pushslot(L, CRUX_SLOT_SPARES);
-  count = (int)crux_rawlen(L, -1);
-  if (count > 0) {
-    lua_rawgeti(L, -1, count);
-    lua_pushnil(L);
-    lua_rawseti(L, -3, count);
-    lua_remove(L, -2);
-    return lua_touserdata(L, -1);
-  }
-  lua_pop(L, 1);
-  box = lua_newuserdata(L, sizeof *box);
-  memset(box, 0, sizeof *box);
+crux_request_handle *crux_push_request(lua_State *L) {
+  crux_request_handle *handle = lua_newuserdata(L, sizeof *handle);
+  memset(handle, 0, sizeof *handle);
+  handle->generation = crux_process_generation();
   crux_set_class(L, CRUX_CLASS_REQUEST);
-  return box;
+  return handle;
 }
 
-static void empty(crux_request_box *box) {
-  crux_drop_attempt(box);
-  crux_request_release(box->request);
-  crux_config_release(box->config);
-  box->request = NULL;
-  box->config = NULL;
+void crux_release_request(crux_request_handle *handle) {
+  crux_request_release(handle->request);
+  crux_config_release(handle->config);
+  handle->request = NULL;
+  handle->config = NULL;
 }
 
-void crux_end_request(lua_State *L, crux_request_box *box, int index) {
-  int count;
-  if (!box->request) return; /* it has ended before, and is among the spare ones */
-  empty(box);
-  crux_pushslot(L, CRUX_SLOT_SPARES);
-  count = (int)crux_rawlen(L, -1);
-  if (count < SPARES) {
-    lua_pushvalue(L, index);
-    lua_rawseti(L, -2, count + 1);
-  }
-  lua_pop(L, 1);
-}
-
-int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy) {
-  crux_request_box *box;
+int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint *endpoint, int index,
+                 crux_config *client, bool policy) {
   crux_settings base;
   const char *target = endpoint->path, *star = strchr(target, '*'), *body = NULL, *token;
   size_t len = 0;
   crux_checked c = { index, client ? client->settings.token : NULL, 0, false, false };
   bool options = false;
-  int top, faults, wrong;
-  box = push_box(L);
-  box->generation = crux_process_generation();
-  top = lua_gettop(L);
+  int top = lua_gettop(L), faults, wrong;
   faults = crux_check_arguments(L, endpoint->fields, &c);
   /* unknown fields come first, so they are looked for only where there must be some or a fault was found */
   if (faults || c.foreign) {
@@ -87,11 +58,11 @@ int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_co
       return 2;
     options = has_options(L, index, policy);
   }
-  if (client && !options) box->config = crux_config_retain(client);
+  if (client && !options) handle->config = crux_config_retain(client);
   else {
     if (client) base = client->settings;
     else crux_default_settings(&base);
-    wrong = crux_read_options(L, index, &base, policy, client ? client->client : 0, &box->config);
+    wrong = crux_read_options(L, index, &base, policy, client ? client->client : 0, &handle->config);
     if (wrong) return wrong;
   }
   if (faults) return faults;
@@ -108,14 +79,10 @@ int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_co
     crux_json_encode(L);
     body = lua_tolstring(L, -1, &len);
   }
-  box->request = crux_request_new(box->config, endpoint->method, target, endpoint->safe, body, len);
-  if (!box->request) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
+  handle->request = crux_request_new(handle->config, endpoint->method, target, endpoint->safe, body, len);
+  if (!handle->request) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
+  handle->safe = endpoint->safe;
   lua_settop(L, top);
-  return 1;
-}
-
-static int request_gc(lua_State *L) {
-  empty(crux_check_box(L, 1));
   return 0;
 }
 
@@ -130,12 +97,14 @@ static int request_describe(lua_State *L) {
 
 /* request:inherited() → whether this is a forked child, and the request its parent's */
 static int request_inherited(lua_State *L) {
-  lua_pushboolean(L, crux_check_box(L, 1)->generation != crux_process_generation());
+  lua_pushboolean(L, crux_check_handle(L, 1)->generation != crux_process_generation());
   return 1;
 }
 
+/* request:has_token(); false once it is released */
 static int request_has_token(lua_State *L) {
-  lua_pushboolean(L, crux_check_request(L, 1)->config->settings.token != NULL);
+  const crux_request *r = crux_check_handle(L, 1)->request;
+  lua_pushboolean(L, r && r->config->settings.token != NULL);
   return 1;
 }
 
@@ -171,14 +140,10 @@ static int request_dry_run(lua_State *L) {
   return 1;
 }
 
-void crux_request_open(lua_State *L) {
-  int state = lua_gettop(L);
-  static const luaL_Reg methods[] = {
-    { "describe", request_describe }, { "dry_run", request_dry_run }, { "has_token", request_has_token },
-    { "inherited", request_inherited },
-    { NULL, NULL },
-  };
-  crux_new_class(L, CRUX_CLASS_REQUEST, request_gc, methods);
-  lua_createtable(L, SPARES, 0);
-  lua_rawseti(L, state, CRUX_SLOT_SPARES);
-}
+const luaL_Reg crux_request_methods[] = {
+  { "describe", request_describe },
+  { "dry_run", request_dry_run },
+  { "has_token", request_has_token },
+  { "inherited", request_inherited },
+  { NULL, NULL },
+};

@@ -13,7 +13,7 @@ static const struct {
   { 301, "Moved Permanently", "redirects are not followed: is base_url the service's own?" },
   { 307, "Temporary Redirect", "redirects are not followed: is base_url the service's own?" },
   { 308, "Permanent Redirect", "redirects are not followed: is base_url the service's own?" },
-  { 400, "Bad Request", "something required is missing or malformed: see err.fields" },
+  { 400, "Bad Request", "something required is missing or malformed" },
   { 401, "Unauthorized", "the token is wrong or has expired: tokens expire two hours after they were issued, log in again" },
   { 403, "Permission Denied", "the token's user lacks the permission (cancel_order, for cancelling)" },
   { 404, "Not Found", "no such URL, or no such order: check base_url, api and order_uuid" },
@@ -22,7 +22,7 @@ static const struct {
   { 415, "Unsupported Media Type", "the Content-Type did not arrive as application/json: does a proxy change it?" },
   { 422, "Unprocessable Entity",
     "the order is unknown, or cannot be cancelled any more: look at it with get_order" },
-  { 429, "Too Many Requests", "wait before the next call, as long as err.retry_after says if it is there" },
+  { 429, "Too Many Requests", "wait before the next call" },
   { 500, "Internal Server Error", NULL },
   { 502, "Bad Gateway", NULL },
   { 503, "Service Unavailable", NULL },
@@ -137,10 +137,12 @@ static void push_body_error(lua_State *L, const crux_transfer *t) {
   }
 }
 
-/* With the table on top: `raw`, `headers`, `body`, and in `meta`, which is set too, what is wrong with the body. */
-static void set_response(lua_State *L, crux_transfer *t) {
+/* With the table on top: `raw`, `headers`, `body`, and in `meta`, which is set too, what is wrong with
+   the body. True: it arrived whole. */
+static bool set_response(lua_State *L, crux_transfer *t) {
   const crux_response *r = &t->reply.response;
   int table = lua_gettop(L);
+  bool whole = false;
   crux_push_meta(L, t);
   if (r->status) {
     crux_pushslot(L, CRUX_KEY_headers);
@@ -150,7 +152,8 @@ static void set_response(lua_State *L, crux_transfer *t) {
     lua_pushlstring(L, r->body.len ? r->body.data : "", r->body.len);
     lua_rawset(L, table);
     push_body_error(L, t);
-    if (lua_isnil(L, -1) && r->body.len > 0) {
+    whole = lua_isnil(L, -1);
+    if (whole && r->body.len > 0) {
       crux_json_decode(L, r->body.data, r->body.len);
       if (lua_isnil(L, -2)) lua_pushfstring(L, "not JSON: %s", lua_tostring(L, -1));
       else {
@@ -162,51 +165,21 @@ static void set_response(lua_State *L, crux_transfer *t) {
     lua_settop(L, table + 1);
   }
   crux_setkey(L, table, CRUX_KEY_meta);
+  return whole;
 }
 
 /* --- messages --- */
 
-/* The text on top, without the token. */
-static void redact_token(lua_State *L, const crux_transfer *t) {
-  lua_pushlstring(L, t->wire + t->token_at, t->token_len);
-  lua_insert(L, -2);
-  crux_redact(L, lua_tostring(L, -2));
-  lua_remove(L, -2);
-}
-
-void crux_redact(lua_State *L, const char *token) {
-  if (!token[0]) return;
-  luaL_gsub(L, lua_tostring(L, -1), token, "[redacted]");
-  lua_remove(L, -2);
-}
-
-void crux_tame(lua_State *L) {
-  char line[240];
-  const char *s;
-  size_t i, len;
-  s = lua_tolstring(L, -1, &len);
-  if (len >= sizeof line) {
-    len = sizeof line - 4;
-    while (len > 0 && ((unsigned char)s[len] & 0xC0) == 0x80) len--;
-  }
-  for (i = 0; i < len; i++) line[i] = (char)((unsigned char)s[i] < ' ' || s[i] == 127 ? ' ' : s[i]);
-  if (s[len]) {
-    memcpy(line + len, "...", 3);
-    len += 3;
-  }
-  lua_pushlstring(L, crux_is_utf8(line, len) ? line : "(not UTF-8)", crux_is_utf8(line, len) ? len : 11);
-  lua_remove(L, -2);
-}
-
-static void push_http_message(lua_State *L, crux_transfer *t, int err) {
+static void push_http_message(lua_State *L, const crux_transfer *t, int err) {
   const char *name = name_of(t->reply.response.status);
   lua_pushfstring(L, "HTTP %d%s%s", t->reply.response.status, name[0] ? " " : "", name);
   crux_getkey(L, err, CRUX_KEY_detail);
   if (lua_type(L, -1) != LUA_TSTRING || crux_rawlen(L, -1) == 0) {
     lua_pop(L, 1);
-    if (!crux_push_first_complaint(L, err)) return;
+    if (!crux_push_first_field_error(L, err)) return;
   }
-  redact_token(L, t); /* and not in words of ours, which a short one may be part of */
+  /* the token, and not in words of ours, which a short one may be part of */
+  crux_sanitize(L, CRUX_SERVER_MESSAGE_MAX, t->wire + t->token_at, t->token_len);
   lua_pushliteral(L, ": ");
   lua_insert(L, -2);
   lua_concat(L, 3);
@@ -306,7 +279,7 @@ static void set_message(lua_State *L, crux_transfer *t) {
   int err = lua_gettop(L);
   if (t->reply.verdict.kind == CRUX_KIND_HTTP || t->reply.verdict.kind == CRUX_KIND_AUTH) push_http_message(L, t, err);
   else push_transport_message(L, t);
-  crux_tame(L);
+  crux_sanitize(L, CRUX_SERVER_MESSAGE_MAX, NULL, 0);
   crux_setkey(L, err, CRUX_KEY_message);
 }
 
@@ -326,10 +299,22 @@ static double retry_after(lua_State *L) {
   return seconds;
 }
 
+/* With the error on top: its hint, if there is one, and where in the error there is more. */
+static void set_hint(lua_State *L, const crux_reply *r, bool safe) {
+  int err = lua_gettop(L);
+  const char *hint = hint_of(r, safe), *more = "";
+  if (!hint) return;
+  crux_getkey(L, err, r->response.status == 429 ? CRUX_KEY_retry_after : CRUX_KEY_fields);
+  if (!lua_isnil(L, -1) && r->response.status == 429) more = ", as long as err.retry_after says";
+  if (!lua_isnil(L, -1) && r->response.status == 400) more = ": see err.fields";
+  lua_pushfstring(L, "%s%s", hint, more);
+  crux_setkey(L, err, CRUX_KEY_hint);
+  lua_settop(L, err);
+}
+
 int crux_push_reply(lua_State *L, crux_transfer *t) {
   const crux_reply *r = &t->reply;
   bool safe = t->request->safe;
-  const char *hint;
   double after;
   if (r->verdict.outcome == CRUX_ACCEPTED) {
     lua_createtable(L, 0, 6);
@@ -343,14 +328,12 @@ int crux_push_reply(lua_State *L, crux_transfer *t) {
   crux_set_text(L, CRUX_KEY_outcome, crux_outcome_name(r->verdict.outcome));
   crux_set_text(L, CRUX_KEY_kind, crux_kind_name(r->verdict.kind));
   if (r->response.status) crux_set_integer(L, CRUX_KEY_status, r->response.status);
-  set_response(L, t);
-  crux_set_complaints(L);
+  crux_set_field_errors(L, set_response(L, t));
   after = retry_after(L);
   if (after >= 0) crux_set_number(L, CRUX_KEY_retry_after, after);
   crux_set_boolean(L, CRUX_KEY_retryable, crux_retryable(r->verdict, r->response.status, after >= 0, safe));
   set_message(L, t);
-  hint = hint_of(r, safe);
-  if (hint) crux_set_text(L, CRUX_KEY_hint, hint);
+  set_hint(L, r, safe);
   crux_set_class(L, CRUX_CLASS_ERROR);
   return 2;
 }

@@ -35,12 +35,11 @@ enum {
   CRUX_SLOT_ENGINE, /* of the blocking calls */
   CRUX_SLOT_WORKER, /* this state's share in the worker, once it has one */
   CRUX_SLOT_NOTHING, /* a Lua function that does nothing, but in which hooks can run */
-  CRUX_SLOT_SPARES,  /* a list of requests that are done with, for the next ones to use */
+  CRUX_SLOT_SPARE,   /* the handle that the next blocking call may use, or nil */
   CRUX_CLASS_CLIENT, /* metatables, of errors and of each type of userdata */
   CRUX_CLASS_REQUEST,
   CRUX_CLASS_ENGINE,
   CRUX_CLASS_INBOX,
-  CRUX_CLASS_FLIGHT,
   CRUX_CLASS_USER,
   CRUX_CLASS_ERROR,
   CRUX_KEYS(CRUX_KEY_SLOT)
@@ -135,16 +134,20 @@ int crux_fail(lua_State *L, crux_kind kind, const char *message);
 
 /* Replaces the string on top by one without the token. */
 void crux_redact(lua_State *L, const char *token);
-/* Replaces the string on top by one that may stand in a log: short, on one line. */
-void crux_tame(lua_State *L);
+/* Replaces the string on top by one that may stand in a log: at most `most` bytes of printable text on
+   one line, with [redacted] where the token, of `token_len` bytes, stood. NULL: without looking for one. */
+void crux_sanitize(lua_State *L, size_t most, const char *token, size_t token_len);
+/* How much of a server's words a message has, and how much of ours. */
+#define CRUX_SERVER_MESSAGE_MAX 240
+#define CRUX_MESSAGE_MAX 384
 
-/* --- complaints: the server's, as Django REST Framework words them --- */
+/* --- field_errors: the server's, in the shapes that servers and proxies send --- */
 
-/* With the error on top: `detail` and `fields` out of its body. */
-void crux_set_complaints(lua_State *L);
-/* Pushes one of the error's `fields` for its message, the first in alphabetical order, so that it is the same each time;
-   or nothing and returns false. */
-bool crux_push_first_complaint(lua_State *L, int err);
+/* With the error on top: `detail` and `fields` out of its body; `whole`: it is not cut off. */
+void crux_set_field_errors(lua_State *L, bool whole);
+/* Pushes one of the error's `fields` for its message, the first in alphabetical order, so that it is the
+   same each time; or nothing and returns false. */
+bool crux_push_first_field_error(lua_State *L, int err);
 
 /* --- response: from a finished attempt to result | nil, err; returns the number of values --- */
 
@@ -216,30 +219,56 @@ void crux_client_open(lua_State *L);
 
 /* --- request: arguments, made ready to be sent --- */
 
-/* A request as Lua holds it. While a blocking call waits, whatever ends the request's scope ends the attempt at it. */
-typedef struct {
-  crux_config *config;
-  crux_request *request;
-  crux_transfer *attempt;
-  struct crux_engine *engine; /* that carries it */
-  unsigned generation; /* of the process that made it */
-} crux_request_box;
+struct crux_inbox_box;
 
-/* Pushes a request made of the arguments at `index`, or nil and err, and returns their number. Options among the arguments
-   win over the client's; without a client (NULL) they stand over the defaults. */
-int crux_prepare(lua_State *L, const crux_endpoint *endpoint, int index, crux_config *client, bool policy);
-/* Ends a request: nobody will use it any more, and the next one may be made of it. */
-void crux_end_request(lua_State *L, crux_request_box *box, int index);
-crux_request_box *crux_check_box(lua_State *L, int index);
+/* A call as Lua holds it: its request, and the attempt at it that is under way. Lua gets one for each
+   call, and none is used again: a finalizer of the user's may release it while its own is due. */
+typedef struct crux_request_handle {
+  crux_config *config;
+  crux_request *request; /* NULL once it is released */
+  unsigned generation;   /* of the process that made it */
+  struct {               /* by a blocking call */
+    crux_transfer *attempt;
+    struct crux_engine *engine; /* that carries it */
+  } blocking;
+  struct {                      /* without blocking */
+    crux_transfer *attempt;
+    crux_transfer *answering;   /* being made into Lua values */
+    struct crux_inbox_box *inbox; /* where it is registered; NULL once that is collected */
+    struct crux_request_handle *previous, *next;
+    bool counted;               /* among those in flight */
+    bool unsent;                /* what was aborted was not sent; else that many bytes may have been: */
+    size_t aborted_bytes;
+  } pending;
+  bool safe;      /* the call changes nothing, so that it may be made again */
+  bool finalized;
+} crux_request_handle;
+
+/* Pushes a new handle. */
+crux_request_handle *crux_push_request(lua_State *L);
+/* Makes the request of the handle on top out of the arguments at `index`: 0, or nil and err pushed, and
+   their number returned. Options among the arguments win over the client's; without a client (NULL)
+   they stand over the defaults. */
+int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint *endpoint, int index,
+                 crux_config *client, bool policy);
+/* Nobody will use the request any more. */
+void crux_release_request(crux_request_handle *handle);
+crux_request_handle *crux_check_handle(lua_State *L, int index);
+/* The same; raises if the request has been released. */
 crux_request *crux_check_request(lua_State *L, int index);
-void crux_request_open(lua_State *L);
+extern const luaL_Reg crux_request_methods[];
 
 /* --- blocking: one attempt on the caller's thread --- */
 
-/* Pushes what came of it and returns the number of values. The box is somewhere on the stack. */
-int crux_perform(lua_State *L, crux_request_box *box, const char *token, double deadline);
+/* Pushes what came of it and returns the number of values. The handle is somewhere on the stack. */
+int crux_perform(lua_State *L, crux_request_handle *handle, const char *token, double deadline);
 /* Ends the attempt that is under way, if one is. */
-void crux_drop_attempt(crux_request_box *box);
+void crux_drop_attempt(crux_request_handle *handle);
+/* Pushes a handle for a call that is over before Lua gets to see it: one that served such a call before,
+   if there is one. It was on the stack all the while, so no finalizer can have been due. */
+crux_request_handle *crux_take_spare(lua_State *L);
+/* Such a call is over: releases the request of the handle at `index`, for the next to use. */
+void crux_put_spare(lua_State *L, crux_request_handle *handle, int index);
 /* Closes the idle connections of blocking calls that the server has closed: no thread watches them. */
 void crux_sweep(lua_State *L);
 int crux_sleep(lua_State *L);

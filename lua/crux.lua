@@ -13,6 +13,9 @@ local crux = {
   PRODUCTION = core.PRODUCTION,
   --- JSON null, as it stands in a decoded body.
   null = core.null,
+  --- Returns its arguments, or raises `tostring(err)`; see `crux.assert`.
+  -- @function assert
+  assert = require "crux.assert",
   --- Makes a client; see `crux.client`.
   -- @function new
   new = Client.new,

@@ -85,6 +85,7 @@ end
 local function found(value, quiet)
   local kind = type(value)
   if kind == "nil" then return "nothing" end
+  if value == crux.null then return "crux.null" end
   if quiet and kind ~= "string" then return "a " .. kind end
   if kind == "boolean" then return tostring(value) end
   if kind == "number" then
@@ -108,16 +109,16 @@ local BAD = {
     U:sub(1, 34) .. "\195\169", "secret", 1, true, false, print, NOTHING, crux.null,
   },
   text = {
-    "", 106, 1.5, true, false, print, NOTHING, crux.null,
+    "", 106, 1.5, true, false, print, NOTHING,
     "\128", "a\255", "\192\128", "\193\191", "\224\159\191", "\237\160\128", "\240\143\191\191", "\244\144\128\128",
     "\245\128\128\128", "\226\130", "\226\130a", ("long"):rep(20) .. "\255",
   },
   whole = {
-    0, -1, 1.5, 0.999, 2147483648, 2147483647.5, 1e300, HUGE, -HUGE, "2", "", true, false, print, NOTHING, crux.null,
+    0, -1, 1.5, 0.999, 2147483648, 2147483647.5, 1e300, HUGE, -HUGE, "2", "", true, false, print, NOTHING,
   },
   decimal = {
     -1, -0.01, -HUGE, HUGE, 0.1 + 0.2, 1.1 * 3, 1.005 * 1000, 0.001, 1e-10, 19.999, 99999999.991, 99999999.995,
-    100000000, 1e300, true, false, print, NOTHING, crux.null,
+    100000000, 1e300, true, false, print, NOTHING,
     "", " ", " 1", "1 ", "1e2", ".5", "1.", ".", "-1", "-0", "+1", "1,5", "1.234", "1.2.3", "0x10", "100000000",
     "100000000.00", "inf", "nan", "1\n", "1\0", ("1"):rep(65), ("0"):rep(80), "12 345.00", "\194\1781",
   },
@@ -195,6 +196,24 @@ describe("a value", function()
       end
     end)
   end
+
+  it("of crux.null counts as left out in an optional field", function()
+    for _, name in ipairs{ "sku_id", "quantity", "price", "expected_sku_cost" } do
+      assert.same({ order_uuid = U, skus = { { supplier_uuid = S } } }, cjson.decode(body_of(sku(name, crux.null))))
+    end
+    local row = cjson.decode(('{"supplier_uuid":%q,"sku_id":null,"quantity":3,"price":null,"expected_sku_cost":7}'):format(S))
+    assert.same({ { supplier_uuid = S, quantity = 3, expected_sku_cost = "7.00" }, { supplier_uuid = S } },
+      cjson.decode(body_of{ order_uuid = U, skus = { row, { supplier_uuid = S, quantity = crux.null } } }).skus)
+  end)
+
+  it("of crux.null is invalid in a required field, as a list and as an item of one", function()
+    refused({ order_uuid = crux.null }, "order_uuid", wrong("uuid", crux.null))
+    refused({ order_uuid = crux.null }, "order_uuid", wrong("uuid", crux.null), "get_order")
+    refused({ order_uuid = U, skus = { { supplier_uuid = crux.null, quantity = crux.null } } }, "skus[1].supplier_uuid",
+      wrong("uuid", crux.null))
+    refused({ order_uuid = U, skus = crux.null }, "skus", wrong("list", crux.null))
+    refused({ order_uuid = U, skus = { { supplier_uuid = S }, crux.null } }, "skus[2]", "expected a table, found crux.null")
+  end)
 
   it("that is NaN is refused", function()
     for _, name in ipairs{ "quantity", "price", "expected_sku_cost" } do

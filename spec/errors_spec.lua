@@ -61,9 +61,9 @@ describe("a body as Django REST Framework words it:", function()
       "0: a" },
     { '{"a": {"b": {"c": ["x"]}}}', nil, { ["a.b.c"] = { "x" } }, "a.b.c: x" },
     { '{"detail": "d", "code": "c", "order_uuid": ["o"]}', "d", { code = { "c" }, order_uuid = { "o" } }, "d" },
-    { '{"detail": ["a", "b"]}', nil, { detail = { "a", "b" } }, "detail: a" },
+    { '{"detail": ["a", "b"]}', "a", { detail = { "a", "b" } }, "a" },
     { '{"skus": [{"detail": "d"}]}', nil, { ["skus[1].detail"] = { "d" } }, "skus[1].detail: d" },
-    { '["a", "b"]', nil, { [""] = { "a", "b" } }, "a" },
+    { '["a", "b"]', "a", { [""] = { "a", "b" } }, "a" },
     { '[{}, {"a": ["x"]}]', nil, { ["[2].a"] = { "x" } }, "[2].a: x" },
     { '{"z": ["last"], "b": ["first"], "skus": ["mid"]}', nil, { z = { "last" }, b = { "first" }, skus = { "mid" } },
       "b: first" },
@@ -394,7 +394,29 @@ describe("a message", function()
       assert.equal(detail, fields.fields.order_uuid[1])
     end
     assert.equal("HTTP 422 Unprocessable Entity: one two", err_of(422, '{"detail":"one\\ntwo"}').message)
+    assert.equal("HTTP 422 Unprocessable Entity: e\204\129 \226\128\141 \240\159\152\128",
+      err_of(422, '{"detail":"e\204\129 \226\128\141 \240\159\152\128"}').message)
     assert.is_truthy(err_of(422, cjson.encode{ detail = ("long "):rep(100) }).message:find("%.%.%.$"))
+  end)
+
+  it("shows a replacement for what would steer a terminal or hide, and a blank for what would end the line", function()
+    local SHOWN = "\239\191\189"
+    for text, shown in pairs{
+      ["\\u0085"] = " ", ["\\u2028"] = " ", ["\\u2029"] = " ", ["\\u001b"] = " ", ["\\u007f"] = " ", ["\\u0000"] = " ",
+      ["\\u0080"] = SHOWN, ["\\u009b"] = SHOWN, ["\\u009f"] = SHOWN, ["\\u200e"] = SHOWN, ["\\u200f"] = SHOWN,
+      ["\\u202a"] = SHOWN, ["\\u202e"] = SHOWN, ["\\u2066"] = SHOWN, ["\\u2069"] = SHOWN, ["\\u061c"] = SHOWN,
+      ["\\ufeff"] = SHOWN, ["\\u200b"] = SHOWN, ["\\u00ad"] = SHOWN, ["\\ufff9"] = SHOWN, ["\\uffff"] = SHOWN,
+      ["\\udb40\\udc41"] = SHOWN, ["\\u00a0"] = "\194\160", ["\\u00e9"] = "\195\169", ["\\u2026"] = "\226\128\166",
+    } do
+      local err = err_of(422, '{"detail":"begin ' .. text .. ' end"}')
+      assert.equal("HTTP 422 Unprocessable Entity: begin " .. shown .. " end", err.message, text)
+      assert.equal("rejected (http): " .. err.message, tostring(err))
+    end
+  end)
+
+  it("of an option is one line of printable text too", function()
+    local _, err = helper.call(core.cancel_order, helper.arguments(server, { ca_file = "/no\nsuch\255\226\128\174file" }))
+    assert.is_truthy(err.message:find("'/no such\239\191\189\239\191\189file'", 1, true), err.message)
   end)
 
   it("survives names that are odd", function()

@@ -333,3 +333,58 @@ describe("the host's", function()
       print(said)]]))
   end)
 end)
+
+describe("a host that takes globals away", function()
+  -- Everything a program may do, with and without a fault.
+  local USE = [[
+    local write, tostring, pcall, select, assert, pairs, G = io.write, tostring, pcall, select, assert, pairs, _G
+    local function print(...)
+      for i = 1, select("#", ...) do write(i > 1 and "\t" or "", tostring((select(i, ...)))) end
+      write("\n")
+    end
+    local function use(crux)
+      local client = assert(crux.new{ token = "t", base_url = SERVER, retries = 1 })
+      local given = { order_uuid = U, token = "t", base_url = SERVER }
+      print((crux.cancel_order(given) or {}).outcome, (client:cancel_order{ order_uuid = U } or {}).outcome)
+      local pending = client:submit("cancel_order", { order_uuid = U })
+      print(select(2, pending:wait()).outcome, tostring(pending), client:step() ~= nil, client:in_flight(), client:timeout())
+      print(client:dry_run("get_order", { order_uuid = U }).method, select(2, client:cancel_order{ order_uid = U }).field)
+      print(client:cancel_orders({ { order_uuid = U }, { order_uuid = U } }, { concurrency = 1 }).counts.accepted)
+      local paused = crux.new{ token = function() return "t" end, base_url = SERVER, on_event = function() end, retries = 1 }
+      print(paused:cancel_order{ order_uuid = U, base_url = OTHER }.outcome, select(2, client:cancel_orders({}, { x = 1 })).field)
+      print(pcall(client.cancel_order), pcall(client.cancel_orders, client, { 1 }), pcall(client.submit, client, "no"))
+      client:close()
+    end]]
+
+  local function run(source)
+    local busy = fault.serve{ script = "conn:request() conn:write(shared.answer) conn:request() conn:write(shared.second)",
+      shared = { answer = helper.response(429, "", { "Retry-After: 0" }), second = helper.response(204) } }
+    local printed = child(USE .. source, nil, busy.base_url)
+    busy:close()
+    return printed
+  end
+
+  it("is served as any other, whether they are gone before a call or none", function()
+    local expected = run[[ use(require "crux") ]]
+    assert.is_truthy(expected:find("^accepted\taccepted\naccepted\tcrux.pending %(done%)\ttrue\t0\tnil\n"), expected)
+    assert.equal(expected, run[[
+      local crux = require "crux"
+      for name in pairs(G) do G[name] = nil end
+      use(crux)]])
+  end)
+
+  it("has an empty environment without os or os.getenv", function()
+    for _, gone in ipairs{ "os = nil", "os.getenv = nil", "os = 5" } do
+      for _, source in ipairs{
+        gone .. [[ local crux = require "crux" ]], [[ local crux = require "crux" crux.new() ]] .. gone,
+        [[ local crux = require "crux" setmetatable(_G, { __index = function(_, name) error(name) end }) ]] .. gone,
+      } do
+        local printed = child(source .. [[
+          local result = crux.cancel_order{ order_uuid = U, token = "t", base_url = SERVER }
+          print(result.outcome, tostring(crux.new{}), select(2, crux.cancel_order{ order_uuid = U }).kind)]],
+          { CRUX_TOKEN = "unread", CRUX_BASE_URL = "https://127.0.0.1:1" })
+        assert.equal("accepted\tcrux.client (https://api-sandbox.cruxconnect.com)\tauth", printed, source)
+      end
+    end
+  end)
+end)

@@ -29,40 +29,47 @@ static bool printable(const char *s) {
   return true;
 }
 
-/* One part of a parsed URL, copied; "" if it has none. False without memory or room. */
-static bool part(CURLU *u, CURLUPart what, unsigned flags, char *into, size_t room) {
+/* Copies one part of a parsed URL; "" if it has none. */
+static crux_url_status part(CURLU *u, CURLUPart what, unsigned flags, char *into, size_t room) {
   char *value = NULL;
   CURLUcode code = curl_url_get(u, what, &value, flags);
-  bool ok = code != CURLUE_OUT_OF_MEMORY;
+  crux_url_status status = code == CURLUE_OUT_OF_MEMORY ? CRUX_URL_NOMEM : CRUX_URL_OK;
   into[0] = '\0';
   if (code == CURLUE_OK) {
-    ok = strlen(value) < room;
-    if (ok) strcpy(into, value);
+    if (strlen(value) < room) strcpy(into, value);
+    else status = CRUX_URL_BAD;
   }
   curl_free(value);
-  return ok;
+  return status;
 }
 
-static bool absent(CURLU *u, CURLUPart what) {
+/* Whether it has none of that part. */
+static crux_url_status absent(CURLU *u, CURLUPart what) {
   char *value = NULL;
   CURLUcode code = curl_url_get(u, what, &value, 0);
   curl_free(value);
-  return code != CURLUE_OK;
+  if (code == CURLUE_OUT_OF_MEMORY) return CRUX_URL_NOMEM;
+  return code == CURLUE_OK ? CRUX_URL_BAD : CRUX_URL_OK;
 }
 
 static crux_url_status read_base_url(CURLU *u, crux_base_url *parsed) {
-  char scheme[8], host[CRUX_URL_MAX - 32], port[8];
-  size_t len;
-  if (!absent(u, CURLUPART_USER) || !absent(u, CURLUPART_PASSWORD) || !absent(u, CURLUPART_QUERY) ||
-      !absent(u, CURLUPART_FRAGMENT))
-    return CRUX_URL_BAD;
+  static const CURLUPart unwanted[] = {
+    CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY, CURLUPART_FRAGMENT,
 #if LIBCURL_VERSION_NUM >= 0x074100
-  if (!absent(u, CURLUPART_ZONEID)) return CRUX_URL_BAD;
+    CURLUPART_ZONEID,
 #endif
-  if (!part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme) || !part(u, CURLUPART_HOST, 0, host, sizeof host) ||
-      !part(u, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT, port, sizeof port) ||
-      !part(u, CURLUPART_PATH, 0, parsed->prefix, sizeof parsed->prefix))
-    return CRUX_URL_NOMEM;
+  };
+  char scheme[8], host[CRUX_URL_MAX - 32], port[8];
+  crux_url_status status;
+  size_t i, len;
+  for (i = 0; i < sizeof unwanted / sizeof *unwanted; i++) {
+    if ((status = absent(u, unwanted[i])) != CRUX_URL_OK) return status;
+  }
+  if ((status = part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme)) != CRUX_URL_OK ||
+      (status = part(u, CURLUPART_HOST, 0, host, sizeof host)) != CRUX_URL_OK ||
+      (status = part(u, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT, port, sizeof port)) != CRUX_URL_OK ||
+      (status = part(u, CURLUPART_PATH, 0, parsed->prefix, sizeof parsed->prefix)) != CRUX_URL_OK)
+    return status;
   parsed->tls = strcmp(scheme, "https") == 0;
   if (!parsed->tls && strcmp(scheme, "http") != 0) return CRUX_URL_BAD;
   if (!host[0] || strcmp(port, "0") == 0) return CRUX_URL_BAD;
@@ -91,24 +98,30 @@ crux_url_status crux_base_url_parse(const char *url, crux_base_url *parsed) {
   return status;
 }
 
-crux_url_status crux_proxy_parse(const char *url) {
+/* Without a scheme curl guesses one from the host's name for a URL, but takes a proxy for an http
+   one. */
+static crux_url_status check_proxy_scheme(CURLU *u, bool is_guessed) {
   static const char *const schemes[] = { "http", "https", "socks4", "socks4a", "socks5", "socks5h" };
-  crux_url_status status = CRUX_URL_BAD;
   char scheme[16];
-  CURLU *u;
-  CURLUcode code;
+  crux_url_status status = part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme);
   size_t i;
+  if (status != CRUX_URL_OK || is_guessed) return status;
+  for (i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+    if (strcmp(scheme, schemes[i]) == 0) return CRUX_URL_OK;
+  }
+  return CRUX_URL_BAD;
+}
+
+crux_url_status crux_proxy_parse(const char *url) {
+  crux_url_status status = CRUX_URL_BAD;
+  CURLU *u;
   if (strlen(url) >= CRUX_URL_MAX || !printable(url)) return CRUX_URL_BAD;
   u = curl_url();
   if (!u) return CRUX_URL_NOMEM;
-  code = curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME);
-  if (code == CURLUE_OUT_OF_MEMORY) status = CRUX_URL_NOMEM;
-  else if (code == CURLUE_OK && part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme)) {
-    /* without a scheme curl guesses one from the host's name for a URL, but takes a proxy for an http one */
-    if (!strstr(url, "://")) status = CRUX_URL_OK;
-    for (i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-      if (strcmp(scheme, schemes[i]) == 0) status = CRUX_URL_OK;
-    }
+  switch (curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME)) {
+    case CURLUE_OK: status = check_proxy_scheme(u, !strstr(url, "://")); break;
+    case CURLUE_OUT_OF_MEMORY: status = CRUX_URL_NOMEM; break;
+    default: break;
   }
   curl_url_cleanup(u);
   return status;

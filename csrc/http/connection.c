@@ -2,12 +2,14 @@
 #include "connection.h"
 
 #include "../os/process.h"
+#include "libcurl.h"
 #include "trust.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -154,6 +156,7 @@ static CURLcode set_up(crux_connection *c, double seconds) {
 
 crux_connection *crux_connection_new(crux_multis *multis, crux_profile *profile, double seconds,
                                      CURLcode *code) {
+  const crux_settings *s = &profile->config->settings;
   crux_connection *c = calloc(1, sizeof *c);
   *code = CURLE_OUT_OF_MEMORY;
   if (!c) return NULL;
@@ -161,7 +164,8 @@ crux_connection *crux_connection_new(crux_multis *multis, crux_profile *profile,
   c->fd = CURL_SOCKET_BAD;
   c->poller = multis->poller;
   c->profile = profile;
-  c->tls = profile->config->settings.tls;
+  c->tls = s->tls;
+  c->hides_input = s->tls && s->proxy && strncasecmp(s->proxy, "https:", 6) == 0 && crux_libcurl_has_gnutls();
   c->created = crux_now();
   c->curl = curl_easy_init();
   if (c->curl) *code = set_up(c, seconds);
@@ -209,6 +213,12 @@ bool crux_connection_establish(crux_connection *c) {
   return c->fd != CURL_SOCKET_BAD && crux_poller_watch(c->poller, c->fd, true, false, c);
 }
 
+/* A server may ask for a new handshake in TLS 1.2. GnuTLS makes it inside curl_easy_recv, and waits. */
+void crux_connection_set_deadline(crux_connection *c, double deadline) {
+  if (c->tls && crux_libcurl_has_gnutls())
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)crux_milliseconds(deadline - c->created));
+}
+
 static crux_io result_of(crux_connection *c, CURLcode code) {
   if (code == CURLE_AGAIN) return CRUX_IO_AGAIN;
   c->code = code;
@@ -224,13 +234,23 @@ crux_io crux_connection_send(crux_connection *c, const char *data, size_t len, s
   return *sent > 0 ? CRUX_IO_OK : CRUX_IO_AGAIN;
 }
 
+/* GnuTLS takes one session ticket a call, and says AGAIN. Inside the TLS of a proxy, what follows the
+   ticket may be decrypted by then, and no descriptor would ever tell: a few more calls take it. */
 crux_io crux_connection_receive(crux_connection *c, char *data, size_t size, size_t *received) {
+  int tries = c->hides_input ? 8 : 1;
   CURLcode code;
-  *received = 0;
-  c->error[0] = '\0';
-  code = curl_easy_recv(c->curl, data, size, received);
+  do {
+    *received = 0;
+    c->error[0] = '\0';
+    code = curl_easy_recv(c->curl, data, size, received);
+  } while (code == CURLE_AGAIN && --tries > 0);
   if (code != CURLE_OK) return result_of(c, code);
   return *received > 0 ? CRUX_IO_OK : CRUX_IO_END;
+}
+
+bool crux_connection_is_readable(const crux_connection *c) {
+  char byte;
+  return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
 long long crux_connection_unacknowledged(const crux_connection *c) {

@@ -197,10 +197,10 @@ static void time_out(crux_engine *e, crux_transfer *t) {
 static void connect_attempt(crux_engine *e, crux_transfer *t);
 
 /* As far as it goes without waiting. */
-static void run(crux_engine *e, crux_transfer *t) {
+static void run(crux_engine *e, crux_transfer *t, bool readable) {
   crux_connection *c = t->connection;
   bool watched = true;
-  switch (crux_transfer_advance(t, e->buffer, sizeof e->buffer)) {
+  switch (crux_transfer_advance(t, readable, e->buffer, sizeof e->buffer)) {
     case CRUX_STEP_READ: watched = crux_connection_watch(c, false); break;
     case CRUX_STEP_WRITE: watched = crux_connection_watch(c, true); break;
     case CRUX_STEP_READY: list_ready(e, c); break;
@@ -227,7 +227,10 @@ static void begin(crux_engine *e, crux_transfer *t) {
   else if (!atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_STAGE_SENT) &&
            waiting == CRUX_STAGE_ABORTED)
     fail(e, t, CRUX_CAUSE_ABORTED);
-  else run(e, t);
+  else {
+    crux_connection_set_deadline(t->connection, t->deadline);
+    run(e, t, false);
+  }
 }
 
 static bool use_idle(crux_engine *e, crux_transfer *t) {
@@ -381,7 +384,7 @@ static void dispatch(crux_engine *e, const crux_ready *ready) {
   else if (watcher->type == CRUX_WATCHER_MULTI) crux_multi_act((crux_multi *)watcher, ready);
   else if (c->transfer) {
     c->transfer->queue->open = true;
-    run(e, c->transfer);
+    run(e, c->transfer, ready->in);
   } else if (crux_transfer_probe(c, e->buffer, sizeof e->buffer) != CRUX_IO_AGAIN)
     crux_pool_close(&e->pool, c); /* the server has closed an idle connection, or speaks on it */
 }
@@ -392,7 +395,7 @@ static void run_ready(crux_engine *e) {
   while (turns-- > 0 && e->ready) {
     crux_connection *c = e->ready;
     unlist_ready(e, c);
-    run(e, c->transfer);
+    run(e, c->transfer, false);
   }
 }
 

@@ -102,27 +102,31 @@ static crux_cause cause_of(crux_refusal refusal) {
 /* The peer has closed its side, or the connection broke: the response ends with it. */
 static void end_response(crux_transfer *t, bool broken) {
   crux_response *r = &t->reply.response;
+  bool in_body;
   if (broken) note_error(t);
   r->persistent = false;
   if (nothing_received(t)) {
     if (!broken) t->reply.code = CURLE_GOT_NOTHING;
     return;
   }
+  in_body = r->state == CRUX_RESPONSE_BODY;
   crux_response_end(r);
-  if (broken) return;
+  if (broken) {
+    /* a body that ends with the connection has not ended where that broke */
+    if (in_body && r->body_end == CRUX_BODY_WHOLE) r->body_end = CRUX_BODY_CUT;
+    return;
+  }
   if (r->state == CRUX_RESPONSE_REFUSED) t->reply.cause = cause_of(r->refusal);
   else if (r->body_end == CRUX_BODY_CUT) t->reply.code = CURLE_PARTIAL_FILE;
 }
 
 /* A response head that arrives before the peer has acknowledged a byte of the request is
-   unsolicited. To be asked before the bytes are taken, since an acknowledgement may follow them.
-   The count includes what TLS adds, which is safe: a peer cannot read the request before it has a
-   whole TLS record, which is more than all that TLS adds. It is 0 where the bytes bypassed TCP
-   (sockmap, MPTCP, SMC): then the response is taken. */
+   unsolicited. The kernel is asked once the bytes are there and before they are taken: later, an
+   acknowledgement may have followed them. The count includes what TLS adds, which is safe: a peer
+   cannot read the request before it has a whole TLS record, which is more than all that TLS adds. It
+   is 0 where the bytes bypassed TCP (sockmap, MPTCP, SMC): then the response is taken. */
 static void look_for_acknowledgement(crux_transfer *t) {
-  long long outstanding;
-  if (t->acknowledged) return;
-  outstanding = crux_connection_unacknowledged(t->connection);
+  long long outstanding = crux_connection_unacknowledged(t->connection);
   t->acknowledged = outstanding < 0 || (size_t)outstanding < t->reply.bytes_sent;
 }
 
@@ -132,7 +136,7 @@ static bool take(crux_transfer *t, const char *data, size_t len) {
   if (nothing_received(t)) {
     /* On a fresh TLS connection it may have been session tickets that were readable, and the response
        may have followed them while they were taken: then the acknowledgement is there by now. */
-    if (t->connection->tls && !t->connection->reused) look_for_acknowledgement(t);
+    if (!t->acknowledged && t->connection->tls && !t->connection->reused) look_for_acknowledgement(t);
     if (!t->acknowledged) {
       t->reply.cause = CRUX_CAUSE_UNSOLICITED;
       return true;
@@ -148,9 +152,13 @@ static bool take(crux_transfer *t, const char *data, size_t len) {
 }
 
 /* Receives once. True: the attempt is done; else *got says how much came, 0 for nothing yet. */
-static bool receive(crux_transfer *t, char *buffer, size_t size, size_t *got) {
+static bool receive(crux_transfer *t, bool readable, char *buffer, size_t size, size_t *got) {
   crux_io io;
-  look_for_acknowledgement(t);
+  *got = 0;
+  if (!t->acknowledged) {
+    if (!readable && !crux_connection_is_readable(t->connection)) return false;
+    look_for_acknowledgement(t);
+  }
   io = crux_connection_receive(t->connection, buffer, size, got);
   switch (io) {
     case CRUX_IO_OK: return take(t, buffer, *got);
@@ -185,18 +193,18 @@ static crux_step read_the_rest(crux_transfer *t, char *buffer, size_t size) {
   size_t got;
   bool done;
   if (t->reply.sends == 0) return CRUX_STEP_UNUSED;
-  do done = receive(t, buffer, size, &got);
+  do done = receive(t, false, buffer, size, &got);
   while (!done && got > 0);
   if (!done) end_response(t, true);
   t->reply.response.persistent = false;
   return CRUX_STEP_DONE;
 }
 
-crux_step crux_transfer_advance(crux_transfer *t, char *buffer, size_t size) {
+crux_step crux_transfer_advance(crux_transfer *t, bool readable, char *buffer, size_t size) {
   size_t moved = 0, got;
-  while (moved < TURN) {
+  for (; moved < TURN; readable = false) {
     if (!sends(t) || t->sent > 0 || t->piece > 0) { /* before the first write, the probe has read */
-      if (receive(t, buffer, size, &got)) return CRUX_STEP_DONE;
+      if (receive(t, readable, buffer, size, &got)) return CRUX_STEP_DONE;
       moved += got;
       if (got > 0) continue;
       if (!sends(t)) return CRUX_STEP_READ;
@@ -226,7 +234,7 @@ void crux_transfer_probe_failed(crux_transfer *t, crux_io found) {
   else {
     note_error(t);
     /* a TLS 1.3 server that wants a client certificate says so after the handshake */
-    if (t->connection->tls) r->cause = CRUX_CAUSE_ALERT;
+    if (t->connection->tls && r->code != CURLE_OUT_OF_MEMORY) r->cause = CRUX_CAUSE_ALERT;
   }
 }
 

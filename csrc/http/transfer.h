@@ -93,8 +93,8 @@ void crux_transfer_connected(crux_transfer *t, CURLcode code);
 crux_io crux_transfer_probe(crux_connection *c, char *buffer, size_t size);
 void crux_transfer_probe_failed(crux_transfer *t, crux_io found);
 
-/* Writes and reads as far as it goes. */
-crux_step crux_transfer_advance(crux_transfer *t, char *buffer, size_t size);
+/* Writes and reads as far as it goes. `readable`: the descriptor is known to be. */
+crux_step crux_transfer_advance(crux_transfer *t, bool readable, char *buffer, size_t size);
 
 /* After CRUX_STEP_DONE: whether the connection can carry another request. */
 bool crux_transfer_can_keep(const crux_transfer *t);

@@ -30,17 +30,22 @@ static char nobody[] =
 #define SET(option, value) \
   if ((code = curl_easy_setopt(curl, option, value)) != CURLE_OK) return code
 
-/* For the proxy's twin of an option: a libcurl that does not know it has no TLS to proxies. */
-static CURLcode set_for_proxy(CURLcode code) {
+/* For an option that a libcurl which does not know it can do without. */
+static CURLcode allow_unknown(CURLcode code) {
   return code == CURLE_UNKNOWN_OPTION || code == CURLE_NOT_BUILT_IN ? CURLE_OK : code;
 }
+
+/* For the proxy's twin of an option: a libcurl that does not know it has no TLS to proxies. */
+static CURLcode set_for_proxy(CURLcode code) { return allow_unknown(code); }
 
 static bool null_is_default(void) { return crux_libcurl_version() >= CRUX_CURL_NULL_IS_DEFAULT; }
 
 static CURLcode set_path(CURL *curl, const char *path) {
   CURLcode code = curl_easy_setopt(curl, CURLOPT_CAPATH, path);
-  /* a TLS library that knows no CA path has none to be rid of */
-  if (code != CURLE_OK && (path != NULL && path != NO_PATH)) return code;
+  /* a TLS library that knows no CA path has none to be rid of; one that stays for want of memory
+     would be believed */
+  if (path == NULL || path == NO_PATH) code = allow_unknown(code);
+  if (code != CURLE_OK) return code;
   return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_CAPATH, path));
 }
 
@@ -84,12 +89,16 @@ static CURLcode set_anchors(CURL *curl, const crux_settings *s) {
 /* OpenSSL would ask for the password of a key on the terminal unless it was given one; GnuTLS would
    take an empty password for a reason to decrypt. */
 static CURLcode set_certificate(CURL *curl, const crux_settings *s) {
+  const char *key = s->key_file ? s->key_file : s->cert_file;
   CURLcode code;
   if (!s->cert_file) return CURLE_OK;
   SET(CURLOPT_SSLCERT, s->cert_file);
-  SET(CURLOPT_SSLKEY, s->key_file ? s->key_file : s->cert_file);
+  SET(CURLOPT_SSLKEY, key);
   if (!crux_libcurl_has_gnutls()) SET(CURLOPT_KEYPASSWD, "");
-  return CURLE_OK;
+  code = set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_SSLCERT, s->cert_file));
+  if (code == CURLE_OK) code = set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_SSLKEY, key));
+  if (code != CURLE_OK || crux_libcurl_has_gnutls()) return code;
+  return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_KEYPASSWD, ""));
 }
 
 CURLcode crux_trust_set(CURL *curl, const crux_settings *s, const char **option) {

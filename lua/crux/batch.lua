@@ -4,6 +4,9 @@ local core = require "crux.core"
 local Loop = require "crux.loop"
 local Pending = require "crux.pending"
 
+local error, ipairs, next, pcall, rawget, type = error, ipairs, next, pcall, rawget, type
+local floor, huge, format = math.floor, math.huge, string.format
+
 local batch = {}
 
 local CONCURRENCY = 8
@@ -13,7 +16,7 @@ local function is_function(value) return type(value) == "function" end
 -- In the order in which faults are reported.
 local OPTIONS = {
   { "concurrency", "a whole number from 1", function(value)
-    return type(value) == "number" and value >= 1 and value == math.floor(value)
+    return type(value) == "number" and value >= 1 and value == floor(value)
   end },
   { "on_result", "a function", is_function },
   { "on_progress", "a function", is_function },
@@ -50,7 +53,7 @@ local function length(items)
   for index = 1, count do
     local item = rawget(items, index)
     if type(item) ~= "table" then
-      error(("cancel_orders: items[%d]: expected a table of arguments, found %s"):format(index,
+      error(format("cancel_orders: items[%d]: expected a table of arguments, found %s", index,
         item == nil and "nothing" or type(item)), 3)
     end
   end
@@ -159,7 +162,7 @@ function batch.cancel_orders(client, items, options)
       if pending then
         land(pending)
         start()
-      else loop:wait(math.huge) end
+      else loop:wait(huge) end
     end
   end
 

@@ -7,6 +7,9 @@ local Pending = require "crux.pending"
 local batch = require "crux.batch"
 local policy = require "crux.policy"
 
+local error, ipairs, next, rawget, setmetatable, type = error, ipairs, next, rawget, setmetatable, type
+local format = string.format
+
 local RETRIES = 2
 
 local Client = {}
@@ -15,13 +18,13 @@ Client.__name = "crux.client"
 
 local function check(options, what, level)
   if type(options) ~= "table" then
-    error(("expected a table of %s, found %s"):format(what, options == nil and "nothing" or type(options)), level + 1)
+    error(format("expected a table of %s, found %s", what, options == nil and "nothing" or type(options)), level + 1)
   end
 end
 
 -- How a call waits: on the caller's thread.
 local BLOCKING = {
-  send = core.perform, sleep = function(seconds) core.sleep(seconds) end,
+  direct = true, send = core.perform, sleep = function(seconds) core.sleep(seconds) end,
   await = function(what, seconds) what:wait(seconds) end,
 }
 
@@ -29,7 +32,8 @@ local BLOCKING = {
 -- @tparam table options
 -- @tparam table said
 -- @tparam[opt] table host how its calls wait: `admit`, if there is one, raises where they cannot; `send` and `sleep` as for
---   `crux.policy`'s `carry`, `await` (an inbox or a flight, seconds) for what was submitted; it may return early
+--   `crux.policy`'s `carry`, `await` (an inbox or a request, seconds) for what was submitted; it may return early;
+--   `direct`: an attempt blocks, so that the first is made before there is anything that Lua has to hold
 -- @local
 function Client.make(options, said, host)
   local from = {}
@@ -107,9 +111,17 @@ function Client:prepare(name, arguments)
 end
 
 local function perform(client, name, arguments)
-  local host = client.host
+  local host, options = client.host, client.defaults
   if host.admit then host.admit() end
-  local request, deadline, options = prepare(client, name, arguments, 2)
+  if host.direct and not options.token and not options.on_event then
+    check(arguments, "arguments", 2)
+    local result, err, request, deadline, own = client.handle:call(name, arguments)
+    if not request then return result, err end
+    if own then options = options_of(client, arguments) end
+    return policy.carry(request, deadline, options, host.send, host.sleep, client, err)
+  end
+  local request, deadline
+  request, deadline, options = prepare(client, name, arguments, 2)
   if not request then return nil, deadline end
   return policy.carry(request, deadline, options, host.send, host.sleep, client)
 end
@@ -175,7 +187,7 @@ function Client:step() return loop_of(self):step() end
 
 --- How many calls are submitted and not done.
 -- @treturn number
-function Client:in_flight() return self.loop and self.loop.inbox:flights() or 0 end
+function Client:in_flight() return self.loop and self.loop.inbox:in_flight() or 0 end
 
 --- A descriptor that is readable while `step` has something to do; the same one until `close`, but another in a fork.
 -- @treturn number

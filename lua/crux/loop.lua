@@ -3,6 +3,8 @@
 -- @module crux.loop
 local core = require "crux.core"
 
+local setmetatable, max = setmetatable, math.max
+
 local Loop = {}
 Loop.__index = Loop
 
@@ -61,10 +63,12 @@ end
 
 -- --- slots ---
 
+-- Counted last: should memory run out before, a new slot is none yet, and `add_slots` finds it.
 local function release_slot(self, slot)
+  local count = self.free_count + 1
+  self.free[count] = slot
   self.calls[slot] = false
-  self.free_count = self.free_count + 1
-  self.free[self.free_count] = slot
+  self.free_count = count
 end
 
 -- Twice as many, and those whose calls were collected.
@@ -74,7 +78,7 @@ local function add_slots(self)
   end
   if self.free_count > self.slots / 2 then return end
   local before = self.slots
-  self.slots = math.max(16, 2 * before)
+  self.slots = max(16, 2 * before)
   for slot = before + 1, self.slots do release_slot(self, slot) end
 end
 
@@ -94,7 +98,7 @@ end
 
 local function grow_ring(self)
   local ready = setmetatable({}, WEAK)
-  local size = math.max(16, 2 * self.ring)
+  local size = max(16, 2 * self.ring)
   for i = 1, size do
     ready[i] = i <= self.ready_count and self.ready[(self.first + i - 2) % self.ring + 1] or false
   end
@@ -111,11 +115,12 @@ end
 
 --- A number under which a pending's attempt or pause is found; any earlier one is void.
 function Loop:enrol(pending)
-  local slot = pending.number and pending.number % SLOTS or take_slot(self)
+  local before = pending.number
+  local slot = before and before % SLOTS or take_slot(self)
   self.serial = (self.serial + 1) % SERIALS
-  pending.number = slot + SLOTS * self.serial
-  self.calls[slot] = pending
-  return pending.number
+  local number = slot + SLOTS * self.serial
+  self.calls[slot], pending.number = pending, number
+  return number -- and not the pending's, which a finalizer may have ended by now
 end
 
 --- To be started again then.
@@ -186,7 +191,7 @@ end
 function Loop:timeout()
   if self.ready_count > 0 then return 0 end
   local entry = soonest(self)
-  return entry and math.max(entry[1] - core.now(), 0)
+  return entry and max(entry[1] - core.now(), 0)
 end
 
 --- Waits until `step` has something to do, but at most so many seconds.

@@ -3,13 +3,16 @@
 local core = require "crux.core"
 local policy = require "crux.policy"
 
+local error, pcall, setmetatable, type = error, pcall, setmetatable, type
+local huge, max, min, format = math.huge, math.max, math.min, string.format
+
 local Pending = {}
 Pending.__index = Pending
 Pending.__name = "crux.pending"
 
 -- `in_step`, here and below: it is `step` of the loop that moves the call on, and hands it out.
 local function finish(self, in_step)
-  if self.flight:finish() then self.loop:finish(self, in_step) end
+  if self.request:finish() then self.loop:finish(self, in_step) end
 end
 
 -- Done without an answer: what was under way, that many bytes, will not be heard of.
@@ -18,7 +21,7 @@ local function give_up(self, unsent, bytes, safe)
   -- what cannot be asked twice is kept first: should memory run out below, whoever moves the call on next ends it
   self.given_up = true
   if not unsent then call.sends, call.bytes_sent = call.sends + 1, call.bytes_sent + bytes end
-  policy.give_up(call, safe, self.flight:inherited())
+  policy.give_up(call, safe, self.request:inherited())
   finish(self)
 end
 
@@ -33,17 +36,17 @@ local function launch(self)
   call.due = nil
   local ready, token = policy.begin(call)
   if call.done then return end -- by `on_event` or the token function
-  if self.loop.closed then return self:abort() end -- by `on_event`
+  if self.loop.closed or self.request:inherited() then return self:abort() end -- by `on_event`
   if not ready then return settle(self, nil, token) end
-  local number = self.loop:enrol(self)
-  local started, err = self.flight:start(call.request, token, call.deadline, number)
+  local started, err = self.request:start(token, call.deadline, self.loop:enrol(self))
+  if started == nil then return self:abort() end -- by a finalizer or hook, for which there was time
   if not started then settle(self, nil, err) end
 end
 
 local function answered(self, in_step)
-  local result, err = self.flight:answer()
+  local result, err = self.request:answer()
   if self.call.done then return end -- given up by a finalizer, for which there was time
-  if result or err then settle(self, result, err, in_step) else give_up(self, self.flight:abort()) end
+  if result or err then settle(self, result, err, in_step) else give_up(self, self.request:abort()) end
 end
 
 -- What `on_event` raises is raised by whoever moved the call on, and ends it with what was known by then.
@@ -54,7 +57,7 @@ local function guarded(self, step, in_step)
   if ok then return end
   local call, heard = self.call, self.call.heard
   if not call.done then
-    local unsent, bytes, safe = self.flight:abort()
+    local unsent, bytes, safe = self.request:abort()
     if not heard or not unsent then give_up(self, unsent, bytes, safe)
     else
       policy.finish(call, heard.outcome == "accepted" and heard or nil, heard.outcome ~= "accepted" and heard or nil)
@@ -66,9 +69,10 @@ end
 
 function Pending.new(loop, client, call)
   local self = setmetatable({
-    loop = loop, client = client, call = call, flight = loop.inbox:flight(), given_up = false,
+    loop = loop, client = client, call = call, request = call.request, given_up = false,
     moving = false,
   }, Pending)
+  loop.inbox:register(call.request)
   guarded(self, launch)
   return self
 end
@@ -81,9 +85,9 @@ function Pending:advance(in_step)
   if call.done then return end
   if self.loop.closed or self.given_up then return self:abort() end
   if call.due then
-    if self.flight:inherited() then self:abort()
+    if self.request:inherited() then self:abort()
     elseif call.due <= core.now() then guarded(self, launch) end
-  elseif self.flight:done() then guarded(self, answered, in_step) end
+  elseif self.request:done() then guarded(self, answered, in_step) end
 end
 
 --- Asks, without blocking, what has become of the call. Once it is done it answers the same for ever.
@@ -113,13 +117,13 @@ function Pending:wait(seconds)
   end
   local call, host = self.call, self.client.host
   if self.moving and not call.done then error("expected to be called from outside what the call itself calls", 2) end
-  local until_then = core.now() + (seconds or math.huge)
+  local until_then = core.now() + (seconds or huge)
   while true do
     self:advance()
     local left = until_then - core.now()
     if call.done or left <= 0 then return self:poll() end
-    if call.due then host.sleep(math.min(left, math.max(call.due - core.now(), 0)))
-    else host.await(self.flight, left) end
+    if call.due then host.sleep(min(left, max(call.due - core.now(), 0)))
+    else host.await(self.request, left) end
   end
 end
 
@@ -128,12 +132,12 @@ function Pending:abort()
   local call = self.call
   if call.done then return end
   call.retries = -1 -- an attempt that has ended by now is the last
-  if not call.due and self.flight:done() then guarded(self, answered)
-  else give_up(self, self.flight:abort()) end
+  if not call.due and self.request:done() then guarded(self, answered)
+  else give_up(self, self.request:abort()) end
 end
 
 function Pending:__tostring()
-  return ("crux.pending (%s)"):format((self.call.done or self.loop.closed) and "done" or "in flight")
+  return format("crux.pending (%s)", (self.call.done or self.loop.closed) and "done" or "in flight")
 end
 
 return Pending

@@ -4,6 +4,9 @@
 -- @module crux.policy
 local core = require "crux.core"
 
+local error, next, pcall, select, type = error, next, pcall, select, type
+local min, match = math.min, string.match
+
 local release = core.release
 
 local policy = {}
@@ -40,7 +43,7 @@ function policy.pause(call, err, now)
   if not err.retryable or call.attempts > call.retries then return nil end
   local seconds = err.retry_after
   if not seconds then
-    seconds = core.random() * math.min(FIRST_PAUSE * 2 ^ (call.attempts - 1), LONGEST_PAUSE)
+    seconds = core.random() * min(FIRST_PAUSE * 2 ^ (call.attempts - 1), LONGEST_PAUSE)
   end
   if now + seconds < call.deadline then return seconds end
   return nil
@@ -116,13 +119,12 @@ local function finish(call, result, err)
   local meta = (result or err).meta
   meta.attempts, meta.sends, meta.bytes_sent = call.attempts, call.sends, call.bytes_sent
   if err and call.given and call.attempts > 1 then -- the last attempt's token is no longer there, those before may be
-    local own, theirs = err.message:match("^(HTTP [^:]*: )(.*)")
+    local own, theirs = match(err.message, "^(HTTP [^:]*: )(.*)")
     if own then err.message = own .. redact(call, theirs) end
   end
   if call.done then return true end -- by a finalizer, for which there was time until here
   call.done, call.result, call.err = true, result, err
   release(call.request)
-  call.request = nil
   return true
 end
 
@@ -179,21 +181,24 @@ policy.new, policy.begin, policy.settle, policy.finish, policy.give_up = new, be
 -- @tparam function send (request, token, deadline) → result | nil, err
 -- @tparam function sleep (seconds)
 -- @tparam crux.client client once it is `closed`, by what is called here or while another light thread runs, the call is over
+-- @tparam[opt] table err what became of a first attempt, if one was made
 -- @treturn[1] table result
 -- @treturn[2] nil
 -- @treturn[2] table err
-function policy.carry(request, deadline, options, send, sleep, client)
-  local call, done
-  if options.token or options.on_event then call = new(request, deadline, options)
-  else
-    local result, err = send(request, nil, deadline)
+function policy.carry(request, deadline, options, send, sleep, client, err)
+  if not err and not (options.token or options.on_event) then
+    local result
+    result, err = send(request, nil, deadline)
     -- most calls end here: what was accepted at once, with nobody watching, leaves nothing to decide
     if result then
       release(request)
       return result
     end
-    call = new(request, deadline, options)
-    call.attempts = err.meta.attempts -- and if there is neither, as in a forked child, this raises: it may have been sent
+    if not err then error(core.INHERITED, 0) end -- in a forked child: it may have been sent
+  end
+  local call, done = new(request, deadline, options), false
+  if err then
+    call.attempts = err.meta.attempts
     done = settle(call, nil, err)
   end
   while not done do

@@ -12,6 +12,8 @@ local core = require "crux.core"
 local single = require "crux.single"
 local waking = require "crux.resty.waking"
 
+local error, min, format = error, math.min, string.format
+
 local get_phase = ngx.get_phase
 
 -- ngx_lua's, those that may yield.
@@ -31,7 +33,7 @@ local ADVICE = {
 local function admit()
   local phase = get_phase()
   if YIELDING[phase] then return end
-  error(("crux.resty: expected a phase that can wait, found '%s': %s"):format(phase,
+  error(format("crux.resty: expected a phase that can wait, found '%s': %s", phase,
     ADVICE[phase] or "hand the call to ngx.timer.at(0, …)"), 0)
 end
 
@@ -40,7 +42,7 @@ local PERIOD = 0.005
 
 local host = {
   admit = admit, send = waking.send, sleep = ngx.sleep,
-  await = function(_, seconds) ngx.sleep(math.min(seconds, PERIOD)) end,
+  await = function(_, seconds) ngx.sleep(min(seconds, PERIOD)) end,
 }
 
 local resty = {
@@ -48,6 +50,7 @@ local resty = {
   SANDBOX = core.SANDBOX,
   PRODUCTION = core.PRODUCTION,
   null = core.null,
+  assert = require "crux.assert",
   --- Makes a client; see `crux.client`. It may be made anywhere, in `init_by_lua` too.
   -- @function new
   new = Client.constructor(host),

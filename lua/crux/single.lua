@@ -5,6 +5,9 @@ local Client = require "crux.client"
 local core = require "crux.core"
 local environment = require "crux.environment"
 
+local error, ipairs, next, rawget, type = error, ipairs, next, rawget, type
+local format = string.format
+
 --- Adds the single calls to a module.
 -- @tparam table module
 -- @tparam[opt] table host as for `Client.make`
@@ -29,7 +32,7 @@ return function(module, host)
   for _, name in ipairs(core.endpoints) do
     module[name] = function(arguments)
       if type(arguments) ~= "table" then
-        error(("expected a table of arguments, found %s"):format(arguments == nil and "nothing" or type(arguments)), 2)
+        error(format("expected a table of arguments, found %s", arguments == nil and "nothing" or type(arguments)), 2)
       end
       local client, err = shared_client(arguments)
       if not client then return nil, err end

@@ -42,14 +42,15 @@ local NAMES = [[
   CURLOPT_CONNECT_ONLY CURLOPT_DNS_CACHE_TIMEOUT CURLOPT_ERRORBUFFER CURLOPT_FRESH_CONNECT
   CURLOPT_HTTPPROXYTUNNEL CURLOPT_HTTP_VERSION CURLOPT_KEYPASSWD CURLOPT_NOPROXY
   CURLOPT_NOSIGNAL CURLOPT_OPENSOCKETDATA CURLOPT_OPENSOCKETFUNCTION CURLOPT_PRIVATE
-  CURLOPT_PROXY CURLOPT_PROXY_CAINFO CURLOPT_PROXY_CAPATH CURLOPT_PROXY_SSLVERSION CURLOPT_SHARE
+  CURLOPT_PROXY CURLOPT_PROXY_CAINFO CURLOPT_PROXY_CAPATH CURLOPT_PROXY_KEYPASSWD
+  CURLOPT_PROXY_SSLCERT CURLOPT_PROXY_SSLKEY CURLOPT_PROXY_SSLVERSION CURLOPT_SHARE
   CURLOPT_SSLCERT CURLOPT_SSLKEY CURLOPT_SSLVERSION CURLOPT_SSL_VERIFYHOST
-  CURLOPT_SSL_VERIFYPEER CURLOPT_SUPPRESS_CONNECT_HEADERS CURLOPT_URL CURLOPT_WRITEFUNCTION
-  CURLSH CURLSHE_NOT_BUILT_IN CURLSHE_OK CURLSHOPT_SHARE CURLSHcode CURLU CURLUE_OK
-  CURLUE_OUT_OF_MEMORY CURLUPART_FRAGMENT CURLUPART_HOST CURLUPART_PASSWORD CURLUPART_PATH
-  CURLUPART_PORT CURLUPART_QUERY CURLUPART_SCHEME CURLUPART_URL CURLUPART_USER CURLUPart
-  CURLU_GUESS_SCHEME CURLU_NON_SUPPORT_SCHEME CURLU_NO_DEFAULT_PORT CURLU_PATH_AS_IS CURLUcode
-  CURLVERSION_NOW CURL_CSELECT_ERR CURL_CSELECT_IN CURL_CSELECT_OUT CURL_ERROR_SIZE
+  CURLOPT_SSL_VERIFYPEER CURLOPT_SUPPRESS_CONNECT_HEADERS CURLOPT_TIMEOUT_MS CURLOPT_URL
+  CURLOPT_WRITEFUNCTION CURLSH CURLSHE_NOT_BUILT_IN CURLSHE_OK CURLSHOPT_SHARE CURLSHcode CURLU
+  CURLUE_OK CURLUE_OUT_OF_MEMORY CURLUPART_FRAGMENT CURLUPART_HOST CURLUPART_PASSWORD
+  CURLUPART_PATH CURLUPART_PORT CURLUPART_QUERY CURLUPART_SCHEME CURLUPART_URL CURLUPART_USER
+  CURLUPart CURLU_GUESS_SCHEME CURLU_NON_SUPPORT_SCHEME CURLU_NO_DEFAULT_PORT CURLU_PATH_AS_IS
+  CURLUcode CURLVERSION_NOW CURL_CSELECT_ERR CURL_CSELECT_IN CURL_CSELECT_OUT CURL_ERROR_SIZE
   CURL_GLOBAL_DEFAULT CURL_HTTP_VERSION_1_1 CURL_LOCK_DATA_DNS CURL_LOCK_DATA_SSL_SESSION
   CURL_POLL_IN CURL_POLL_INOUT CURL_POLL_OUT CURL_SOCKET_BAD CURL_SOCKET_TIMEOUT
   CURL_SSLVERSION_TLSv1_2 CURLcode curl_easy_cleanup curl_easy_getinfo curl_easy_init
@@ -115,23 +116,36 @@ function libcurl.header_before(number)
   return table.concat(header, "\n") .. "\n"
 end
 
--- What a spec may need and not every libcurl can do: which can, and why the others cannot.
+-- What specs may need and not every libcurl can do: which can, why the others cannot, and how many
+-- specs that keeps from being run.
 local ABILITIES = {
   ["share a parsed CA bundle"] = {
     can = function(number, tls)
       return tls == "OpenSSL" and number >= 0x075700 and number < 0x081500
     end,
     why = "connections share a parsed CA bundle with OpenSSL only, from libcurl 7.87 to 8.20",
+    specs = 1,
   },
   ["take a CA bundle from memory"] = {
     can = function(number, tls) return number >= (tls == "OpenSSL" and 0x074d00 or 0x081200) end,
     why = "CURLOPT_CAINFO_BLOB came with libcurl 7.77, for GnuTLS with 8.18",
+    specs = 0,
   },
   ["leave a look-up"] = {
     can = function(number) return number >= 0x075700 end,
     why = "libcurl below 7.87 waits for a look-up that nobody wants any more",
+    specs = 1,
   },
 }
+
+--- How many specs are skipped with the libcurl that runs here, with nothing else amiss.
+function libcurl.skipped()
+  local count = 0
+  for ability, listed in pairs(ABILITIES) do
+    if libcurl.lacks(ability) then count = count + listed.specs end
+  end
+  return count
+end
 
 --- The libcurl that runs here: its number, and the name of its TLS library.
 function libcurl.here()

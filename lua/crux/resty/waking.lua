@@ -12,6 +12,9 @@ local ngx = require "ngx"
 local semaphore = require "ngx.semaphore"
 local core = require "crux.core"
 
+local error, next, pcall, setmetatable, tonumber = error, next, pcall, setmetatable, tonumber
+local huge, max, min = math.huge, math.max, math.min
+
 local now, sleep = core.now, ngx.sleep
 
 local waking = {
@@ -33,8 +36,8 @@ local inbox, way -- made by the first call: never in the master
 
 local number = 0
 local waiting = setmetatable({}, { __mode = "v" }) -- semaphores by the number of the attempt, unless C posts them
-local looked = -math.huge                          -- when somebody last looked for all
-local reading, started = false, -math.huge         -- the reader of the socket: it runs; when it was last asked for
+local looked = -huge                          -- when somebody last looked for all
+local reading, started = false, -huge         -- the reader of the socket: it runs; when it was last asked for
 local latest = 0                                   -- the last deadline there is
 
 local function open()
@@ -55,14 +58,14 @@ end
 
 -- Somebody else has to look from now on.
 local function hand_over()
-  looked = -math.huge
+  looked = -huge
   local _, sema = next(waiting)
   if sema then sema:post(1) end
 end
 
-local function look_for_all(flight)
+local function look_for_all(request)
   looked = now()
-  while not flight:done() and not reading do
+  while not request:done() and not reading do
     sleep(PERIOD)
     post_ended()
   end
@@ -88,79 +91,68 @@ local function read()
   if reading then pcall(read_rings, sock) end
   inbox:hang_up()
   sock:close()
-  reading, started = false, -math.huge
+  reading, started = false, -huge
   hand_over()
 end
 
 local function want_reader()
   if way ~= "socket" or reading or now() < started + RESTART then return end
   started = now()
-  if not ngx.timer.at(0, read) then started = -math.huge end
+  if not ngx.timer.at(0, read) then started = -huge end
 end
 
 -- --- a waiting light thread ---
 
 local function patience(deadline)
-  if way == "event" or reading then return math.min(math.max(deadline - now(), 0) + 0.1, SLICE) end
+  if way == "event" or reading then return min(max(deadline - now(), 0) + 0.1, SLICE) end
   if way == "socket" and now() < started + START then return START end
   if now() < looked + STALE then return PATIENCE end
   return nil
 end
 
-local function wait(flight, sema, deadline)
-  while not flight:done() do
+local function wait(request, sema, deadline)
+  while not request:done() do
     local seconds = patience(deadline)
     if seconds then
       local _, why = sema:wait(seconds)
       if why and why ~= "timeout" then return why end
-    else look_for_all(flight) end
+    else look_for_all(request) end
   end
   return nil
-end
-
--- Where a light thread waits. A semaphore and a flight have finalizers, which cost more than all the rest of the wait, so a
--- seat is used again, unless somebody may still post or start something there.
-local free = {}
-
-local function new_seat()
-  local sema, why = semaphore.new(0)
-  if not sema then error("crux.resty: expected a semaphore, found none: " .. why, 0) end
-  return { sema = sema, address = tonumber(ffi.cast("intptr_t", sema.sem)), flight = inbox:flight() }
 end
 
 --- The way in use, once a call was made.
 function waking.in_use() return way end
 
---- Makes an attempt; for `crux.policy`'s `carry`. A light thread that is killed leaves its flight to the collector, which
--- gives the attempt up.
+--- Makes an attempt; for `crux.policy`'s `carry`. A light thread that is killed leaves its request to the collector, which
+-- aborts the attempt. The semaphore is new for each attempt: it has a finalizer, and a late post may still reach it.
 function waking.send(request, token, deadline)
   if not inbox then open() end
-  local count = #free
-  local seat = free[count] or new_seat()
-  free[count] = nil
-  local flight, sema, posted = seat.flight, seat.sema, way == "event"
+  local sema, why = semaphore.new(0)
+  if not sema then error("crux.resty: expected a semaphore, found none: " .. why, 0) end
+  local posted = way == "event"
   number = number + 1
   local mine = number
-  local ok, err = flight:start(request, token, deadline, mine, posted and sema or nil, posted and seat.address or nil)
+  inbox:register(request)
+  local ok, err
+  if posted then ok, err = request:start(token, deadline, mine, sema, tonumber(ffi.cast("intptr_t", sema.sem)))
+  else ok, err = request:start(token, deadline, mine) end
   if not ok then return nil, err end
   if not posted then
     waiting[mine] = sema
-    latest = math.max(latest, deadline)
+    latest = max(latest, deadline)
     want_reader()
   end
-  local why = wait(flight, sema, deadline)
+  why = wait(request, sema, deadline)
   if not posted then
     waiting[mine] = nil
     if reading and not next(waiting) then inbox:ring() end
   end
   if why then
-    flight:abort()
+    request:abort()
     error("crux.resty: the light thread cannot wait: " .. why, 0)
   end
-  local result
-  result, err = flight:answer()
-  if sema:count() == 0 then free[#free + 1] = seat end
-  return result, err
+  return request:answer()
 end
 
 return waking

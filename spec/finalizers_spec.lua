@@ -1,0 +1,141 @@
+-- Calls that a finalizer or a hook of the user's aborts, or whose client it closes, at any moment: nothing raises, nothing
+-- crashes, and no other call is touched.
+local crux = require "crux"
+local fault = require "spec.support.fault"
+local forks = require "spec.support.forks"
+local helper = require "spec.helper"
+
+local refused, server
+
+setup(function()
+  refused = fault.refused()
+  server = fault.serve{ script = helper.ANSWER }
+end)
+
+teardown(fault.stop)
+
+-- Each job is dropped at once, and its finalizer aborts its call when the collector finds both.
+local JOBS = [[
+local crux = require "crux"
+local rounds, each = %d, %d
+local options = { token = "t", base_url = %q, timeout = 5, retries = 0 }
+local client = crux.new(options)
+local arguments = { order_uuid = %q }
+local job
+if newproxy then
+  function job()
+    local pending = client:submit("cancel_order", arguments)
+    local proxy = newproxy(true)
+    getmetatable(proxy).__gc = function() pending:abort() end
+    return proxy
+  end
+else
+  local Job = { __gc = function(self) self.pending:abort() end }
+  function job() return setmetatable({ pending = client:submit("cancel_order", arguments) }, Job) end
+end
+for _ = 1, rounds do
+  for _ = 1, each do job() end
+  local _, err = client:cancel_order(arguments)
+  assert(err.kind == "connect", tostring(err))
+  local _, _, why = assert(client:submit("cancel_order", arguments)):wait(5)
+  assert(why and why.kind == "connect", tostring(why))
+end
+]]
+
+describe("a finalizer that aborts its object's call", function()
+  for _, row in ipairs{
+    { 50, 100, "collectgarbage('incremental', 200, 100, 6)" }, { 200, 8, "" }, { 20, 100, "collectgarbage('setpause', 100)" },
+    { 20, 60, "collectgarbage('generational')" },
+  } do
+    local rounds, each, before = row[1], row[2], row[3]
+    it(("touches no other call: %d rounds of %d %s"):format(rounds, each, before), function()
+      if before:find("al'") and _VERSION ~= "Lua 5.4" then return end -- a mode that is 5.4's
+      assert.equal("", helper.child(before .. JOBS:format(rounds, each, refused.base_url, helper.ORDER)))
+    end)
+  end
+end)
+
+-- Calls `hook` after so many instructions of `run`. Returns whether that many were run, and what `run` returns to pcall.
+local function interrupted(count, hook, run)
+  local called = false
+  local before, mask, every = debug.gethook()
+  debug.sethook(function()
+    debug.sethook()
+    called = true
+    hook()
+  end, "", count)
+  local ok, result, err = pcall(run)
+  debug.sethook(before, mask, every)
+  return called, ok, result, err
+end
+
+describe("at every single instruction of a call with a retry, #stock", function()
+  -- What is prepared, what is then interrupted by what, and what comes of it.
+  local function sweep(prepare, run, hook, check)
+    server:set{ answer = helper.response(429, "", { "Retry-After: 0" }) }
+    local count, called = 0
+    repeat
+      count = count + 1
+      local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url, timeout = 10, retries = 1,
+        on_event = function() end })
+      local pending = prepare(client)
+      local ok, result, err
+      called, ok, result, err = interrupted(count, function() hook(client, pending) end,
+        function() return run(client, pending) end)
+      check(ok, result, err, pending)
+      client:close()
+    until not called
+    assert.is_true(count > 50, count)
+  end
+
+  local function submit(client) return client:submit("cancel_order", { order_uuid = helper.ORDER }) end
+  local function wait(_, pending) return pending:wait(5) end
+  local function is_over(ok, done, _, pending)
+    assert.same({ true, true }, { ok, done })
+    local _, result, err = pending:poll()
+    helper.check(result, err)
+    assert.is_true(err.kind == "aborted" or err.status == 429, tostring(err))
+  end
+
+  it("a submitted call can be aborted", function()
+    sweep(submit, wait, function(_, pending) pending:abort() end, function(ok, done, _, pending)
+      assert.same({ true, true }, { ok, done })
+      local err = select(3, pending:poll())
+      assert.is_true(err.kind == "aborted" or err.status == 429, tostring(err))
+    end)
+  end)
+
+  it("the client of a submitted call can be closed", function() sweep(submit, wait, crux.new{}.close, is_over) end)
+
+  it("the client of a blocking call can be closed", function()
+    sweep(function() end, function(client) return client:cancel_order{ order_uuid = helper.ORDER } end, crux.new{}.close,
+      function(ok, result, err)
+        if not ok then assert.is_truthy(result:find("the client is closed", 1, true), result)
+        else
+          helper.check(result, err)
+          assert.is_true(err.kind == "aborted" or err.status == 429, tostring(err))
+        end
+      end)
+  end)
+end)
+
+describe("a fork", function()
+  it("in on_event of a submitted call leaves the call to the parent #fork", function()
+    server:set{ answer = helper.response(204) }
+    helper.new_requests(server)
+    local parent, child = forks.getpid(), nil
+    local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url, retries = 0,
+      on_event = function(event) if event.name == "request" then child = forks.fork() end end })
+    local pending = client:submit("cancel_order", { order_uuid = helper.ORDER })
+    if forks.getpid() ~= parent then
+      local done, _, err = pending:poll()
+      os.exit(done and err and err.kind == "aborted" and err.outcome == "not_sent" and 0 or 1)
+    end
+    assert.equal(0, forks.waitpid(child, 5))
+    local _, result, err = pending:wait(5)
+    helper.check(result, err)
+    assert.equal("accepted", result.outcome)
+    assert.equal(1, #helper.new_requests(server))
+    client:close()
+  end)
+end)
