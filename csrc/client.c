@@ -61,6 +61,11 @@ bool crux_is_option(const char *name, bool policy) {
   return false;
 }
 
+const char *crux_option_name(int i, bool policy) {
+  if (i >= OPTIONS) return NULL;
+  return policy || !options[i].policy ? options[i].name : "";
+}
+
 const char *crux_nearest_option(const char *name, bool policy, int *distance, const char *so_far) {
   size_t i;
   for (i = 0; i < OPTIONS; i++) {

@@ -53,9 +53,25 @@ local WAYS = {
   { "submit", function(name, arguments) return client:submit(name, arguments) end },
 }
 
-local function refused(arguments, field, message, name)
+-- All names, for a field that is unknown and near to none of them.
+local KNOWN = {
+  sku = "supplier_uuid, sku_id, quantity, price, expected_sku_cost",
+  cancel_order = "order_uuid, skus",
+  get_order = "order_uuid",
+  options = "token, base_url, api, timeout, connect_timeout, retries, max_connections, idle_timeout, connection_lifetime, "
+    .. "ca_file, ca_path, cert_file, key_file, proxy, no_proxy, user_agent, max_body, on_event",
+}
+
+local function unknown(field, name, way)
+  if field:find("^skus%[%d+%]") then return "unknown field, expected one of " .. KNOWN.sku end
+  local options = way.core and KNOWN.options:gsub(" retries,", ""):gsub(", on_event", "") or KNOWN.options
+  return ("unknown field, expected one of %s, %s"):format(KNOWN[name], options)
+end
+
+local function refused(arguments, field, text, name)
   for _, way in ipairs(WAYS) do
     local result, err = way[2](name or "cancel_order", arguments)
+    local message = text ~= "unknown field" and text or unknown(field, name or "cancel_order", way)
     helper.check(result, err)
     -- there are thousands of these, and luassert takes its time
     local told = err and err.outcome == "not_sent" and err.kind == "invalid" and err.field == field
@@ -215,7 +231,7 @@ describe("a value", function()
     refused({ order_uuid = U, skus = { { supplier_uuid = S }, crux.null } }, "skus[2]", "expected a table, found crux.null")
   end)
 
-  it("that is NaN is refused", function()
+  it("of NaN is invalid for a quantity and for prices", function()
     for _, name in ipairs{ "quantity", "price", "expected_sku_cost" } do
       local _, err = helper.call(client.cancel_order, client, sku(name, 0 / 0))
       assert.equal("skus[1]." .. name, err.field)
@@ -351,7 +367,7 @@ describe("an unknown field", function()
     end
   end)
 
-  it("has no suggestion where nothing is near, and options are none of a SKU's", function()
+  it("that is near to none comes with all that there are, and options are none of a SKU's", function()
     for _, name in ipairs{ "xyz", "uuid_of_the_order", "line_items", "q" } do
       refused({ [name] = 1 }, name, "unknown field")
     end
@@ -412,8 +428,8 @@ describe("an unknown field", function()
   end)
 end)
 
-describe("of several faults the first is told, in interface.md's order", function()
-  it("", function()
+describe("of several faults", function()
+  it("the first in the order of interface.md is reported", function()
     refused({ order_uuid = 1, skus = 1 }, "order_uuid", wrong("uuid", 1))
     local item = { supplier_uuid = 1, sku_id = 1, quantity = 0, price = -1, expected_sku_cost = -1 }
     local values = { S, "1", 1, 1, 1 }
