@@ -209,6 +209,8 @@ void crux_default_settings(crux_settings *settings);
 int crux_read_options(lua_State *L, int index, const crux_settings *base, bool policy, unsigned long client,
                       crux_config **into);
 bool crux_is_token(const char *s);
+/* Whether it has the newline that reading a file leaves; NULL has none. */
+bool crux_ends_line(const char *s);
 /* The token among arguments or options, if it is a string, else the other. Valid while the table is. */
 const char *crux_token_of(lua_State *L, int index, const char *otherwise);
 bool crux_is_text(lua_State *L, int index, const char *text);

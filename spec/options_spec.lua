@@ -46,7 +46,16 @@ local OPTIONS = {
     bad = { "", "a b", "a\n", "a\0b", "\200", ("t"):rep(8193), 5, true, false, {} } },
   { name = "base_url", what = "an https:// URL with no user, query or fragment", quiet = true,
     good = { crux.SANDBOX, crux.PRODUCTION, "https://h", "http://localhost" },
+    -- only the scheme is missing, and it is no secret
+    told = {
+      ["example.com"] = "'example.com': write 'https://example.com'",
+      ["api.example.com:8443/pre/"] = "'api.example.com:8443/pre/': write 'https://api.example.com:8443/pre/'",
+      ["localhost"] = "'localhost': write 'http://localhost'",
+      ["127.0.0.1:8080"] = "'127.0.0.1:8080': write 'http://127.0.0.1:8080'",
+    },
     bad = {
+      "api.example.com:8443/pre/", "localhost", "127.0.0.1:8080", "47d4yfbwymedhiudj384702984nakju4hajh395d", "user:pass.word",
+      "a.b@c.d", "example.com:0", "eyJhbGciOi.J9eyJpc3Mi_.xyz", "example.com?a=b",
       "", "example.com", "//example.com", "https:example.com", "https:/example.com", "https://", "https:///path",
       "ftp://example.com", "file:///etc/passwd", " https://example.com", "https://[::1", "https://[::1%25lo]",
       "https://user@example.com", "https://user:secret@example.com", "https://@example.com",
@@ -131,7 +140,9 @@ describe("the option", function()
         for _, way in ipairs(ways) do
           local result, err = way[2](value)
           helper.check(result, err)
-          local message = ("%s: expected %s, found %s"):format(name, way[1], found(value, not row.quiet))
+          local told = row.told and row.told[value] or found(value, not row.quiet)
+          if name == "token" and value == "a\n" then told = told .. " that ends in a newline" end
+          local message = ("%s: expected %s, found %s"):format(name, way[1], told)
           if not (err and err.kind == "invalid" and err.field == name and err.message == message) then
             assert.same({ "invalid", name, message }, { err and err.kind, err and err.field, err and err.message })
           end
@@ -486,6 +497,10 @@ describe("the environment", function()
     helper.watch("bad token")
     assert.is_truthy(child("say(crux.new())",
       { CRUX_TOKEN = "bad token" }):find("^not_sent %(invalid%): token: .* in CRUX_TOKEN %[token%]$"))
+    assert.is_truthy(child("say(crux.new())", { CRUX_TOKEN = "token-out-of-a-file\n" })
+      :find("found a string of 20 bytes that ends in a newline, in CRUX_TOKEN", 1, true))
+    assert.is_truthy(child("say(crux.new())", { CRUX_BASE_URL = "h.example" })
+      :find("found 'h.example': write 'https://h.example', in CRUX_BASE_URL", 1, true))
     assert.is_truthy(child("say(crux.new())",
       { CRUX_BASE_URL = "http://example.com" }):find("base_url: .* in CRUX_BASE_URL %[base_url%]$"))
     assert.is_truthy(child("say(crux.new())",
