@@ -396,11 +396,30 @@ int crux_client_new(lua_State *L) {
   return 1;
 }
 
+/* Raises, with the names that there are. What is no name may be a secret in the wrong place. */
+static void raise_unknown_call(lua_State *L, const char *name) {
+  const crux_endpoint *endpoint;
+  luaL_Buffer list;
+  size_t len = name ? strlen(name) : 0;
+  bool is_name = len > 0 && len <= 32 && strspn(name, "abcdefghijklmnopqrstuvwxyz_") == len;
+  if (is_name) lua_pushfstring(L, "expected the name of a call, found '%s'; there are ", name);
+  else if (name) lua_pushliteral(L, "expected the name of a call, found another string; there are ");
+  else lua_pushfstring(L, "expected the name of a call, found a %s; there are ", luaL_typename(L, 2));
+  luaL_buffinit(L, &list);
+  for (endpoint = crux_endpoints; endpoint->name; endpoint++) {
+    if (endpoint != crux_endpoints) luaL_addstring(&list, ", ");
+    luaL_addstring(&list, endpoint->name);
+  }
+  luaL_pushresult(&list);
+  lua_concat(L, 2);
+  lua_error(L);
+}
+
 /* The endpoint that the name at 2 is for. */
 static const crux_endpoint *check_endpoint(lua_State *L) {
-  const char *name = luaL_checkstring(L, 2);
-  const crux_endpoint *endpoint = crux_endpoint_find(name);
-  if (!endpoint) luaL_error(L, "expected the name of a call, found '%s'", name);
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+  const crux_endpoint *endpoint = name ? crux_endpoint_find(name) : NULL;
+  if (!endpoint) raise_unknown_call(L, name);
   return endpoint;
 }
 

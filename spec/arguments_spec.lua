@@ -548,12 +548,44 @@ describe("misuse raises:", function()
       local line = _VERSION == "Lua 5.1" and "" or ":" .. debug.getinfo(call, "S").linedefined .. ": "
       raises(line .. "expected a table", call)
     end
+    for _, call in ipairs{
+      function() client.cancel_order({}) end, function() crux:get_order({}) end, function() client.submit("get_order", {}) end,
+      function() client.close() end, function() crux:new() end,
+    } do
+      local line = _VERSION == "Lua 5.1" and "" or ":" .. debug.getinfo(call, "S").linedefined .. ": "
+      raises(line .. "expected c", call)
+    end
   end)
 
-  it("an unknown call", function()
-    raises("'cancel'", client.dry_run, client, "cancel", { order_uuid = U })
-    raises("'cancel'", client.submit, client, "cancel", { order_uuid = U })
+  it("an unknown call, with the names that there are", function()
+    for _, method in ipairs{ "dry_run", "submit", "call" } do
+      raises("expected the name of a call, found 'cancel'; there are cancel_order, get_order", client[method], client, "cancel",
+        { order_uuid = U })
+      raises("found another string; there are cancel_order, get_order", client[method], client, helper.TOKEN, {})
+      raises("found a nil; there are", client[method], client, nil, {})
+    end
     assert.is_nil(client.cancel)
+  end)
+
+  it("a call with a dot of what takes a colon, and the other way", function()
+    for _, name in ipairs{ "cancel_order", "get_order" } do
+      local colon = ("expected client:%s{...}, found client.%s{...}: write a colon"):format(name, name)
+      raises(colon, client[name], { order_uuid = U })
+      raises(colon, client[name])
+      raises(colon, client[name], "x")
+      raises(colon, client[name], { order_uuid = U }, { timeout = 1 })
+      raises(("expected crux.%s{...}, found crux:%s{...}: write a dot"):format(name, name), crux[name], crux, { order_uuid = U })
+    end
+    for _, name in ipairs{
+      "call", "dry_run", "submit", "step", "in_flight", "pollfd", "events", "timeout", "cancel_orders", "close",
+    } do
+      local colon = ("expected client:%s(...), found client.%s(...): write a colon"):format(name, name)
+      raises(colon, client[name])
+      raises(colon, client[name], "cancel_order", { order_uuid = U })
+      raises(colon, client[name], { { order_uuid = U } })
+    end
+    raises("expected crux.new{...}, found crux:new{...}: write a dot", crux.new, crux, { token = "t" })
+    raises("expected crux.new{...}, found crux:new{...}: write a dot", crux.new, crux)
   end)
 
   it("a closed client", function()
