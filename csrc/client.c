@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,6 +62,11 @@ bool crux_is_option(const char *name, bool policy) {
   return false;
 }
 
+const char *crux_option_name(int i, bool policy) {
+  if (i >= OPTIONS) return NULL;
+  return policy || !options[i].policy ? options[i].name : "";
+}
+
 const char *crux_nearest_option(const char *name, bool policy, int *distance, const char *so_far) {
   size_t i;
   for (i = 0; i < OPTIONS; i++) {
@@ -93,6 +99,11 @@ const char *crux_token_of(lua_State *L, int index, const char *otherwise) {
 
 bool crux_is_text(lua_State *L, int index, const char *text) {
   return text && lua_type(L, index) == LUA_TSTRING && strcmp(lua_tostring(L, index), text) == 0;
+}
+
+bool crux_ends_line(const char *s) {
+  size_t len = s ? strlen(s) : 0;
+  return len > 0 && (s[len - 1] == '\n' || s[len - 1] == '\r');
 }
 
 bool crux_is_token(const char *s) {
@@ -157,6 +168,41 @@ static bool check_path(lua_State *L, const char *path, option_type type) {
   return false;
 }
 
+/* Appends a text to the message on top. */
+static void add_to_message(lua_State *L, const char *more) {
+  lua_pushstring(L, more);
+  lua_concat(L, 2);
+}
+
+/* Whether it looks like host[:port][/path], and so is no secret in the wrong place. */
+static bool is_hostlike(const char *s) {
+  size_t len = strlen(s), host = strcspn(s, ":/"), digits;
+  if (len > 100 || host == 0 || strstr(s, "//")) return false;
+  if (strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-:/") != len) return false;
+  if (s[host] == ':') {
+    digits = strspn(s + host + 1, "0123456789");
+    if (digits == 0 || strchr(s + host + 1, ':')) return false;
+  }
+  return memchr(s, '.', host) || (host == 9 && strncasecmp(s, "localhost", 9) == 0);
+}
+
+/* With the value on top: pushes what is wrong with it, and how to write it if only the scheme is missing.
+   `text`: it may be shown. `url` is for the parser. */
+static void push_bad_url(lua_State *L, const char *text, crux_base_url *url) {
+  static const char *const schemes[] = { "http://", "https://" }; /* the first only for this machine */
+  char whole[128];
+  int i;
+  crux_push_expected(L, "an https:// URL with no user, query or fragment", -1, false);
+  if (!text || !is_hostlike(text)) return;
+  for (i = 0; i < 2; i++) {
+    snprintf(whole, sizeof whole, "%s%s", schemes[i], text);
+    if (crux_base_url_parse(whole, url) != CRUX_URL_OK) continue;
+    lua_pop(L, 1);
+    lua_pushfstring(L, "expected an https:// URL with no user, query or fragment, found '%s': write '%s'", text, whole);
+    return;
+  }
+}
+
 /* True: the value on top is in `s`, its strings as long as the table they came from. False: what is wrong with it was
    pushed as a message, or nil for want of memory. */
 static bool read_value(lua_State *L, const option *o, bool policy, crux_settings *s, crux_base_url *url) {
@@ -174,6 +220,7 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
       if (text && crux_is_token(text)) break;
       crux_push_expected(L, policy ? "a string of printable ASCII without spaces, or a function"
                                    : "a string of printable ASCII without spaces", -1, false);
+      if (crux_ends_line(text)) add_to_message(L, " that ends in a newline");
       return false;
     case OPTION_BASE_URL:
       switch (text ? crux_base_url_parse(text, url) : CRUX_URL_BAD) {
@@ -187,7 +234,7 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
           return false;
         case CRUX_URL_NOMEM: lua_pushnil(L); return false;
         default:
-          crux_push_expected(L, "an https:// URL with no user, query or fragment", -1, false);
+          push_bad_url(L, echo ? text : NULL, url);
           return false;
       }
     case OPTION_API:
@@ -350,11 +397,30 @@ int crux_client_new(lua_State *L) {
   return 1;
 }
 
+/* Raises, with the names that there are. What is no name may be a secret in the wrong place. */
+static void raise_unknown_call(lua_State *L, const char *name) {
+  const crux_endpoint *endpoint;
+  luaL_Buffer list;
+  size_t len = name ? strlen(name) : 0;
+  bool is_name = len > 0 && len <= 32 && strspn(name, "abcdefghijklmnopqrstuvwxyz_") == len;
+  if (is_name) lua_pushfstring(L, "expected the name of a call, found '%s'; there are ", name);
+  else if (name) lua_pushliteral(L, "expected the name of a call, found another string; there are ");
+  else lua_pushfstring(L, "expected the name of a call, found a %s; there are ", luaL_typename(L, 2));
+  luaL_buffinit(L, &list);
+  for (endpoint = crux_endpoints; endpoint->name; endpoint++) {
+    if (endpoint != crux_endpoints) luaL_addstring(&list, ", ");
+    luaL_addstring(&list, endpoint->name);
+  }
+  luaL_pushresult(&list);
+  lua_concat(L, 2);
+  lua_error(L);
+}
+
 /* The endpoint that the name at 2 is for. */
 static const crux_endpoint *check_endpoint(lua_State *L) {
-  const char *name = luaL_checkstring(L, 2);
-  const crux_endpoint *endpoint = crux_endpoint_find(name);
-  if (!endpoint) luaL_error(L, "expected the name of a call, found '%s'", name);
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+  const crux_endpoint *endpoint = name ? crux_endpoint_find(name) : NULL;
+  if (!endpoint) raise_unknown_call(L, name);
   return endpoint;
 }
 

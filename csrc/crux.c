@@ -117,12 +117,13 @@ static int assume_curl(lua_State *L) {
   return 0;
 }
 
-/* core.is_token(value) → whether it can stand in a header */
+/* core.is_token(value) → whether it can stand in a header; whether it ends in a newline */
 static int is_token(lua_State *L) {
   size_t len;
   const char *s = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
   lua_pushboolean(L, s && strlen(s) == len && crux_is_token(s));
-  return 1;
+  lua_pushboolean(L, crux_ends_line(s));
+  return 2;
 }
 
 #define KEY_TEXT(name) #name,

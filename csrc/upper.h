@@ -169,6 +169,8 @@ bool crux_has_unknown(lua_State *L, int index, const crux_field *fields, bool op
    option. `where` is the table's place, "" or as in "skus[3]". */
 bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy,
                        const char *token);
+/* Pushes what to say of an unknown field that is an option in other libraries, or nothing. */
+bool crux_push_foreign(lua_State *L, const char *name, bool policy);
 /* How many slips lie between two names. */
 int crux_edit_distance(const char *a, const char *b);
 /* core.unknown(options, names) → an error if there is a key that is none of the names
@@ -207,10 +209,14 @@ void crux_default_settings(crux_settings *settings);
 int crux_read_options(lua_State *L, int index, const crux_settings *base, bool policy, unsigned long client,
                       crux_config **into);
 bool crux_is_token(const char *s);
+/* Whether it has the newline that reading a file leaves; NULL has none. */
+bool crux_ends_line(const char *s);
 /* The token among arguments or options, if it is a string, else the other. Valid while the table is. */
 const char *crux_token_of(lua_State *L, int index, const char *otherwise);
 bool crux_is_text(lua_State *L, int index, const char *text);
 bool crux_is_option(const char *name, bool policy);
+/* The names of the options one after the other, NULL after the last; "" for one that is not known here. */
+const char *crux_option_name(int i, bool policy);
 /* The nearest option's name within `*distance`, which is lowered; or `so_far`. */
 const char *crux_nearest_option(const char *name, bool policy, int *distance, const char *so_far);
 
