@@ -81,8 +81,7 @@ static int redact(lua_State *L) {
   return 1;
 }
 
-/* --- what the Lua layer needs of the machine
-   ------------------------------------------------------------------------ */
+/* --- what the Lua layer needs of the machine --- */
 
 /* core.now() → monotonic seconds */
 static int now(lua_State *L) {
