@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,6 +62,11 @@ bool crux_is_option(const char *name, bool policy) {
   return false;
 }
 
+const char *crux_option_name(int i, bool policy) {
+  if (i >= OPTIONS) return NULL;
+  return policy || !options[i].policy ? options[i].name : "";
+}
+
 const char *crux_nearest_option(const char *name, bool policy, int *distance, const char *so_far) {
   size_t i;
   for (i = 0; i < OPTIONS; i++) {
@@ -95,6 +101,11 @@ bool crux_is_text(lua_State *L, int index, const char *text) {
   return text && lua_type(L, index) == LUA_TSTRING && strcmp(lua_tostring(L, index), text) == 0;
 }
 
+bool crux_ends_line(const char *s) {
+  size_t len = s ? strlen(s) : 0;
+  return len > 0 && (s[len - 1] == '\n' || s[len - 1] == '\r');
+}
+
 bool crux_is_token(const char *s) {
   size_t len = strlen(s);
   while (*s > ' ' && *s < 127) s++;
@@ -127,8 +138,8 @@ static int file_error(const char *path, bool directory) {
   return access(path, R_OK) != 0 ? errno : 0;
 }
 
-/* RFC 7468 11, and the older form of RFC 1421: libcurl has no password for the key, and OpenSSL would
-   ask for it on the terminal. */
+/* RFC 7468 11, and the older form of RFC 1421: libcurl has no password for the key, and OpenSSL
+   would ask for it on the terminal. */
 static bool is_encrypted(const char *path) {
   char line[128];
   bool found = false;
@@ -157,8 +168,43 @@ static bool check_path(lua_State *L, const char *path, option_type type) {
   return false;
 }
 
-/* True: the value on top is in `s`, its strings as long as the table they came from. False: what is wrong with it was
-   pushed as a message, or nil for want of memory. */
+/* Appends a text to the message on top. */
+static void add_to_message(lua_State *L, const char *more) {
+  lua_pushstring(L, more);
+  lua_concat(L, 2);
+}
+
+/* Whether it looks like host[:port][/path], and so is no secret in the wrong place. */
+static bool is_hostlike(const char *s) {
+  size_t len = strlen(s), host = strcspn(s, ":/"), digits;
+  if (len > 100 || host == 0 || strstr(s, "//")) return false;
+  if (strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-:/") != len) return false;
+  if (s[host] == ':') {
+    digits = strspn(s + host + 1, "0123456789");
+    if (digits == 0 || strchr(s + host + 1, ':')) return false;
+  }
+  return memchr(s, '.', host) || (host == 9 && strncasecmp(s, "localhost", 9) == 0);
+}
+
+/* With the value on top: pushes what is wrong with it, and how to write it if only the scheme
+   is missing. `text`: it may be shown. `url` is for the parser. */
+static void push_bad_url(lua_State *L, const char *text, crux_base_url *url) {
+  static const char *const schemes[] = { "http://", "https://" }; /* the first only for this machine */
+  char whole[128];
+  int i;
+  crux_push_expected(L, "an https:// URL with no user, query or fragment", -1, false);
+  if (!text || !is_hostlike(text)) return;
+  for (i = 0; i < 2; i++) {
+    snprintf(whole, sizeof whole, "%s%s", schemes[i], text);
+    if (crux_base_url_parse(whole, url) != CRUX_URL_OK) continue;
+    lua_pop(L, 1);
+    lua_pushfstring(L, "expected an https:// URL with no user, query or fragment, found '%s': write '%s'", text, whole);
+    return;
+  }
+}
+
+/* True: the value on top is in `s`, its strings as long as the table they came from. False:
+   what is wrong with it was pushed as a message, or nil for want of memory. */
 static bool read_value(lua_State *L, const option *o, bool policy, crux_settings *s, crux_base_url *url) {
   char *place = (char *)s + o->offset;
   const char *text = text_at(L, -1);
@@ -174,6 +220,7 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
       if (text && crux_is_token(text)) break;
       crux_push_expected(L, policy ? "a string of printable ASCII without spaces, or a function"
                                    : "a string of printable ASCII without spaces", -1, false);
+      if (crux_ends_line(text)) add_to_message(L, " that ends in a newline");
       return false;
     case OPTION_BASE_URL:
       switch (text ? crux_base_url_parse(text, url) : CRUX_URL_BAD) {
@@ -187,7 +234,7 @@ static bool read_value(lua_State *L, const option *o, bool policy, crux_settings
           return false;
         case CRUX_URL_NOMEM: lua_pushnil(L); return false;
         default:
-          crux_push_expected(L, "an https:// URL with no user, query or fragment", -1, false);
+          push_bad_url(L, echo ? text : NULL, url);
           return false;
       }
     case OPTION_API:
@@ -265,8 +312,8 @@ void crux_default_settings(crux_settings *s) {
   s->max_body = 1024 * 1024;
 }
 
-/* 0; or nil and err pushed, and their number returned, if this libcurl does not know an option that was
-   asked for. */
+/* 0; or nil and err pushed, and their number returned, if this libcurl does not know an option
+   that was asked for. */
 static int check_libcurl(lua_State *L, const crux_settings *s) {
   const char *name = NULL;
   CURLcode code;
@@ -331,7 +378,8 @@ static int client_gc(lua_State *L) {
   return 0;
 }
 
-/* core.client(options) → client | nil, err: for the Lua layer, which adds what the environment sets. */
+/* core.client(options) → client | nil, err: for the Lua layer, which adds what the environment
+   sets. */
 int crux_client_new(lua_State *L) {
   crux_client *c;
   crux_settings base;
@@ -350,11 +398,30 @@ int crux_client_new(lua_State *L) {
   return 1;
 }
 
+/* Raises, with the names that there are. What is no name may be a secret in the wrong place. */
+static void raise_unknown_call(lua_State *L, const char *name) {
+  const crux_endpoint *endpoint;
+  luaL_Buffer list;
+  size_t len = name ? strlen(name) : 0;
+  bool is_name = len > 0 && len <= 32 && strspn(name, "abcdefghijklmnopqrstuvwxyz_") == len;
+  if (is_name) lua_pushfstring(L, "expected the name of a call, found '%s'; there are ", name);
+  else if (name) lua_pushliteral(L, "expected the name of a call, found another string; there are ");
+  else lua_pushfstring(L, "expected the name of a call, found a %s; there are ", luaL_typename(L, 2));
+  luaL_buffinit(L, &list);
+  for (endpoint = crux_endpoints; endpoint->name; endpoint++) {
+    if (endpoint != crux_endpoints) luaL_addstring(&list, ", ");
+    luaL_addstring(&list, endpoint->name);
+  }
+  luaL_pushresult(&list);
+  lua_concat(L, 2);
+  lua_error(L);
+}
+
 /* The endpoint that the name at 2 is for. */
 static const crux_endpoint *check_endpoint(lua_State *L) {
-  const char *name = luaL_checkstring(L, 2);
-  const crux_endpoint *endpoint = crux_endpoint_find(name);
-  if (!endpoint) luaL_error(L, "expected the name of a call, found '%s'", name);
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+  const crux_endpoint *endpoint = name ? crux_endpoint_find(name) : NULL;
+  if (!endpoint) raise_unknown_call(L, name);
   return endpoint;
 }
 
@@ -364,8 +431,8 @@ static void push_terms(lua_State *L, const crux_client *c, const crux_request_ha
   lua_pushboolean(L, handle->config != c->config);
 }
 
-/* client:prepare(name, arguments) → request, its deadline, whether options stand among the arguments;
-   or nil, err */
+/* client:prepare(name, arguments) → request, its deadline, whether options stand among the
+   arguments; or nil, err */
 static int client_prepare(lua_State *L) {
   crux_client *c = check_client(L);
   const crux_endpoint *endpoint = check_endpoint(L);
@@ -378,9 +445,9 @@ static int client_prepare(lua_State *L) {
   return 3;
 }
 
-/* client:call(name, arguments) → result, after one attempt; or nil, err of it, and as from `prepare` for
-   further ones. Arguments with a fault: nil, err. Options among them: nil, nil, and as from `prepare`
-   for the first attempt. */
+/* client:call(name, arguments) → result, after one attempt; or nil, err of it, and as from
+   `prepare` for further ones. Arguments with a fault: nil, err. Options among them: nil, nil,
+   and as from `prepare` for the first attempt. */
 static int client_call(lua_State *L) {
   crux_client *c = check_client(L);
   const crux_endpoint *endpoint = check_endpoint(L);

@@ -13,7 +13,7 @@
 #define EXPORT
 #endif
 
-/* --- the calls ------------------------------------------------------------------------------------------------------ */
+/* --- the calls --- */
 
 /***
 Makes exactly one attempt at a call, blocking until there is an answer or the deadline has passed. `cancel_order` and
@@ -81,7 +81,7 @@ static int redact(lua_State *L) {
   return 1;
 }
 
-/* --- what the Lua layer needs of the machine ------------------------------------------------------------------------ */
+/* --- what the Lua layer needs of the machine --- */
 
 /* core.now() → monotonic seconds */
 static int now(lua_State *L) {
@@ -111,18 +111,20 @@ static int version(lua_State *L) {
   return 1;
 }
 
-/* core.assume_curl(number): takes libcurl for that version, for specs of what others need; 0 ends it. */
+/* core.assume_curl(number): takes libcurl for that version, for specs of what others need; 0
+   ends it. */
 static int assume_curl(lua_State *L) {
   crux_libcurl_assume((unsigned)luaL_checknumber(L, 1));
   return 0;
 }
 
-/* core.is_token(value) → whether it can stand in a header */
+/* core.is_token(value) → whether it can stand in a header; whether it ends in a newline */
 static int is_token(lua_State *L) {
   size_t len;
   const char *s = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
   lua_pushboolean(L, s && strlen(s) == len && crux_is_token(s));
-  return 1;
+  lua_pushboolean(L, crux_ends_line(s));
+  return 2;
 }
 
 #define KEY_TEXT(name) #name,

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- values --------------------------------------------------------------------------------------------------------- */
+/* --- values --- */
 
 void crux_push_expected(lua_State *L, const char *what, int index, bool echo) {
   int type = lua_type(L, index);
@@ -52,7 +52,7 @@ int crux_fault(lua_State *L, const char *where, const char *name) {
   return 2;
 }
 
-/* --- names ---------------------------------------------------------------------------------------------------------- */
+/* --- names --- */
 
 static char lower(char c) { return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c); }
 
@@ -139,6 +139,26 @@ bool crux_has_unknown(lua_State *L, int index, const crux_field *fields, bool op
   return false;
 }
 
+static void add_name(luaL_Buffer *list, const char *name, bool *first) {
+  if (!name[0]) return;
+  if (!*first) luaL_addstring(list, ", ");
+  luaL_addstring(list, name);
+  *first = false;
+}
+
+/* Pushes what to say of an unknown field that is near to none: those that there are. */
+static void push_known(lua_State *L, const crux_field *fields, bool options, bool policy) {
+  luaL_Buffer list;
+  bool first = true;
+  const char *name;
+  int i;
+  luaL_buffinit(L, &list);
+  luaL_addstring(&list, "unknown field, expected one of ");
+  for (; fields && fields->name; fields++) add_name(&list, fields->name, &first);
+  for (i = 0; options && (name = crux_option_name(i, policy)); i++) add_name(&list, name, &first);
+  luaL_pushresult(&list);
+}
+
 bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy,
                        const char *token) {
   const char *least, *nearest;
@@ -154,9 +174,11 @@ bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_fi
     else lua_pop(L, 1);
   }
   least = lua_tostring(L, -1);
-  nearest = nearest_name(least, fields, options, policy);
-  if (nearest) lua_pushfstring(L, "unknown field, did you mean '%s'?", nearest);
-  else lua_pushliteral(L, "unknown field");
+  if (!options || !crux_push_foreign(L, least, policy)) {
+    nearest = nearest_name(least, fields, options, policy);
+    if (nearest) lua_pushfstring(L, "unknown field, did you mean '%s'?", nearest);
+    else push_known(L, fields, options, policy);
+  }
   crux_fault(L, where, least);
   return true;
 }

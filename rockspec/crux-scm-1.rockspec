@@ -32,6 +32,7 @@ build = {
         "csrc/failure.c",
         "csrc/fault.c",
         "csrc/field_errors.c",
+        "csrc/foreign_names.c",
         "csrc/http/buffer.c",
         "csrc/http/config.c",
         "csrc/http/connection.c",

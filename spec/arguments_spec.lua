@@ -53,9 +53,25 @@ local WAYS = {
   { "submit", function(name, arguments) return client:submit(name, arguments) end },
 }
 
-local function refused(arguments, field, message, name)
+-- All names, for a field that is unknown and near to none of them.
+local KNOWN = {
+  sku = "supplier_uuid, sku_id, quantity, price, expected_sku_cost",
+  cancel_order = "order_uuid, skus",
+  get_order = "order_uuid",
+  options = "token, base_url, api, timeout, connect_timeout, retries, max_connections, idle_timeout, connection_lifetime, "
+    .. "ca_file, ca_path, cert_file, key_file, proxy, no_proxy, user_agent, max_body, on_event",
+}
+
+local function unknown(field, name, way)
+  if field:find("^skus%[%d+%]") then return "unknown field, expected one of " .. KNOWN.sku end
+  local options = way.core and KNOWN.options:gsub(" retries,", ""):gsub(", on_event", "") or KNOWN.options
+  return ("unknown field, expected one of %s, %s"):format(KNOWN[name], options)
+end
+
+local function refused(arguments, field, text, name)
   for _, way in ipairs(WAYS) do
     local result, err = way[2](name or "cancel_order", arguments)
+    local message = text ~= "unknown field" and text or unknown(field, name or "cancel_order", way)
     helper.check(result, err)
     -- there are thousands of these, and luassert takes its time
     local told = err and err.outcome == "not_sent" and err.kind == "invalid" and err.field == field
@@ -215,7 +231,7 @@ describe("a value", function()
     refused({ order_uuid = U, skus = { { supplier_uuid = S }, crux.null } }, "skus[2]", "expected a table, found crux.null")
   end)
 
-  it("that is NaN is refused", function()
+  it("of NaN is invalid for a quantity and for prices", function()
     for _, name in ipairs{ "quantity", "price", "expected_sku_cost" } do
       local _, err = helper.call(client.cancel_order, client, sku(name, 0 / 0))
       assert.equal("skus[1]." .. name, err.field)
@@ -351,7 +367,7 @@ describe("an unknown field", function()
     end
   end)
 
-  it("has no suggestion where nothing is near, and options are none of a SKU's", function()
+  it("that is near to none comes with all that there are, and options are none of a SKU's", function()
     for _, name in ipairs{ "xyz", "uuid_of_the_order", "line_items", "q" } do
       refused({ [name] = 1 }, name, "unknown field")
     end
@@ -412,8 +428,8 @@ describe("an unknown field", function()
   end)
 end)
 
-describe("of several faults the first is told, in interface.md's order", function()
-  it("", function()
+describe("of several faults", function()
+  it("the first in the order of interface.md is reported", function()
     refused({ order_uuid = 1, skus = 1 }, "order_uuid", wrong("uuid", 1))
     local item = { supplier_uuid = 1, sku_id = 1, quantity = 0, price = -1, expected_sku_cost = -1 }
     local values = { S, "1", 1, 1, 1 }
@@ -428,7 +444,7 @@ end)
 describe("a token", function()
   it("is refused where it cannot stand in a header, and not echoed", function()
     for _, token in ipairs{ "", "with space", "tab\t", "line\r\nX-Evil: 1", "nul\0", "caf\195\169", "\127del", " lead",
-      "trail\n", 5, true, {} } do
+      "trail\n", "trail\r\n", 5, true, {} } do
       for _, way in ipairs(WAYS) do
         local result, err = way[2]("cancel_order", { order_uuid = U, token = token })
         assert.is_nil(result)
@@ -437,7 +453,8 @@ describe("a token", function()
         assert.same({ "invalid", "token", "not_sent" }, { err.kind, err.field, err.outcome })
         local what = way.core and "a string of printable ASCII without spaces"
           or "a string of printable ASCII without spaces, or a function"
-        assert.equal(("token: expected %s, found %s"):format(what, found(token, true)), err.message)
+        local ending = type(token) == "string" and token:find("[\r\n]$") and " that ends in a newline" or ""
+        assert.equal(("token: expected %s, found %s%s"):format(what, found(token, true), ending), err.message)
       end
     end
   end)
@@ -531,12 +548,44 @@ describe("misuse raises:", function()
       local line = _VERSION == "Lua 5.1" and "" or ":" .. debug.getinfo(call, "S").linedefined .. ": "
       raises(line .. "expected a table", call)
     end
+    for _, call in ipairs{
+      function() client.cancel_order({}) end, function() crux:get_order({}) end, function() client.submit("get_order", {}) end,
+      function() client.close() end, function() crux:new() end,
+    } do
+      local line = _VERSION == "Lua 5.1" and "" or ":" .. debug.getinfo(call, "S").linedefined .. ": "
+      raises(line .. "expected c", call)
+    end
   end)
 
-  it("an unknown call", function()
-    raises("'cancel'", client.dry_run, client, "cancel", { order_uuid = U })
-    raises("'cancel'", client.submit, client, "cancel", { order_uuid = U })
+  it("an unknown call, with the names that there are", function()
+    for _, method in ipairs{ "dry_run", "submit", "call" } do
+      raises("expected the name of a call, found 'cancel'; there are cancel_order, get_order", client[method], client, "cancel",
+        { order_uuid = U })
+      raises("found another string; there are cancel_order, get_order", client[method], client, helper.TOKEN, {})
+      raises("found a nil; there are", client[method], client, nil, {})
+    end
     assert.is_nil(client.cancel)
+  end)
+
+  it("a call with a dot of what takes a colon, and the other way", function()
+    for _, name in ipairs{ "cancel_order", "get_order" } do
+      local colon = ("expected client:%s{...}, found client.%s{...}: write a colon"):format(name, name)
+      raises(colon, client[name], { order_uuid = U })
+      raises(colon, client[name])
+      raises(colon, client[name], "x")
+      raises(colon, client[name], { order_uuid = U }, { timeout = 1 })
+      raises(("expected crux.%s{...}, found crux:%s{...}: write a dot"):format(name, name), crux[name], crux, { order_uuid = U })
+    end
+    for _, name in ipairs{
+      "call", "dry_run", "submit", "step", "in_flight", "pollfd", "events", "timeout", "cancel_orders", "close",
+    } do
+      local colon = ("expected client:%s(...), found client.%s(...): write a colon"):format(name, name)
+      raises(colon, client[name])
+      raises(colon, client[name], "cancel_order", { order_uuid = U })
+      raises(colon, client[name], { { order_uuid = U } })
+    end
+    raises("expected crux.new{...}, found crux:new{...}: write a dot", crux.new, crux, { token = "t" })
+    raises("expected crux.new{...}, found crux:new{...}: write a dot", crux.new, crux)
   end)
 
   it("a closed client", function()

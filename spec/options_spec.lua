@@ -47,7 +47,16 @@ local OPTIONS = {
     bad = { "", "a b", "a\n", "a\0b", "\200", ("t"):rep(8193), 5, true, false, {} } },
   { name = "base_url", what = "an https:// URL with no user, query or fragment", quiet = true,
     good = { crux.SANDBOX, crux.PRODUCTION, "https://h", "http://localhost" },
+    -- only the scheme is missing, and it is no secret
+    told = {
+      ["example.com"] = "'example.com': write 'https://example.com'",
+      ["api.example.com:8443/pre/"] = "'api.example.com:8443/pre/': write 'https://api.example.com:8443/pre/'",
+      ["localhost"] = "'localhost': write 'http://localhost'",
+      ["127.0.0.1:8080"] = "'127.0.0.1:8080': write 'http://127.0.0.1:8080'",
+    },
     bad = {
+      "api.example.com:8443/pre/", "localhost", "127.0.0.1:8080", "47d4yfbwymedhiudj384702984nakju4hajh395d", "user:pass.word",
+      "a.b@c.d", "example.com:0", "eyJhbGciOi.J9eyJpc3Mi_.xyz", "example.com?a=b",
       "", "example.com", "//example.com", "https:example.com", "https:/example.com", "https://", "https:///path",
       "ftp://example.com", "file:///etc/passwd", " https://example.com", "https://[::1", "https://[::1%25lo]",
       "https://user@example.com", "https://user:secret@example.com", "https://@example.com",
@@ -132,7 +141,9 @@ describe("the option", function()
         for _, way in ipairs(ways) do
           local result, err = way[2](value)
           helper.check(result, err)
-          local message = ("%s: expected %s, found %s"):format(name, way[1], found(value, not row.quiet))
+          local told = row.told and row.told[value] or found(value, not row.quiet)
+          if name == "token" and value == "a\n" then told = told .. " that ends in a newline" end
+          local message = ("%s: expected %s, found %s"):format(name, way[1], told)
           if not (err and err.kind == "invalid" and err.field == name and err.message == message) then
             assert.same({ "invalid", name, message }, { err and err.kind, err and err.field, err and err.message })
           end
@@ -169,11 +180,57 @@ describe("the option", function()
         { err.kind, err.field, err.message })
     end
     local _, err = helper.call(crux.new, { order_uuid = U })
-    assert.equal("order_uuid: unknown field", err.message)
+    local all = {}
+    for i, option in ipairs(OPTIONS) do all[i] = option.name end
+    local list = "unknown field, expected one of " .. table.concat(all, ", ")
+    assert.equal("order_uuid: " .. list, err.message)
     _, err = helper.call(crux.new, { zzz = 1, verify = false, timeout = -1 })
-    assert.equal("verify: unknown field", err.message)
+    assert.equal("verify", err.field)
     _, err = helper.call(crux.new, { helper.TOKEN })
-    assert.equal("[1]: unknown field", err.message)
+    assert.equal("[1]: " .. list, err.message)
+  end)
+
+  it("that other libraries know by another name is told by ours", function()
+    for name, told in pairs{
+      retry = "did you mean 'retries'?", max_retries = "did you mean 'retries'?", maxRetries = "did you mean 'retries'?",
+      attempts = "did you mean 'retries', attempts after the first?", url = "did you mean 'base_url'?",
+      base = "did you mean 'base_url'?", base_uri = "did you mean 'base_url'?", host = "did you mean 'base_url'?",
+      server = "did you mean 'base_url'?", api_key = "did you mean 'token'?", auth = "did you mean 'token'?",
+      access_token = "did you mean 'token'?", Authorization = "did you mean 'token', without the word Token?",
+      timeout_ms = "did you mean 'timeout', in seconds?", read_timeout = "did you mean 'timeout', for the whole call?",
+      cert = "did you mean 'cert_file'?", key = "did you mean 'key_file'?", ca = "did you mean 'ca_file'?",
+      cacert = "did you mean 'ca_file'?", ca_bundle = "did you mean 'ca_file'?", proxies = "did you mean 'proxy'?",
+      http_proxy = "did you mean 'proxy'?", pool_size = "did you mean 'max_connections'?",
+      keepalive_timeout = "did you mean 'idle_timeout', in seconds?", version = "did you mean 'api'?",
+      max_size = "did you mean 'max_body'?", logger = "did you mean 'on_event'?", ua = "did you mean 'user_agent'?",
+    } do
+      local expected = ("%s: unknown field, %s"):format(name, told)
+      for _, call in ipairs{ crux.new, crux.get_order } do
+        local _, err = helper.call(call, { [name] = false })
+        assert.same({ "invalid", name, expected }, { err.kind, err.field, err.message })
+      end
+      local right = told:match("'(.-)'")
+      local _, err = helper.call(crux.new, { [right] = false })
+      assert.is_truthy(err.message:find("^" .. right .. ": expected"), err.message)
+    end
+  end)
+
+  it("that would turn verification off or follow redirects does not exist, and the message says so", function()
+    for name, why in pairs{
+      verify = "certificates", verify_ssl = "certificates", ssl_verify = "certificates", sslVerify = "certificates",
+      SSL_VERIFYPEER = "certificates", insecure = "certificates", rejectUnauthorized = "certificates",
+      follow_redirects = "redirects", max_redirects = "redirects",
+    } do
+      local _, err = helper.call(crux.new, { [name] = false })
+      assert.same({ "invalid", name }, { err.kind, err.field })
+      assert.equal(name .. ": unknown field: " .. (why == "redirects" and "redirects are never followed"
+        or "certificates are always verified; ca_file is for trust anchors of one's own"), err.message)
+    end
+  end)
+
+  it("of crux.core is not suggested where it is none of its", function()
+    local _, err = helper.call(core.get_order, { retry = 1 })
+    assert.is_truthy(err.message:find("^retry: unknown field, expected one of order_uuid, token, "), err.message)
   end)
 
   it("is known by its whole name, whatever bytes follow", function()
@@ -441,6 +498,10 @@ describe("the environment", function()
     helper.watch("bad token")
     assert.is_truthy(child("say(crux.new())",
       { CRUX_TOKEN = "bad token" }):find("^not_sent %(invalid%): token: .* in CRUX_TOKEN %[token%]$"))
+    assert.is_truthy(child("say(crux.new())", { CRUX_TOKEN = "token-out-of-a-file\n" })
+      :find("found a string of 20 bytes that ends in a newline, in CRUX_TOKEN", 1, true))
+    assert.is_truthy(child("say(crux.new())", { CRUX_BASE_URL = "h.example" })
+      :find("found 'h.example': write 'https://h.example', in CRUX_BASE_URL", 1, true))
     assert.is_truthy(child("say(crux.new())",
       { CRUX_BASE_URL = "http://example.com" }):find("base_url: .* in CRUX_BASE_URL %[base_url%]$"))
     assert.is_truthy(child("say(crux.new())",

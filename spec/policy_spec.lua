@@ -364,7 +364,7 @@ describe("a token function", function()
       { function() return nil, "two\nlines\0\27" end, "the token function returned none: two lines  " },
       { function() return nil, { secret } end, "the token function returned none" },
       { function() return secret .. " with a space" end, "the token function returned an unusable token, a string" },
-      { function() return secret .. "\n" end, "the token function returned an unusable token, a string" },
+      { function() return secret .. "\n" end, "the token function returned an unusable token, a string that ends in a newline" },
       { function() return "" end, "the token function returned an unusable token, a string" },
       { function() return 12345 end, "the token function returned an unusable token, a number" },
       { function() return false end, "the token function returned an unusable token, a boolean" },

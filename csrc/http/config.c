@@ -78,7 +78,8 @@ static crux_url_status read_base_url(CURLU *u, crux_base_url *parsed) {
   if (!parsed->tls && !crux_is_loopback(host)) return CRUX_URL_NOT_LOOPBACK;
   len = strlen(parsed->prefix);
   while (len > 0 && parsed->prefix[len - 1] == '/') parsed->prefix[--len] = '\0';
-  snprintf(parsed->origin, sizeof parsed->origin, "%s://%s%s%s", scheme, host, port[0] ? ":" : "", port);
+  snprintf(parsed->origin, sizeof parsed->origin, "%s://%s%s%s", scheme, host,
+           port[0] ? ":" : "", port);
   return CRUX_URL_OK;
 }
 
@@ -86,8 +87,10 @@ crux_url_status crux_base_url_parse(const char *url, crux_base_url *parsed) {
   crux_url_status status = CRUX_URL_BAD;
   CURLU *u;
   /* a query or fragment that is there but empty parses as none */
-  if (strlen(url) >= CRUX_URL_MAX - 8 || !printable(url) || strpbrk(url, "?#\\@")) return CRUX_URL_BAD;
-  if (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0) return CRUX_URL_BAD;
+  if (strlen(url) >= CRUX_URL_MAX - 8 || !printable(url) || strpbrk(url, "?#\\@"))
+    return CRUX_URL_BAD;
+  if (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0)
+    return CRUX_URL_BAD;
   if (url[strcspn(url, ":") + 3] == '/') return CRUX_URL_BAD; /* curl would forgive a third slash */
   u = curl_url();
   if (!u) return CRUX_URL_NOMEM;
@@ -103,7 +106,9 @@ crux_url_status crux_base_url_parse(const char *url, crux_base_url *parsed) {
 /* Without a scheme curl guesses one from the host's name for a URL, but takes a proxy for an http
    one. */
 static crux_url_status check_proxy_scheme(CURLU *u, bool is_guessed) {
-  static const char *const schemes[] = { "http", "https", "socks4", "socks4a", "socks5", "socks5h" };
+  static const char *const schemes[] = {
+    "http", "https", "socks4", "socks4a", "socks5", "socks5h",
+  };
   char scheme[16];
   crux_url_status status = part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme);
   size_t i;
@@ -132,10 +137,12 @@ crux_url_status crux_proxy_parse(const char *url) {
 /* The strings of crux_settings that a config owns; those before `CONNECTION_TEXTS` decide whom a
    connection reaches and how it is secured. */
 static const size_t texts[] = {
-  offsetof(crux_settings, origin), offsetof(crux_settings, proxy), offsetof(crux_settings, no_proxy),
+  offsetof(crux_settings, origin), offsetof(crux_settings, proxy),
+  offsetof(crux_settings, no_proxy),
   offsetof(crux_settings, ca_file), offsetof(crux_settings, ca_path),
   offsetof(crux_settings, cert_file), offsetof(crux_settings, key_file),
-  offsetof(crux_settings, prefix), offsetof(crux_settings, token), offsetof(crux_settings, user_agent),
+  offsetof(crux_settings, prefix), offsetof(crux_settings, token),
+  offsetof(crux_settings, user_agent),
 };
 enum { CONNECTION_TEXTS = 7, TEXTS = sizeof texts / sizeof *texts };
 
@@ -180,7 +187,9 @@ unsigned crux_config_port(const crux_config *c) {
   return c->settings.tls ? 443 : 80;
 }
 
-static bool same_text(const char *a, const char *b) { return a == b || (a && b && strcmp(a, b) == 0); }
+static bool same_text(const char *a, const char *b) {
+  return a == b || (a && b && strcmp(a, b) == 0);
+}
 
 bool crux_config_same_connections(const crux_config *a, const crux_config *b) {
   size_t i;

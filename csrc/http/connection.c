@@ -20,8 +20,8 @@
 #include <sys/filio.h>
 #endif
 
-/* The least that libcurl's own receive buffer may be; it receives nothing there but a proxy's answer
-   to CONNECT, which it reads byte by byte. */
+/* The least that libcurl's own receive buffer may be; it receives nothing there but a proxy's
+   answer to CONNECT, which it reads byte by byte. */
 #define RECEIVE_BUFFER 1024L
 
 /* At most so many messages of TLS itself are read at a time: who sends more means no good. */
@@ -76,8 +76,8 @@ static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_socka
 static int on_close(void *user, curl_socket_t fd) {
   crux_connection *c = user;
   crux_socket **link = &c->sockets, *s;
-  crux_poller_watch(c->poller, fd, false, false, NULL); /* a forked child may hold it open, and would
-                                                           keep it in the epoll set */
+  /* a forked child may hold it open, and would keep it in the epoll set */
+  crux_poller_watch(c->poller, fd, false, false, NULL);
   while (*link && (*link)->descriptor.fd != fd) link = &(*link)->next;
   s = *link;
   if (!s) return close(fd);
@@ -99,7 +99,8 @@ static size_t on_write(char *data, size_t size, size_t count, void *user) {
   if ((code = curl_easy_setopt(curl, option, value)) != CURLE_OK) return code
 /* Where "none" is asked for, a libcurl that does not know the option has none anyway. */
 #define SET_NONE(option, value) \
-  if ((code = curl_easy_setopt(curl, option, value)) != CURLE_OK && !is_unsupported(code)) return code
+  if ((code = curl_easy_setopt(curl, option, value)) != CURLE_OK && !is_unsupported(code)) \
+    return code
 
 static bool is_unsupported(CURLcode code) {
   return code == CURLE_UNKNOWN_OPTION || code == CURLE_NOT_BUILT_IN;
@@ -182,7 +183,8 @@ crux_connection *crux_connection_new(crux_multis *multis, crux_profile *profile,
   c->poller = multis->poller;
   c->profile = profile;
   c->tls = s->tls;
-  c->hides_input = s->tls && s->proxy && strncasecmp(s->proxy, "https:", 6) == 0 && crux_libcurl_has_gnutls();
+  c->hides_input = s->tls && s->proxy && strncasecmp(s->proxy, "https:", 6) == 0 &&
+                   crux_libcurl_has_gnutls();
   c->created = crux_now();
   c->curl = curl_easy_init();
   if (c->curl) *code = set_up(c, seconds);
@@ -230,7 +232,8 @@ bool crux_connection_establish(crux_connection *c) {
   return c->fd != CURL_SOCKET_BAD && crux_poller_watch(c->poller, c->fd, true, false, c);
 }
 
-/* A server may ask for a new handshake in TLS 1.2. GnuTLS makes it inside curl_easy_recv, and waits. */
+/* A server may ask for a new handshake in TLS 1.2. GnuTLS makes it inside curl_easy_recv, and
+   waits. */
 void crux_connection_set_deadline(crux_connection *c, double deadline) {
   if (c->tls && crux_libcurl_has_gnutls())
     curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)crux_milliseconds(deadline - c->created));
@@ -274,7 +277,8 @@ crux_io crux_connection_receive(crux_connection *c, char *data, size_t size, siz
 
 bool crux_connection_is_readable(const crux_connection *c) {
   char byte;
-  return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+  return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 ||
+         (errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
 long long crux_connection_unacknowledged(const crux_connection *c) {

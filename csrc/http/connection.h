@@ -51,8 +51,8 @@ CURLcode crux_connection_check(const crux_settings *s, const char **option);
 crux_connection *crux_connection_new(crux_multis *multis, crux_profile *profile, double seconds,
                                      CURLcode *code);
 
-/* libcurl says that it is established: from now on the descriptor is watched for reading. False: it cannot
-   be watched. */
+/* libcurl says that it is established: from now on the descriptor is watched for reading.
+   False: it cannot be watched. */
 bool crux_connection_establish(crux_connection *c);
 
 /* Changes whether the descriptor is watched for writing too. */
@@ -71,7 +71,8 @@ bool crux_connection_is_readable(const crux_connection *c);
    nobody can tell. What the peer sends after it received a byte acknowledges that byte. */
 long long crux_connection_unacknowledged(const crux_connection *c);
 
-/* Closes it at once, without TLS's close_notify, and frees it. Not from inside a callback of libcurl. */
+/* Closes it at once, without TLS's close_notify, and frees it. Not from inside a callback of
+   libcurl. */
 void crux_connection_close(crux_connection *c);
 
 #endif

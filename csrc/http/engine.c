@@ -73,7 +73,9 @@ crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wakeup *
   return NULL;
 }
 
-bool crux_engine_is_ours(const crux_engine *e) { return e->generation == crux_process_generation(); }
+bool crux_engine_is_ours(const crux_engine *e) {
+  return e->generation == crux_process_generation();
+}
 
 static void free_queues(crux_engine *e) {
   while (e->queues) {
@@ -401,7 +403,8 @@ static void run_ready(crux_engine *e) {
   }
 }
 
-/* Connections that libcurl wants to have watched, and that cannot be, would never be established. */
+/* Connections that libcurl wants to have watched, and that cannot be, would never be
+   established. */
 static void fail_unwatched(crux_engine *e) {
   crux_connection *c, *next;
   if (!e->pool.multis.watch_failed) return;

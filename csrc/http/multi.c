@@ -51,8 +51,8 @@ static bool set_up(crux_multi *multi) {
             /* below the number of connections, libcurl closes some */
             !curl_multi_setopt(curlm, CURLMOPT_MAXCONNECTS, 2L * CONNECTIONS);
 #if LIBCURL_VERSION_NUM >= 0x081400
-  /* else curl_multi_cleanup waits for look-ups that were abandoned, and a few that are stuck hold up
-     all others: a look-up takes two threads, and by default there are 20 */
+  /* else curl_multi_cleanup waits for look-ups that were abandoned, and a few that are stuck
+     hold up all others: a look-up takes two threads, and by default there are 20 */
   curl_multi_setopt(curlm, CURLMOPT_QUICK_EXIT, 1L);
   curl_multi_setopt(curlm, CURLMOPT_RESOLVE_THREADS_MAX, 2L * CONNECTIONS);
 #endif
@@ -148,7 +148,8 @@ double crux_multis_timeout(const crux_multis *m, double now) {
   if (m->connecting == 0) return -1;
   for (multi = m->first; multi; multi = multi->next) {
     double left = multi->timer > now ? multi->timer - now : 0;
-    if (multi->connecting > 0 && multi->timer >= 0 && (soonest < 0 || left < soonest)) soonest = left;
+    if (multi->connecting > 0 && multi->timer >= 0 && (soonest < 0 || left < soonest))
+      soonest = left;
   }
   return soonest;
 }

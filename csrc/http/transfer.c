@@ -76,7 +76,8 @@ crux_cause crux_transfer_is_too_late(const crux_transfer *t) {
 
 static bool nothing_received(const crux_transfer *t) { return t->reply.time.first_byte == 0; }
 
-/* Few attempts end so: the words are not worth their room in each. Without memory there are none. */
+/* Few attempts end so: the words are not worth their room in each. Without memory there are
+   none. */
 static void keep_words(crux_reply *r, const crux_connection *c) {
   free(r->error);
   r->error = c->error[0] ? strdup(c->error) : NULL;
@@ -121,10 +122,11 @@ static void end_response(crux_transfer *t, bool broken) {
 }
 
 /* A response head that arrives before the peer has acknowledged a byte of the request is
-   unsolicited. The kernel is asked once the bytes are there and before they are taken: later, an
-   acknowledgement may have followed them. The count includes what TLS adds, which is safe: a peer
-   cannot read the request before it has a whole TLS record, which is more than all that TLS adds. It
-   is 0 where the bytes bypassed TCP (sockmap, MPTCP, SMC): then the response is taken. */
+   unsolicited. The kernel is asked once the bytes are there and before they are taken: later,
+   an acknowledgement may have followed them. The count includes what TLS adds, which is safe: a
+   peer cannot read the request before it has a whole TLS record, which is more than all that
+   TLS adds. It is 0 where the bytes bypassed TCP (sockmap, MPTCP, SMC): then the response is
+   taken. */
 static void look_for_acknowledgement(crux_transfer *t) {
   long long outstanding = crux_connection_unacknowledged(t->connection);
   t->acknowledged = outstanding < 0 || (size_t)outstanding < t->reply.bytes_sent;
@@ -134,9 +136,11 @@ static void look_for_acknowledgement(crux_transfer *t) {
 static bool take(crux_transfer *t, const char *data, size_t len) {
   crux_response *r = &t->reply.response;
   if (nothing_received(t)) {
-    /* On a fresh TLS connection it may have been session tickets that were readable, and the response
-       may have followed them while they were taken: then the acknowledgement is there by now. */
-    if (!t->acknowledged && t->connection->tls && !t->connection->reused) look_for_acknowledgement(t);
+    /* On a fresh TLS connection it may have been session tickets that were readable, and the
+       response may have followed them while they were taken: then the acknowledgement is there
+       by now. */
+    if (!t->acknowledged && t->connection->tls && !t->connection->reused)
+      look_for_acknowledgement(t);
     if (!t->acknowledged) {
       t->reply.cause = CRUX_CAUSE_UNSOLICITED;
       return true;
@@ -147,7 +151,8 @@ static bool take(crux_transfer *t, const char *data, size_t len) {
   if (r->state == CRUX_RESPONSE_REFUSED) t->reply.cause = cause_of(r->refusal);
   if (r->state >= CRUX_RESPONSE_COMPLETE) return true;
   /* RFC 9112 9.5, RFC 9110 10.1.1: the final answer makes the rest of the request pointless */
-  if (r->state == CRUX_RESPONSE_BODY && (r->status > 299 || !r->persistent)) t->upload_stopped = true;
+  if (r->state == CRUX_RESPONSE_BODY && (r->status > 299 || !r->persistent))
+    t->upload_stopped = true;
   return false;
 }
 
@@ -244,8 +249,8 @@ static double seconds_at(CURL *curl, CURLINFO info) {
   return (double)microseconds / 1e6;
 }
 
-/* libcurl does not say whether no_proxy had it pass the proxy by, but the port does, unless the proxy
-   has the same as the origin. */
+/* libcurl does not say whether no_proxy had it pass the proxy by, but the port does, unless the
+   proxy has the same as the origin. */
 static bool is_direct(const crux_connection *c) {
   const crux_config *config = c->profile->config;
   return config->settings.no_proxy && c->port == crux_config_port(config);
@@ -285,7 +290,8 @@ void crux_transfer_conclude(crux_transfer *t) {
   const crux_settings *s = &t->request->config->settings;
   crux_reply *r = &t->reply;
   crux_evidence e = {
-    .code = r->code, .cause = r->cause, .status = r->response.status, .head = r->response.status != 0,
+    .code = r->code, .cause = r->cause,
+    .status = r->response.status, .head = r->response.status != 0,
     .sent = r->sends > 0, .tls = s->tls,
     .proxied = s->tls && s->proxy && s->proxy[0] && !r->direct,
     .ready = r->ready, .proxy_status = r->proxy_status,

@@ -26,8 +26,8 @@ typedef struct {
   char *error;      /* libcurl's own words for `code`, or NULL */
 } crux_reply;
 
-/* An attempt goes from WAITING either to SENT, just before the first byte is handed to a connection,
-   or to ABORTED: whoever is second sees that it is. */
+/* An attempt goes from WAITING either to SENT, just before the first byte is handed to a
+   connection, or to ABORTED: whoever is second sees that it is. */
 typedef enum { CRUX_STAGE_WAITING, CRUX_STAGE_SENT, CRUX_STAGE_ABORTED } crux_stage;
 
 /* What an attempt needs to go on. */

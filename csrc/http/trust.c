@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A directory that is none, and that nobody can make. As CURLOPT_CAPATH it means no directory in every
-   libcurl; NULL does so up to 8.20 only, but lets OpenSSL's parsed bundle be shared. */
+/* A directory that is none, and that nobody can make. As CURLOPT_CAPATH it means no directory
+   in every libcurl; NULL does so up to 8.20 only, but lets OpenSSL's parsed bundle be shared. */
 static const char NO_PATH[] = "/dev/null";
 
 /* From libcurl 8.21 on a CURLOPT_CAINFO of NULL is the built-in bundle, and a file without a
@@ -64,13 +64,13 @@ static CURLcode set_no_file(CURL *curl) {
     return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_CAINFO_BLOB, &blob));
   }
 #else
-  if (null_is_default()) return CURLE_NOT_BUILT_IN; /* into crux: the bundle would be believed too */
+  if (null_is_default()) return CURLE_NOT_BUILT_IN; /* the bundle would be believed too */
 #endif
   return set_file(curl, NULL);
 }
 
-/* Of libcurl's own anchors the path is given up where the bundle alone will do: with a path, OpenSSL
-   parses the bundle anew for each connection. */
+/* Of libcurl's own anchors the path is given up where the bundle alone will do: with a path,
+   OpenSSL parses the bundle anew for each connection. */
 static CURLcode set_default_anchors(CURL *curl) {
   const char *bundle = crux_libcurl_ca_file();
   bool shares_bundle = crux_libcurl_version() >= CRUX_CURL_CA_CACHE && !null_is_default();
@@ -108,7 +108,8 @@ CURLcode crux_trust_set(CURL *curl, const crux_settings *s, const char **option)
   SET(CURLOPT_SSL_VERIFYPEER, 1L);
   SET(CURLOPT_SSL_VERIFYHOST, 2L);
   SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-  code = set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
+  code = set_for_proxy(
+    curl_easy_setopt(curl, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
   if (code != CURLE_OK) return code;
   *option = s->ca_path ? "ca_path" : "ca_file";
   code = set_anchors(curl, s);

@@ -7,7 +7,8 @@ local Pending = require "crux.pending"
 local batch = require "crux.batch"
 local policy = require "crux.policy"
 
-local error, ipairs, next, rawget, setmetatable, type = error, ipairs, next, rawget, setmetatable, type
+local error, getmetatable, ipairs, next, rawget = error, getmetatable, ipairs, next, rawget
+local setmetatable, type = setmetatable, type
 local format = string.format
 
 local RETRIES = 2
@@ -20,6 +21,12 @@ local function check(options, what, level)
   if type(options) ~= "table" then
     error(format("expected a table of %s, found %s", what, options == nil and "nothing" or type(options)), level + 1)
   end
+end
+
+-- Raises unless a method was called with its client. `level`: as for `error`, the user's.
+local function check_self(client, name, level)
+  if type(client) == "table" and getmetatable(client) == Client then return end
+  error(format("expected client:%s(...), found client.%s(...): write a colon", name, name), level + 1)
 end
 
 -- How a call waits: on the caller's thread.
@@ -64,6 +71,9 @@ function Client.constructor(host)
   return function(options)
     local copy = {}
     if options ~= nil then check(options, "options", 2) end
+    if options and type(rawget(options, "new")) == "function" then
+      error("expected crux.new{...}, found crux:new{...}: write a dot", 2)
+    end
     for name, value in next, options or copy do copy[name] = value end
     return Client.make(copy, environment.options(), host)
   end
@@ -110,11 +120,19 @@ function Client:prepare(name, arguments)
   return policy.new(request, deadline, options)
 end
 
+-- Raises what to write instead: of `client.cancel_order{...}`, or a call without a table.
+local function misused(client, name, arguments)
+  if type(client) ~= "table" or getmetatable(client) ~= Client then
+    error(format("expected client:%s{...}, found client.%s{...}: write a colon", name, name), 3)
+  end
+  check(arguments, "arguments", 3)
+end
+
 local function perform(client, name, arguments)
+  if type(arguments) ~= "table" or not client.host then misused(client, name, arguments) end
   local host, options = client.host, client.defaults
   if host.admit then host.admit() end
   if host.direct and not options.token and not options.on_event then
-    check(arguments, "arguments", 2)
     local result, err, request, deadline, own = client.handle:call(name, arguments)
     if not request then return result, err end
     if own then options = options_of(client, arguments) end
@@ -135,7 +153,10 @@ end
 -- @treturn[2] nil
 -- @treturn[2] table err
 -- @raise as `prepare`, and what `on_event` raises
-Client.call = perform
+function Client:call(name, arguments)
+  check_self(self, "call", 2)
+  return perform(self, name, arguments)
+end
 
 for _, name in ipairs(core.endpoints) do
   Client[name] = function(self, arguments) return perform(self, name, arguments) end
@@ -149,6 +170,7 @@ end
 -- @treturn[2] table err of kind `invalid`
 -- @raise as `prepare`
 function Client:dry_run(name, arguments)
+  check_self(self, "dry_run", 2)
   local call, err = self:prepare(name, arguments)
   if not call then return nil, err end
   return call.request:dry_run()
@@ -175,6 +197,7 @@ end
 -- @treturn[2] table err of kind `invalid`
 -- @raise as `prepare`, and what `on_event` raises
 function Client:submit(name, arguments)
+  check_self(self, "submit", 2)
   local call, err = self:prepare(name, arguments)
   if not call then return nil, err end
   return Pending.new(loop_of(self), self, call)
@@ -183,34 +206,51 @@ end
 --- Carries on what is due, without blocking.
 -- @treturn ?crux.pending a call that became done and was not returned yet
 -- @raise what `on_event` raises
-function Client:step() return loop_of(self):step() end
+function Client:step()
+  check_self(self, "step", 2)
+  return loop_of(self):step()
+end
 
 --- How many calls are submitted and not done.
 -- @treturn number
-function Client:in_flight() return self.loop and self.loop.inbox:in_flight() or 0 end
+function Client:in_flight()
+  check_self(self, "in_flight", 2)
+  return self.loop and self.loop.inbox:in_flight() or 0
+end
 
 --- A descriptor that is readable while `step` has something to do; the same one until `close`, but another in a fork.
 -- @treturn number
-function Client:pollfd() return loop_of(self).inbox:fd() end
+function Client:pollfd()
+  check_self(self, "pollfd", 2)
+  return loop_of(self).inbox:fd()
+end
 
 --- What to watch `pollfd` for.
 -- @treturn string `"r"`
 function Client:events()
+  check_self(self, "events", 2)
   loop_of(self)
   return "r"
 end
 
 --- Seconds until `step` is next due even if `pollfd` stays silent.
 -- @treturn ?number
-function Client:timeout() return loop_of(self):timeout() end
+function Client:timeout()
+  check_self(self, "timeout", 2)
+  return loop_of(self):timeout()
+end
 
 --- Cancels many orders, a few at a time, and waits for all. See `crux.batch`.
 -- @function Client:cancel_orders
-Client.cancel_orders = batch.cancel_orders
+function Client:cancel_orders(items, options)
+  check_self(self, "cancel_orders", 2)
+  return batch.cancel_orders(self, items, options)
+end
 
 --- Closes the client: every call of it is done, and its methods but `in_flight` raise from now on. Closing again does
 -- nothing.
 function Client:close()
+  check_self(self, "close", 2)
   self.closed = true
   self.handle:close()
   local loops = self.loops

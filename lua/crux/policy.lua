@@ -72,7 +72,9 @@ local function ask(call, again)
   end
   local why = "the token function returned none"
   if not ok then why = "the token function raised an error"
-  elseif token ~= nil then why = "the token function returned an unusable token, a " .. type(token)
+  elseif token ~= nil then
+    why = "the token function returned an unusable token, a " .. type(token)
+    if select(2, core.is_token(token)) then why = why .. " that ends in a newline" end
   elseif type(reason) == "string" then why = why .. ": " .. redact(call, reason) end
   return nil, core.failure("auth", why)
 end

@@ -5,7 +5,7 @@ local Client = require "crux.client"
 local core = require "crux.core"
 local environment = require "crux.environment"
 
-local error, ipairs, next, rawget, type = error, ipairs, next, rawget, type
+local error, ipairs, next, rawequal, rawget, type = error, ipairs, next, rawequal, rawget, type
 local format = string.format
 
 --- Adds the single calls to a module.
@@ -31,6 +31,9 @@ return function(module, host)
 
   for _, name in ipairs(core.endpoints) do
     module[name] = function(arguments)
+      if rawequal(arguments, module) then
+        error(format("expected crux.%s{...}, found crux:%s{...}: write a dot", name, name), 2)
+      end
       if type(arguments) ~= "table" then
         error(format("expected a table of arguments, found %s", arguments == nil and "nothing" or type(arguments)), 2)
       end

@@ -90,7 +90,7 @@ FAILS(curl_multi_socket_action, CURLMcode, CURLM_OUT_OF_MEMORY,
 FAILS(curl_share_init, CURLSH *, NULL, (void), ())
 FAILS(curl_url, CURLU *, NULL, (void), ())
 FAILS(curl_url_get, CURLUcode, CURLUE_OUT_OF_MEMORY,
-      (const CURLU *url, CURLUPart part, char **value, unsigned flags), (url, part, value, flags))
+      (CURLU *url, CURLUPart part, char **value, unsigned flags), (url, part, value, flags))
 FAILS(curl_url_set, CURLUcode, CURLUE_OUT_OF_MEMORY,
       (CURLU *url, CURLUPart part, const char *value, unsigned flags), (url, part, value, flags))
 
