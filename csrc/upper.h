@@ -100,6 +100,16 @@ static inline void crux_set_class(lua_State *L, int class) {
   lua_setmetatable(L, -2);
 }
 
+/* As messages name it. */
+static inline const char *crux_class_name(int class) {
+  switch (class) {
+    case CRUX_CLASS_CLIENT: return "crux.client";
+    case CRUX_CLASS_REQUEST: return "crux.request";
+    case CRUX_CLASS_INBOX: return "crux.inbox";
+    default: return "a userdata of crux's";
+  }
+}
+
 /* The userdata at an index, or raises if it is none of that class. */
 static inline void *crux_check(lua_State *L, int index, int class) {
   void *p = lua_touserdata(L, index);
@@ -109,7 +119,7 @@ static inline void *crux_check(lua_State *L, int index, int class) {
     is = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
   }
-  if (!is) luaL_error(L, "expected an object of crux's, found another %s", luaL_typename(L, index));
+  if (!is) luaL_error(L, "expected %s, found %s", crux_class_name(class), luaL_typename(L, index));
   return p;
 }
 
