@@ -22,6 +22,8 @@ SRC     := $(wildcard csrc/*.c csrc/*/*.c)
 OBJ      = $(SRC:csrc/%.c=$(OUT)/obj/%.o)
 MODULES := $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua)
 CORE     = $(OUT)/crux/core.so
+# What core.so calls instead of what may fail, where a sweep is to make it fail.
+FAILING  = $(if $(HOSTED),$(OUT)/failing.so)
 
 ifeq ($(shell uname -s),Darwin)
   LIBFLAG ?= -bundle -undefined dynamic_lookup
@@ -96,8 +98,8 @@ $(OUT)/obj/%.o: csrc/%.c $(OUT)/flags Makefile
 	@mkdir -p $(@D)
 	@$(call say,$@) $(COMPILE) -MMD -MP -c -o $@ $<
 
-$(CORE): $(OBJ) $(OUT)/flags
-	@$(call say,$@) $(LINK) -o $@ $(OBJ) $(CURL_LIBS)
+$(CORE): $(OBJ) $(FAILING) $(OUT)/flags
+	@$(call say,$@) $(LINK) -o $@ $(OBJ) $(FAILING) $(CURL_LIBS)
 
 -include $(OBJ:.o=.d)
 
@@ -167,14 +169,18 @@ ifdef HOSTED
   SANITIZE_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined
   SANITIZE_tsan = -fsanitize=thread
   SANITIZE = $(SANITIZE_$(VARIANT)) -O1 -fno-omit-frame-pointer
-  WRAP     = $(addprefix -Wl$(,)--wrap=,$(shell sed -nE 's/^FAILS.([a-z0-9_]*),.*/\1/p' spec/support/failing.c))
+  WRAP     = $(addprefix -Wl$(,)--wrap=,$(shell sed -nE 's/^FAILS[A-Z_]*.([a-z0-9_]*),.*/\1/p' \
+               spec/support/failing.c))
   HOST_ENV = ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
              LSAN_OPTIONS=suppressions=spec/support/lsan.supp:print_suppressions=0 \
              TSAN_OPTIONS=second_deadlock_stack=1:die_after_fork=0
 endif
 , := ,
-$(OUT)/host: spec/support/host.c spec/support/failing.c $(OUT)/flags Makefile
-	@$(call say,$@) $(COMPILE) -fvisibility=default -rdynamic -o $@ $(filter %.c,$^) \
+$(OUT)/failing.so: spec/support/failing.c spec/support/failing.h $(OUT)/flags Makefile
+	@$(call say,$@) $(COMPILE) -fvisibility=default -shared -Wl,-soname,$(@F) -o $@ $< $(CURL_LIBS)
+$(OUT)/host: spec/support/host.c $(OUT)/failing.so $(OUT)/flags Makefile
+	@$(call say,$@) $(COMPILE) -fvisibility=default -rdynamic -o $@ $< \
+	  $(OUT)/failing.so -Wl,-rpath,'$$ORIGIN' \
 	  -Wl,--whole-archive -l:lib$(LUA_PC).a -Wl,--no-whole-archive $(CURL_LIBS) -lm -ldl
 hosted: $(CORE) $(OUT)/host
 	@$(call TELL_CURL,$(CURDIR)/$(OUT)/host,$(HOST_ENV))

@@ -10,7 +10,7 @@
 
 #define CENTS_MAX 9999999999.0 /* 99999999.99 */
 
-/* --- values --------------------------------------------------------------------------------------------------------- */
+/* --- values --- */
 
 static bool is_uuid(const char *s, size_t len) {
   static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
@@ -66,8 +66,8 @@ static double cents_of(lua_State *L, int index) {
   return cents_of_text(s, len);
 }
 
-/* JSON's null, as lua-cjson and ngx_lua have it: in an optional field of a row from JSON or SQL it stands
-   for nothing. */
+/* JSON's null, as lua-cjson and ngx_lua have it: in an optional field of a row from JSON or SQL
+   it stands for nothing. */
 static bool is_null(lua_State *L, int index) {
   return lua_type(L, index) == LUA_TLIGHTUSERDATA && !lua_touserdata(L, index);
 }
@@ -94,9 +94,10 @@ static bool check_value(lua_State *L, crux_field_type type, crux_checked *c) {
   }
 }
 
-/* --- tables --------------------------------------------------------------------------------------------------------- */
+/* --- tables --- */
 
-/* The length of a list without holes or other keys: 0 if it is none, and -i if it has a hole at i. */
+/* The length of a list without holes or other keys: 0 if it is none, and -i if it has a hole at
+   i. */
 static int list_length(lua_State *L, int index) {
   int count = 0, i;
   lua_pushnil(L);
@@ -192,8 +193,8 @@ static int check_list(lua_State *L, int list, const crux_field *field, crux_chec
   return 0;
 }
 
-/* Checks the fields of the table at `index`, which is an item of `list` unless that is NULL. 0; or nil and err pushed, and
-   their number returned. */
+/* Checks the fields of the table at `index`, which is an item of `list` unless that is NULL. 0;
+   or nil and err pushed, and their number returned. */
 static int check_object(lua_State *L, int index, const char *list, int item, const crux_field *fields, crux_checked *c) {
   unsigned given = 0, wrong = 0, bit = 1;
   luaL_checkstack(L, 16, "arguments");
@@ -243,9 +244,10 @@ int crux_check_arguments(lua_State *L, const crux_field *fields, crux_checked *c
   return check_object(L, c->arguments, NULL, 0, fields, c);
 }
 
-/* --- what is sent --------------------------------------------------------------------------------------------------- */
+/* --- what is sent --- */
 
-/* Pushes a table of what is sent for the checked fields of the one at `index`, and of nothing else. */
+/* Pushes a table of what is sent for the checked fields of the one at `index`, and of nothing
+   else. */
 static void push_converted(lua_State *L, int index, const crux_field *fields, bool convert) {
   int into = lua_gettop(L) + 1;
   luaL_checkstack(L, 8, "arguments");

@@ -63,7 +63,8 @@ static void give_up(crux_request_handle *handle, crux_cause cause) {
   atomic_store(&handle->blocking.attempt->done, true);
 }
 
-/* Lets what was set from a signal handler run, an interpreter's Ctrl-C above all: hooks run in Lua functions only. */
+/* Lets what was set from a signal handler run, an interpreter's Ctrl-C above all: hooks run in
+   Lua functions only. */
 int crux_run_hooks(lua_State *L) {
   crux_pushslot(L, CRUX_SLOT_NOTHING);
   return lua_pcall(L, 0, 0, 0);

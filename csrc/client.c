@@ -134,11 +134,12 @@ static int file_error(const char *path, bool directory) {
   if (stat(path, &st) != 0) return errno;
   if (directory) return !S_ISDIR(st.st_mode) ? ENOTDIR : access(path, R_OK | X_OK) != 0 ? errno : 0;
   if (S_ISDIR(st.st_mode)) return EISDIR;
+  if (!S_ISREG(st.st_mode)) return EINVAL; /* whoever opens a pipe may wait for ever */
   return access(path, R_OK) != 0 ? errno : 0;
 }
 
-/* RFC 7468 11, and the older form of RFC 1421: libcurl has no password for the key, and OpenSSL would
-   ask for it on the terminal. */
+/* RFC 7468 11, and the older form of RFC 1421: libcurl has no password for the key, and OpenSSL
+   would ask for it on the terminal. */
 static bool is_encrypted(const char *path) {
   char line[128];
   bool found = false;
@@ -185,8 +186,8 @@ static bool is_hostlike(const char *s) {
   return memchr(s, '.', host) || (host == 9 && strncasecmp(s, "localhost", 9) == 0);
 }
 
-/* With the value on top: pushes what is wrong with it, and how to write it if only the scheme is missing.
-   `text`: it may be shown. `url` is for the parser. */
+/* With the value on top: pushes what is wrong with it, and how to write it if only the scheme
+   is missing. `text`: it may be shown. `url` is for the parser. */
 static void push_bad_url(lua_State *L, const char *text, crux_base_url *url) {
   static const char *const schemes[] = { "http://", "https://" }; /* the first only for this machine */
   char whole[128];
@@ -202,8 +203,8 @@ static void push_bad_url(lua_State *L, const char *text, crux_base_url *url) {
   }
 }
 
-/* True: the value on top is in `s`, its strings as long as the table they came from. False: what is wrong with it was
-   pushed as a message, or nil for want of memory. */
+/* True: the value on top is in `s`, its strings as long as the table they came from. False:
+   what is wrong with it was pushed as a message, or nil for want of memory. */
 static bool read_value(lua_State *L, const option *o, bool policy, crux_settings *s, crux_base_url *url) {
   char *place = (char *)s + o->offset;
   const char *text = text_at(L, -1);
@@ -311,8 +312,8 @@ void crux_default_settings(crux_settings *s) {
   s->max_body = 1024 * 1024;
 }
 
-/* 0; or nil and err pushed, and their number returned, if this libcurl does not know an option that was
-   asked for. */
+/* 0; or nil and err pushed, and their number returned, if this libcurl does not know an option
+   that was asked for. */
 static int check_libcurl(lua_State *L, const crux_settings *s) {
   const char *name = NULL;
   CURLcode code;
@@ -377,7 +378,8 @@ static int client_gc(lua_State *L) {
   return 0;
 }
 
-/* core.client(options) → client | nil, err: for the Lua layer, which adds what the environment sets. */
+/* core.client(options) → client | nil, err: for the Lua layer, which adds what the environment
+   sets. */
 int crux_client_new(lua_State *L) {
   crux_client *c;
   crux_settings base;
@@ -429,8 +431,8 @@ static void push_terms(lua_State *L, const crux_client *c, const crux_request_ha
   lua_pushboolean(L, handle->config != c->config);
 }
 
-/* client:prepare(name, arguments) → request, its deadline, whether options stand among the arguments;
-   or nil, err */
+/* client:prepare(name, arguments) → request, its deadline, whether options stand among the
+   arguments; or nil, err */
 static int client_prepare(lua_State *L) {
   crux_client *c = check_client(L);
   const crux_endpoint *endpoint = check_endpoint(L);
@@ -443,9 +445,9 @@ static int client_prepare(lua_State *L) {
   return 3;
 }
 
-/* client:call(name, arguments) → result, after one attempt; or nil, err of it, and as from `prepare` for
-   further ones. Arguments with a fault: nil, err. Options among them: nil, nil, and as from `prepare`
-   for the first attempt. */
+/* client:call(name, arguments) → result, after one attempt; or nil, err of it, and as from
+   `prepare` for further ones. Arguments with a fault: nil, err. Options among them: nil, nil,
+   and as from `prepare` for the first attempt. */
 static int client_call(lua_State *L) {
   crux_client *c = check_client(L);
   const crux_endpoint *endpoint = check_endpoint(L);

@@ -1,5 +1,5 @@
-/* compat: Lua 5.1, LuaJIT, 5.2, 5.3 and 5.4 as one. No other file asks for the version; no shim takes a name that starts
-   with lua, since LuaJIT exports some of those. */
+/* compat: Lua 5.1, LuaJIT, 5.2, 5.3 and 5.4 as one. No other file asks for the version; no shim
+   takes a name that starts with lua, since LuaJIT exports some of those. */
 #ifndef CRUX_COMPAT_H
 #define CRUX_COMPAT_H
 
@@ -50,8 +50,9 @@ static inline void crux_keep(lua_State *L, int userdata, int table) {
   crux_setkept(L, userdata);
 }
 
-/* What is called here and not every Lua has. Weak, so that the module can be loaded by another Lua and say so, instead of
-   leaving the word to the dynamic linker. The mark is there if this may be the Lua it was built for. */
+/* What is called here and not every Lua has. Weak, so that the module can be loaded by another
+   Lua and say so, instead of leaving the word to the dynamic linker. The mark is there if this
+   may be the Lua it was built for. */
 #define CRUX_PRAGMA(text) _Pragma(#text)
 #define CRUX_WEAK(name) CRUX_PRAGMA(weak name)
 #if LUA_VERSION_NUM >= 502

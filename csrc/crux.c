@@ -13,7 +13,7 @@
 #define EXPORT
 #endif
 
-/* --- the calls ------------------------------------------------------------------------------------------------------ */
+/* --- the calls --- */
 
 /***
 Makes exactly one attempt at a call, blocking until there is an answer or the deadline has passed. `cancel_order` and
@@ -81,7 +81,7 @@ static int redact(lua_State *L) {
   return 1;
 }
 
-/* --- what the Lua layer needs of the machine ------------------------------------------------------------------------ */
+/* --- what the Lua layer needs of the machine --- */
 
 /* core.now() → monotonic seconds */
 static int now(lua_State *L) {
@@ -111,7 +111,8 @@ static int version(lua_State *L) {
   return 1;
 }
 
-/* core.assume_curl(number): takes libcurl for that version, for specs of what others need; 0 ends it. */
+/* core.assume_curl(number): takes libcurl for that version, for specs of what others need; 0
+   ends it. */
 static int assume_curl(lua_State *L) {
   crux_libcurl_assume((unsigned)luaL_checknumber(L, 1));
   return 0;

@@ -1,5 +1,5 @@
-/* endpoint: what can be called, as data. A further endpoint is one row and its field list; nothing in the pipeline may
-   ask which endpoint it carries. Knows nothing of Lua or curl. */
+/* endpoint: what can be called, as data. A further endpoint is one row and its field list;
+   nothing in the pipeline may ask which endpoint it carries. Knows nothing of Lua or curl. */
 #ifndef CRUX_ENDPOINT_H
 #define CRUX_ENDPOINT_H
 

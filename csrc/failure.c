@@ -1,9 +1,11 @@
-/* failure: errors as users see them, of what was not sent; and how any text becomes fit for a log. */
+/* failure: errors as users see them, of what was not sent; and how any text becomes fit for a
+   log. */
 #include "upper.h"
 
 #include <string.h>
 
-/* The one line for a log. Fields are read raw: an error may have been changed by whoever held it. */
+/* The one line for a log. Fields are read raw: an error may have been changed by whoever held
+   it. */
 static int failure_tostring(lua_State *L) {
   static const char *const names[] = { "outcome", "kind", "message" };
   int i;
@@ -50,8 +52,8 @@ static long decode(const char *s, size_t left, size_t *bytes) {
   return c;
 }
 
-/* Characters that are seen by what they do to the text around them: they turn its direction, end its
-   line, hide in it or steer a terminal. */
+/* Characters that are seen by what they do to the text around them: they turn its direction,
+   end its line, hide in it or steer a terminal. */
 static bool is_printable(long c) {
   static const struct {
     long first, last;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- values --------------------------------------------------------------------------------------------------------- */
+/* --- values --- */
 
 void crux_push_expected(lua_State *L, const char *what, int index, bool echo) {
   int type = lua_type(L, index);
@@ -52,7 +52,7 @@ int crux_fault(lua_State *L, const char *where, const char *name) {
   return 2;
 }
 
-/* --- names ---------------------------------------------------------------------------------------------------------- */
+/* --- names --- */
 
 static char lower(char c) { return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c); }
 

@@ -1,5 +1,5 @@
-/* field_errors: what the server says is wrong, out of the body of its answer: err.detail, its message,
-   and err.fields, flat, its words on each field. The work and its result are bounded. */
+/* field_errors: what the server says is wrong, out of the body of its answer: err.detail, its
+   message, and err.fields, flat, its words on each field. The work and its result are bounded. */
 #include "upper.h"
 
 #include <stdio.h>
@@ -43,8 +43,8 @@ static void append_index(walk *w, int index) {
   append(w, text, (size_t)snprintf(text, sizeof text, "[%d]", index));
 }
 
-/* The items of a list field may come by their places in it, from 0, as names: Django REST Framework's
-   way to leave out those without a fault. */
+/* The items of a list field may come by their places in it, from 0, as names: Django REST
+   Framework's way to leave out those without a fault. */
 static bool is_index(const char *name, size_t len) {
   return len > 0 && len < 9 && strspn(name, "0123456789") == len;
 }
@@ -92,7 +92,8 @@ static void add_text(lua_State *L, walk *w) {
   lua_pop(L, 3);
 }
 
-/* Whether the field of that name, of the table at `table`, says nothing of a field of the request. */
+/* Whether the field of that name, of the table at `table`, says nothing of a field of the
+   request. */
 static bool is_skipped(lua_State *L, const walk *w, int table, int key) {
   static const char *const members[] = { "type", "title", "status", "instance" }; /* RFC 9457 3.1 */
   const char *name = lua_type(L, key) == LUA_TSTRING ? lua_tostring(L, key) : NULL;
@@ -213,8 +214,8 @@ static bool is_problem(lua_State *L, const char *media_type, int body) {
 
 static bool is_letter(char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); }
 
-/* A server's short message to people, and no page, no program's data and no fragment: without a media
-   type it has to begin with a letter and be of more than one word. */
+/* A server's short message to people, and no page, no program's data and no fragment: without a
+   media type it has to begin with a letter and be of more than one word. */
 static bool is_message(const char *media_type, const char *s, size_t len) {
   size_t i, letters = 0;
   if (len == 0 || len > LONGEST_TEXT || !crux_is_utf8(s, len)) return false;

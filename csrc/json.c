@@ -21,8 +21,8 @@ static void take(lua_State *L, int state, int cjson, const char *name, int slot)
   lua_rawseti(L, state, slot);
 }
 
-/* Hosts set the shared instance as they like, so take one of our own; and as it reads the locale's decimal point only
-   when made, remember which that was. */
+/* Hosts set the shared instance as they like, so take one of our own; and as it reads the
+   locale's decimal point only when made, remember which that was. */
 static void make_instance(lua_State *L, int state) {
   int cjson;
   lua_rawgeti(L, state, CRUX_SLOT_NEW);

@@ -1,5 +1,5 @@
-/* pending: attempts that do not block. An inbox belongs to one loop of the Lua layer; a request that is
-   registered there ends its attempt of the moment when it is collected. */
+/* pending: attempts that do not block. An inbox belongs to one loop of the Lua layer; a request
+   that is registered there ends its attempt of the moment when it is collected. */
 #include "os/process.h"
 #include "os/wakeup_socket.h"
 #include "http/nginx.h"
@@ -18,7 +18,8 @@ typedef struct crux_inbox_box {
   crux_wakeup_socket socket;
 } inbox_box;
 
-/* Raises if it is closed. After a fork, the child has to be told that nothing will come of what its parent submitted. */
+/* Raises if it is closed. After a fork, the child has to be told that nothing will come of what
+   its parent submitted. */
 static crux_inbox *open_inbox(lua_State *L, inbox_box *box) {
   if (!box->inbox) luaL_error(L, "the client is closed");
   if (crux_inbox_renew(box->inbox)) {
@@ -41,7 +42,8 @@ static int user_gc(lua_State *L) {
   return 0;
 }
 
-/* The worker lasts as long as a Lua state that has ever had an inbox: connections are kept from client to client. */
+/* The worker lasts as long as a Lua state that has ever had an inbox: connections are kept from
+   client to client. */
 static void join(lua_State *L) {
   bool *joined;
   crux_pushslot(L, CRUX_SLOT_WORKER);
@@ -69,7 +71,8 @@ int crux_inbox_open(lua_State *L) {
   return 1;
 }
 
-/* Drops an attempt that has ended from the inbox, so that who only polls or waits does not fill it. */
+/* Drops an attempt that has ended from the inbox, so that who only polls or waits does not fill
+   it. */
 static void forget(crux_request_handle *h, crux_transfer *t) {
   inbox_box *box = h->pending.inbox;
   if (box && box->inbox && h->generation == crux_process_generation()) crux_inbox_forget(box->inbox, t);
@@ -116,7 +119,8 @@ static int inbox_gc(lua_State *L) {
   return 0;
 }
 
-/* inbox:take() → the number of an attempt that has ended, or nil; false once after a fork: those of the parent are lost */
+/* inbox:take() → the number of an attempt that has ended, or nil; false once after a fork:
+   those of the parent are lost */
 static int inbox_take(lua_State *L) {
   inbox_box *box = check_inbox(L);
   crux_transfer *t;
@@ -151,7 +155,8 @@ static int inbox_quiet(lua_State *L) {
   return 0;
 }
 
-/* inbox:attend(subsystem) → whether nginx's event loop will hear of what has ended; there is then nothing to take */
+/* inbox:attend(subsystem) → whether nginx's event loop will hear of what has ended; there is
+   then nothing to take */
 static int inbox_attend(lua_State *L) {
   inbox_box *box = check_inbox(L);
   lua_pushboolean(L, crux_nginx_subscribe(&box->subscriber, box->inbox, luaL_checkstring(L, 2)));
@@ -164,8 +169,8 @@ static int inbox_heard(lua_State *L) {
   return 0;
 }
 
-/* inbox:listen() → a path to connect to, or nil. Once that was tried, inbox:accept() → whether what rings the inbox now
-   sends 8 bytes there, until inbox:hang_up(). */
+/* inbox:listen() → a path to connect to, or nil. Once that was tried, inbox:accept() → whether
+   what rings the inbox now sends 8 bytes there, until inbox:hang_up(). */
 static int inbox_listen(lua_State *L) {
   inbox_box *box = check_inbox(L);
   if (!crux_wakeup_socket_open(&box->socket)) return 0;
@@ -207,14 +212,14 @@ static int inbox_register(lua_State *L) {
   return 0;
 }
 
-/* True if the attempt will never complete here: its parent submitted it before a fork, or its inbox was
-   collected, though a finalizer of the user's may still reach it. */
+/* True if the attempt will never complete here: its parent submitted it before a fork, or its
+   inbox was collected, though a finalizer of the user's may still reach it. */
 static bool is_lost(const crux_request_handle *h) {
   return !h->pending.inbox || (h->pending.attempt && h->generation != crux_process_generation());
 }
 
-/* In slices of CRUX_TICK, with hooks in between, so that Ctrl-C works. A hook may close the inbox or
-   abort the call: hence the check. */
+/* In slices of CRUX_TICK, with hooks in between, so that Ctrl-C works. A hook may close the
+   inbox or abort the call: hence the check. */
 static int wait_for(lua_State *L, const inbox_box *box, const crux_request_handle *h, double seconds) {
   double until = crux_now() + seconds, left;
   bool ended = crux_inbox_wait(box->inbox, h ? h->pending.attempt : NULL, 0);
@@ -256,9 +261,10 @@ static int refuse(lua_State *L, crux_kind kind, const char *message) {
   return 2;
 }
 
-/* request:start(token or nil, deadline, number[, semaphore, its address]) → true; false and an error; or
-   nothing, if the call is over or its client closed: by a hook or finalizer just before this.
-   The semaphore, a table, lives until the request has been collected, and is not posted from then on. */
+/* request:start(token or nil, deadline, number[, semaphore, its address]) → true; false and an
+   error; or nothing, if the call is over or its client closed: by a hook or finalizer just
+   before this. The semaphore, a table, lives until the request has been collected, and is not
+   posted from then on. */
 static int request_start(lua_State *L) {
   crux_request_handle *h = check_handle(L);
   double deadline = luaL_checknumber(L, 3), number = luaL_checknumber(L, 4);
@@ -269,7 +275,8 @@ static int request_start(lua_State *L) {
     waiter = (void *)(uintptr_t)luaL_checknumber(L, 6);
     crux_keep(L, 1, 5);
   }
-  /* from here to the submission nothing is allocated in Lua, so that no finalizer can abort the call */
+  /* from here to the submission nothing is allocated in Lua, so that no finalizer can abort the
+     call */
   if (!h->request || !h->pending.inbox || !h->pending.inbox->inbox) return 0;
   open_inbox(L, h->pending.inbox);
   token = luaL_optstring(L, 2, h->request->config->settings.token);
@@ -295,7 +302,8 @@ static int request_wait(lua_State *L) {
   return wait_for(L, h->pending.inbox, h, luaL_checknumber(L, 2));
 }
 
-/* request:answer() → what came of an attempt that has ended: result | nil, err; or nothing if it is lost */
+/* request:answer() → what came of an attempt that has ended: result | nil, err; or nothing if
+   it is lost */
 static int request_answer(lua_State *L) {
   crux_request_handle *h = check_handle(L);
   crux_transfer *t = h->pending.attempt;
@@ -303,7 +311,8 @@ static int request_answer(lua_State *L) {
   if (!t || !atomic_load(&t->done)) return 0;
   t->waiter = NULL;
   forget(h, t);
-  /* out of reach of finalizers, which may abort this very call meanwhile: that is all they are told of it */
+  /* out of reach of finalizers, which may abort this very call meanwhile: that is all they are
+     told of it */
   h->pending.attempt = NULL;
   h->pending.answering = t;
   h->pending.unsent = t->reply.sends == 0;
@@ -322,8 +331,8 @@ static void abort_attempt(crux_request_handle *h) {
   crux_worker_abort(aborted);
 }
 
-/* request:abort() → true if the attempt was not sent and never will be, else false; how many bytes may
-   have been; whether it changes nothing */
+/* request:abort() → true if the attempt was not sent and never will be, else false; how many
+   bytes may have been; whether it changes nothing */
 static int request_abort(lua_State *L) {
   crux_request_handle *h = check_handle(L);
   bool unsent = !h->pending.attempt && !h->pending.aborted_bytes;

@@ -50,7 +50,8 @@ int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint 
   bool options = false;
   int top = lua_gettop(L), faults, wrong;
   faults = crux_check_arguments(L, endpoint->fields, &c);
-  /* unknown fields come first, so they are looked for only where there must be some or a fault was found */
+  /* unknown fields come first, so they are looked for only where there must be some or a fault
+     was found */
   if (faults || c.foreign) {
     token = crux_token_of(L, index, c.token);
     if (crux_push_unknown(L, index, "", endpoint->fields, true, policy, token) ||

@@ -91,7 +91,8 @@ static void push_joined(lua_State *L, int table, const char *value, size_t len) 
   lua_concat(L, 3);
 }
 
-/* One bit for a name: where it is not set among those seen, the name is new, and need not be looked up. */
+/* One bit for a name: where it is not set among those seen, the name is new, and need not be
+   looked up. */
 static uint64_t bit_of(const char *name, size_t len) {
   return UINT64_C(1) << ((len + 5 * (unsigned char)name[0] + 3 * (unsigned char)name[len - 1]) & 63);
 }
@@ -137,8 +138,8 @@ static void push_body_error(lua_State *L, const crux_transfer *t) {
   }
 }
 
-/* With the table on top: `raw`, `headers`, `body`, and in `meta`, which is set too, what is wrong with
-   the body. True: it arrived whole. */
+/* With the table on top: `raw`, `headers`, `body`, and in `meta`, which is set too, what is
+   wrong with the body. True: it arrived whole. */
 static bool set_response(lua_State *L, crux_transfer *t) {
   const crux_response *r = &t->reply.response;
   int table = lua_gettop(L);
@@ -283,7 +284,8 @@ static void set_message(lua_State *L, crux_transfer *t) {
   crux_setkey(L, err, CRUX_KEY_message);
 }
 
-/* The seconds that the server asks for; -1 if it does not. A date is measured by the server's own clock, if it tells. */
+/* The seconds that the server asks for; -1 if it does not. A date is measured by the server's
+   own clock, if it tells. */
 static double retry_after(lua_State *L) {
   double seconds = -1;
   time_t now = time(NULL), told;

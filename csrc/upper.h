@@ -1,4 +1,5 @@
-/* upper: what the files that see Lua share. Each C function has the module's state, a table, as its upvalue. */
+/* upper: what the files that see Lua share. Each C function has the module's state, a table, as
+   its upvalue. */
 #ifndef CRUX_UPPER_H
 #define CRUX_UPPER_H
 
@@ -16,7 +17,8 @@
 /* How long a signal that came just before a wait may go unnoticed, in seconds. */
 #define CRUX_TICK 0.25
 
-/* The fields of results, errors and dry runs: kept as strings in the state, since to set one by its text takes longer. */
+/* The fields of results, errors and dry runs: kept as strings in the state, since to set one by
+   its text takes longer. */
 #define CRUX_KEYS(KEY) \
   KEY(outcome) KEY(status) KEY(body) KEY(raw) KEY(headers) KEY(meta) \
   KEY(kind) KEY(message) KEY(retryable) KEY(detail) KEY(fields) KEY(field) KEY(retry_after) KEY(hint) \
@@ -125,7 +127,8 @@ static inline void *crux_check(lua_State *L, int index, int class) {
 
 /* --- json: lua-cjson, an instance of our own --- */
 
-/* Fills the state, the table on top, with a private instance's functions. Raises without lua-cjson. */
+/* Fills the state, the table on top, with a private instance's functions. Raises without lua-
+   cjson. */
 void crux_json_open(lua_State *L);
 /* Replaces the value on top by its JSON. */
 void crux_json_encode(lua_State *L);
@@ -136,16 +139,17 @@ bool crux_is_utf8(const char *s, size_t len);
 /* --- failure: errors as users see them --- */
 
 void crux_failure_open(lua_State *L);
-/* Pushes an error for something that was not sent, with the string on top as its message (popped) and the place of the
-   fault, or NULL. */
+/* Pushes an error for something that was not sent, with the string on top as its message
+   (popped) and the place of the fault, or NULL. */
 void crux_push_failure(lua_State *L, crux_kind kind, const char *field);
 /* Pushes nil and such an error, and returns their number. */
 int crux_fail(lua_State *L, crux_kind kind, const char *message);
 
 /* Replaces the string on top by one without the token. */
 void crux_redact(lua_State *L, const char *token);
-/* Replaces the string on top by one that may stand in a log: at most `most` bytes of printable text on
-   one line, with [redacted] where the token, of `token_len` bytes, stood. NULL: without looking for one. */
+/* Replaces the string on top by one that may stand in a log: at most `most` bytes of printable
+   text on one line, with [redacted] where the token, of `token_len` bytes, stood. NULL: without
+   looking for one. */
 void crux_sanitize(lua_State *L, size_t most, const char *token, size_t token_len);
 /* How much of a server's words a message has, and how much of ours. */
 #define CRUX_SERVER_MESSAGE_MAX 240
@@ -155,8 +159,8 @@ void crux_sanitize(lua_State *L, size_t most, const char *token, size_t token_le
 
 /* With the error on top: `detail` and `fields` out of its body; `whole`: it is not cut off. */
 void crux_set_field_errors(lua_State *L, bool whole);
-/* Pushes one of the error's `fields` for its message, the first in alphabetical order, so that it is the
-   same each time; or nothing and returns false. */
+/* Pushes one of the error's `fields` for its message, the first in alphabetical order, so that
+   it is the same each time; or nothing and returns false. */
 bool crux_push_first_field_error(lua_State *L, int err);
 
 /* --- response: from a finished attempt to result | nil, err; returns the number of values --- */
@@ -167,16 +171,17 @@ void crux_push_meta(lua_State *L, const crux_transfer *t);
 
 /* --- fault: what is said of an argument or an option that is not as it should be --- */
 
-/* Pushes "expected <what>, found <the value at index>"; the value itself only if it can hold no secret. */
+/* Pushes "expected <what>, found <the value at index>"; the value itself only if it can hold no
+   secret. */
 void crux_push_expected(lua_State *L, const char *what, int index, bool echo);
-/* The message on top is what is wrong with that name, or index in brackets, of what is at `where`: nil and err instead,
-   and their number returned. */
+/* The message on top is what is wrong with that name, or index in brackets, of what is at
+   `where`: nil and err instead, and their number returned. */
 int crux_fault(lua_State *L, const char *where, const char *name);
 /* The field that the key at `key` names, or NULL. */
 const crux_field *crux_field_at(lua_State *L, int key, const crux_field *fields);
 bool crux_has_unknown(lua_State *L, int index, const crux_field *fields, bool options, bool policy);
-/* Pushes nil and err and returns true if the table has a key that is neither one of `fields` nor, with `options`, an
-   option. `where` is the table's place, "" or as in "skus[3]". */
+/* Pushes nil and err and returns true if the table has a key that is neither one of `fields`
+   nor, with `options`, an option. `where` is the table's place, "" or as in "skus[3]". */
 bool crux_push_unknown(lua_State *L, int index, const char *where, const crux_field *fields, bool options, bool policy,
                        const char *token);
 /* Pushes what to say of an unknown field that is an option in other libraries, or nothing. */
@@ -214,18 +219,21 @@ typedef struct {
 } crux_client;
 
 void crux_default_settings(crux_settings *settings);
-/* Raw reading of a table of options over a base into a config of that client. Keys that are no option are passed over.
-   0; or nil and err pushed, and their number returned. `policy`: for the Lua layer, which knows more options. */
+/* Raw reading of a table of options over a base into a config of that client. Keys that are no
+   option are passed over. 0; or nil and err pushed, and their number returned. `policy`: for
+   the Lua layer, which knows more options. */
 int crux_read_options(lua_State *L, int index, const crux_settings *base, bool policy, unsigned long client,
                       crux_config **into);
 bool crux_is_token(const char *s);
 /* Whether it has the newline that reading a file leaves; NULL has none. */
 bool crux_ends_line(const char *s);
-/* The token among arguments or options, if it is a string, else the other. Valid while the table is. */
+/* The token among arguments or options, if it is a string, else the other. Valid while the
+   table is. */
 const char *crux_token_of(lua_State *L, int index, const char *otherwise);
 bool crux_is_text(lua_State *L, int index, const char *text);
 bool crux_is_option(const char *name, bool policy);
-/* The names of the options one after the other, NULL after the last; "" for one that is not known here. */
+/* The names of the options one after the other, NULL after the last; "" for one that is not
+   known here. */
 const char *crux_option_name(int i, bool policy);
 /* The nearest option's name within `*distance`, which is lowered; or `so_far`. */
 const char *crux_nearest_option(const char *name, bool policy, int *distance, const char *so_far);
@@ -237,8 +245,9 @@ void crux_client_open(lua_State *L);
 
 struct crux_inbox_box;
 
-/* A call as Lua holds it: its request, and the attempt at it that is under way. Lua gets one for each
-   call, and none is used again: a finalizer of the user's may release it while its own is due. */
+/* A call as Lua holds it: its request, and the attempt at it that is under way. Lua gets one
+   for each call, and none is used again: a finalizer of the user's may release it while its own
+   is due. */
 typedef struct crux_request_handle {
   crux_config *config;
   crux_request *request; /* NULL once it is released */
@@ -262,9 +271,9 @@ typedef struct crux_request_handle {
 
 /* Pushes a new handle. */
 crux_request_handle *crux_push_request(lua_State *L);
-/* Makes the request of the handle on top out of the arguments at `index`: 0, or nil and err pushed, and
-   their number returned. Options among the arguments win over the client's; without a client (NULL)
-   they stand over the defaults. */
+/* Makes the request of the handle on top out of the arguments at `index`: 0, or nil and err
+   pushed, and their number returned. Options among the arguments win over the client's; without
+   a client (NULL) they stand over the defaults. */
 int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint *endpoint, int index,
                  crux_config *client, bool policy);
 /* Nobody will use the request any more. */
@@ -280,15 +289,18 @@ extern const luaL_Reg crux_request_methods[];
 int crux_perform(lua_State *L, crux_request_handle *handle, const char *token, double deadline);
 /* Ends the attempt that is under way, if one is. */
 void crux_drop_attempt(crux_request_handle *handle);
-/* Pushes a handle for a call that is over before Lua gets to see it: one that served such a call before,
-   if there is one. It was on the stack all the while, so no finalizer can have been due. */
+/* Pushes a handle for a call that is over before Lua gets to see it: one that served such a
+   call before, if there is one. It was on the stack all the while, so no finalizer can have
+   been due. */
 crux_request_handle *crux_take_spare(lua_State *L);
 /* Such a call is over: releases the request of the handle at `index`, for the next to use. */
 void crux_put_spare(lua_State *L, crux_request_handle *handle, int index);
-/* Closes the idle connections of blocking calls that the server has closed: no thread watches them. */
+/* Closes the idle connections of blocking calls that the server has closed: no thread watches
+   them. */
 void crux_sweep(lua_State *L);
 int crux_sleep(lua_State *L);
-/* Lets hooks run, and with them what a signal handler has set; not 0: one raised the error on top. */
+/* Lets hooks run, and with them what a signal handler has set; not 0: one raised the error on
+   top. */
 int crux_run_hooks(lua_State *L);
 void crux_blocking_open(lua_State *L);
 

@@ -351,6 +351,34 @@ describe("a worker pushed off its processor between handing over and ringing", f
   end)
 end)
 
+describe("a worker pushed off its processor while it makes room for more calls #fork", function()
+  it("does not leave a forked child half of that", function()
+    local server = fault.serve{ script = HOLD }
+    local slow = forks.compile("slow_heap.c")
+    finally(function() os.remove(slow) end)
+    -- what is freed is overwritten, so that nobody gets away with using it
+    local said = helper.child(preamble(server) .. [[
+      local client, calls = connect{ max_connections = 1 }, {}
+      for i = 1, 100 do calls[i] = client:submit("cancel_order", order()) end
+      local codes = {}
+      for i = 1, 20 do
+        local pid = forks.fork()
+        if pid == 0 then
+          connect():submit("cancel_order", order())
+          os.exit(0)
+        end
+        codes[i] = tostring(forks.waitpid(pid, 5))
+        core.sleep(0.02)
+      end
+      print(table.concat(codes, " "))
+      client:close()
+    ]], { LD_PRELOAD = slow, MALLOC_PERTURB_ = "165",
+      ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0:detect_leaks=0" })
+    assert.equal(("0 "):rep(20):sub(1, -2), said)
+    server:close()
+  end)
+end)
+
 describe("a Lua state", function()
   local server
 

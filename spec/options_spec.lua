@@ -2,6 +2,7 @@
 local core = require "crux.core"
 local crux = require "crux"
 local fault = require "spec.support.fault"
+local forks = require "spec.support.forks"
 local helper = require "spec.helper"
 
 local U = helper.ORDER
@@ -570,4 +571,14 @@ describe("the environment", function()
     for _, sent in ipairs(helper.new_requests(server)) do tokens[#tokens + 1] = sent:match("Token (%S+)") end
     assert.same({ "first-token", "second-token" }, tokens)
   end)
+end)
+
+-- Lua holds copies of its own, which are the host's.
+it("a token and a proxy's password are wiped from memory with the client's settings", function()
+  local object = forks.compile("secrets.c", helper.curl_libs)
+  finally(function() os.remove(object) end)
+  local leaves = assert(package.loadlib(object, "luaopen_secrets"))()
+  local token, proxy = "a-token", "http://me:password@127.0.0.1"
+  assert.is_false(leaves(token, proxy, token))
+  assert.is_false(leaves(token, proxy, "password"))
 end)

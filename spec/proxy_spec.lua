@@ -347,6 +347,23 @@ for _, way in ipairs(calls.WAYS) do
       refused:close()
     end)
 
+    it("keeps the proxy from being blamed for hosts that are asked without it", function()
+      local proxy, refused, closed = serve(KINDS[1]), fault.refused(), fault.refused()
+      local cut = fault.serve{ tls = "good", script = "conn:raw(1) conn:cut()" }
+      for port, kind in pairs{ [refused.port] = "connect", [cut.port] = "tls" } do
+        local origin = { base_url = "https://127.0.0.1:" .. port }
+        local answer = calls.once(way, origin, through(proxy, { no_proxy = "127.0.0.1" }))
+        assert.equal("not_sent " .. kind, calls.brief(answer))
+        assert.is_nil(answer.message:find("proxy", 1, true))
+        answer = calls.once(way, origin, through(closed, { no_proxy = "example.com" }))
+        assert.equal("not_sent proxy", calls.brief(answer))
+      end
+      cut:close()
+      closed:close()
+      refused:close()
+      proxy:close()
+    end)
+
     it("of a call wins over its client's, and neither uses the other's connection", function()
       local proxy = serve(KINDS[1])
       local client = calls.client(server, through(proxy, { no_proxy = "127.0.0.1" }))

@@ -10,12 +10,6 @@ teardown(fault.stop)
 
 local NAME = "crux-origin.test"
 
--- From 8.12 on libcurl keeps two tickets of TLS 1.3 for a server, and uses each once.
-local function used_once()
-  local major, minor = core.curl_version():match("^libcurl[^/]*/(%d+)%.(%d+)")
-  return major * 100 + minor >= 812
-end
-
 -- How many of the connections have resumed a session, and how many have not.
 local function count(record)
   local resumed, full = 0, 0
@@ -118,25 +112,33 @@ describe("a name", function()
     client:close()
   ]]
 
-  for _, version in ipairs{ "1.2", "1.3" } do
-    it("is looked up once for 32 calls, of which 31 resume a session, TLS " .. version, function()
-      local server = calls.serve{
-        tls_names = { NAME }, tls_version = version, tickets = 32, script = TOGETHER,
-      }
-      local base_url = ("https://%s:%d"):format(NAME, server.port)
-      local said, names = run(MANY:format(base_url, fault.ca_file), "0.1")
-      assert.equal("32", said)
-      assert.same({ NAME }, names)
-      local record = server:record()
-      assert.same({ 32, 32 }, { record.connections, record.requests })
-      if version == "1.3" and used_once() then
-        assert.is_true(count(record) > 0)
-      elseif calls.resumes(version) then
-        assert.same({ 31, 1 }, { count(record) })
-      end
-      server:close()
-    end)
+  -- How many of the 32 connections have resumed a session.
+  local function resumed_of_many(version)
+    local server = calls.serve{ tls_names = { NAME }, tls_version = version, script = TOGETHER }
+    local base_url = ("https://%s:%d"):format(NAME, server.port)
+    local said, names = run(MANY:format(base_url, fault.ca_file), "0.1")
+    assert.equal("32", said)
+    assert.same({ NAME }, names)
+    local record = server:record()
+    assert.same({ 32, 32 }, { record.connections, record.requests })
+    server:close()
+    return (count(record))
   end
+
+  it("is looked up once for 32 calls, of which 31 resume a session, TLS 1.2", function()
+    assert.equal(31, resumed_of_many "1.2")
+  end)
+
+  -- OpenSSL takes a ticket of TLS 1.3 for used up once the first handshake with it is complete, and
+  -- libcurl from 8.12 on once it has begun: later ones are full, until there is another ticket. And
+  -- if the first ticket is long in coming, nobody waits for it.
+  it("is looked up once for 32 calls, of which some resume a session, TLS 1.3", function()
+    local resumed = 0
+    for _ = 1, 5 do
+      if resumed == 0 then resumed = resumed_of_many "1.3" end
+    end
+    if calls.resumes "1.3" then assert.is_true(resumed > 0) end
+  end)
 
   for i, way in ipairs(calls.WAYS) do
     it("is looked up once for one connection after the other, " .. way.name, function()

@@ -1,6 +1,8 @@
 /* config: see config.h. */
 #include "config.h"
 
+#include "buffer.h"
+
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <stdio.h>
@@ -29,47 +31,55 @@ static bool printable(const char *s) {
   return true;
 }
 
-/* One part of a parsed URL, copied; "" if it has none. False without memory or room. */
-static bool part(CURLU *u, CURLUPart what, unsigned flags, char *into, size_t room) {
+/* Copies one part of a parsed URL; "" if it has none. */
+static crux_url_status part(CURLU *u, CURLUPart what, unsigned flags, char *into, size_t room) {
   char *value = NULL;
   CURLUcode code = curl_url_get(u, what, &value, flags);
-  bool ok = code != CURLUE_OUT_OF_MEMORY;
+  crux_url_status status = code == CURLUE_OUT_OF_MEMORY ? CRUX_URL_NOMEM : CRUX_URL_OK;
   into[0] = '\0';
   if (code == CURLUE_OK) {
-    ok = strlen(value) < room;
-    if (ok) strcpy(into, value);
+    if (strlen(value) < room) strcpy(into, value);
+    else status = CRUX_URL_BAD;
   }
   curl_free(value);
-  return ok;
+  return status;
 }
 
-static bool absent(CURLU *u, CURLUPart what) {
+/* Whether it has none of that part. */
+static crux_url_status absent(CURLU *u, CURLUPart what) {
   char *value = NULL;
   CURLUcode code = curl_url_get(u, what, &value, 0);
   curl_free(value);
-  return code != CURLUE_OK;
+  if (code == CURLUE_OUT_OF_MEMORY) return CRUX_URL_NOMEM;
+  return code == CURLUE_OK ? CRUX_URL_BAD : CRUX_URL_OK;
 }
 
 static crux_url_status read_base_url(CURLU *u, crux_base_url *parsed) {
-  char scheme[8], host[CRUX_URL_MAX - 32], port[8];
-  size_t len;
-  if (!absent(u, CURLUPART_USER) || !absent(u, CURLUPART_PASSWORD) || !absent(u, CURLUPART_QUERY) ||
-      !absent(u, CURLUPART_FRAGMENT))
-    return CRUX_URL_BAD;
+  static const CURLUPart unwanted[] = {
+    CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY, CURLUPART_FRAGMENT,
 #if LIBCURL_VERSION_NUM >= 0x074100
-  if (!absent(u, CURLUPART_ZONEID)) return CRUX_URL_BAD;
+    CURLUPART_ZONEID,
 #endif
-  if (!part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme) || !part(u, CURLUPART_HOST, 0, host, sizeof host) ||
-      !part(u, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT, port, sizeof port) ||
-      !part(u, CURLUPART_PATH, 0, parsed->prefix, sizeof parsed->prefix))
-    return CRUX_URL_NOMEM;
+  };
+  char scheme[8], host[CRUX_URL_MAX - 32], port[8];
+  crux_url_status status;
+  size_t i, len;
+  for (i = 0; i < sizeof unwanted / sizeof *unwanted; i++) {
+    if ((status = absent(u, unwanted[i])) != CRUX_URL_OK) return status;
+  }
+  if ((status = part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme)) != CRUX_URL_OK ||
+      (status = part(u, CURLUPART_HOST, 0, host, sizeof host)) != CRUX_URL_OK ||
+      (status = part(u, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT, port, sizeof port)) != CRUX_URL_OK ||
+      (status = part(u, CURLUPART_PATH, 0, parsed->prefix, sizeof parsed->prefix)) != CRUX_URL_OK)
+    return status;
   parsed->tls = strcmp(scheme, "https") == 0;
   if (!parsed->tls && strcmp(scheme, "http") != 0) return CRUX_URL_BAD;
   if (!host[0] || strcmp(port, "0") == 0) return CRUX_URL_BAD;
   if (!parsed->tls && !crux_is_loopback(host)) return CRUX_URL_NOT_LOOPBACK;
   len = strlen(parsed->prefix);
   while (len > 0 && parsed->prefix[len - 1] == '/') parsed->prefix[--len] = '\0';
-  snprintf(parsed->origin, sizeof parsed->origin, "%s://%s%s%s", scheme, host, port[0] ? ":" : "", port);
+  snprintf(parsed->origin, sizeof parsed->origin, "%s://%s%s%s", scheme, host,
+           port[0] ? ":" : "", port);
   return CRUX_URL_OK;
 }
 
@@ -77,8 +87,10 @@ crux_url_status crux_base_url_parse(const char *url, crux_base_url *parsed) {
   crux_url_status status = CRUX_URL_BAD;
   CURLU *u;
   /* a query or fragment that is there but empty parses as none */
-  if (strlen(url) >= CRUX_URL_MAX - 8 || !printable(url) || strpbrk(url, "?#\\@")) return CRUX_URL_BAD;
-  if (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0) return CRUX_URL_BAD;
+  if (strlen(url) >= CRUX_URL_MAX - 8 || !printable(url) || strpbrk(url, "?#\\@"))
+    return CRUX_URL_BAD;
+  if (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0)
+    return CRUX_URL_BAD;
   if (url[strcspn(url, ":") + 3] == '/') return CRUX_URL_BAD; /* curl would forgive a third slash */
   u = curl_url();
   if (!u) return CRUX_URL_NOMEM;
@@ -91,24 +103,32 @@ crux_url_status crux_base_url_parse(const char *url, crux_base_url *parsed) {
   return status;
 }
 
-crux_url_status crux_proxy_parse(const char *url) {
-  static const char *const schemes[] = { "http", "https", "socks4", "socks4a", "socks5", "socks5h" };
-  crux_url_status status = CRUX_URL_BAD;
+/* Without a scheme curl guesses one from the host's name for a URL, but takes a proxy for an http
+   one. */
+static crux_url_status check_proxy_scheme(CURLU *u, bool is_guessed) {
+  static const char *const schemes[] = {
+    "http", "https", "socks4", "socks4a", "socks5", "socks5h",
+  };
   char scheme[16];
-  CURLU *u;
-  CURLUcode code;
+  crux_url_status status = part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme);
   size_t i;
+  if (status != CRUX_URL_OK || is_guessed) return status;
+  for (i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+    if (strcmp(scheme, schemes[i]) == 0) return CRUX_URL_OK;
+  }
+  return CRUX_URL_BAD;
+}
+
+crux_url_status crux_proxy_parse(const char *url) {
+  crux_url_status status = CRUX_URL_BAD;
+  CURLU *u;
   if (strlen(url) >= CRUX_URL_MAX || !printable(url)) return CRUX_URL_BAD;
   u = curl_url();
   if (!u) return CRUX_URL_NOMEM;
-  code = curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME);
-  if (code == CURLUE_OUT_OF_MEMORY) status = CRUX_URL_NOMEM;
-  else if (code == CURLUE_OK && part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme)) {
-    /* without a scheme curl guesses one from the host's name for a URL, but takes a proxy for an http one */
-    if (!strstr(url, "://")) status = CRUX_URL_OK;
-    for (i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-      if (strcmp(scheme, schemes[i]) == 0) status = CRUX_URL_OK;
-    }
+  switch (curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME)) {
+    case CURLUE_OK: status = check_proxy_scheme(u, !strstr(url, "://")); break;
+    case CURLUE_OUT_OF_MEMORY: status = CRUX_URL_NOMEM; break;
+    default: break;
   }
   curl_url_cleanup(u);
   return status;
@@ -117,10 +137,12 @@ crux_url_status crux_proxy_parse(const char *url) {
 /* The strings of crux_settings that a config owns; those before `CONNECTION_TEXTS` decide whom a
    connection reaches and how it is secured. */
 static const size_t texts[] = {
-  offsetof(crux_settings, origin), offsetof(crux_settings, proxy), offsetof(crux_settings, no_proxy),
+  offsetof(crux_settings, origin), offsetof(crux_settings, proxy),
+  offsetof(crux_settings, no_proxy),
   offsetof(crux_settings, ca_file), offsetof(crux_settings, ca_path),
   offsetof(crux_settings, cert_file), offsetof(crux_settings, key_file),
-  offsetof(crux_settings, prefix), offsetof(crux_settings, token), offsetof(crux_settings, user_agent),
+  offsetof(crux_settings, prefix), offsetof(crux_settings, token),
+  offsetof(crux_settings, user_agent),
 };
 enum { CONNECTION_TEXTS = 7, TEXTS = sizeof texts / sizeof *texts };
 
@@ -146,6 +168,7 @@ crux_config *crux_config_new(const crux_settings *s, const char *agent, unsigned
   atomic_init(&c->refs, 1);
   c->client = client ? client : atomic_fetch_add(&clients, 1) + 1;
   c->settings = *s;
+  c->size = size;
   for (i = 0; i < TEXTS; i++) {
     if (!text_of(s, i)) continue;
     set_text(&c->settings, i, end);
@@ -158,7 +181,15 @@ crux_config *crux_config_new(const crux_settings *s, const char *agent, unsigned
   return c;
 }
 
-static bool same_text(const char *a, const char *b) { return a == b || (a && b && strcmp(a, b) == 0); }
+unsigned crux_config_port(const crux_config *c) {
+  const char *port = strrchr(c->host, ':');
+  if (port && !strchr(port, ']')) return (unsigned)strtoul(port + 1, NULL, 10);
+  return c->settings.tls ? 443 : 80;
+}
+
+static bool same_text(const char *a, const char *b) {
+  return a == b || (a && b && strcmp(a, b) == 0);
+}
 
 bool crux_config_same_connections(const crux_config *a, const crux_config *b) {
   size_t i;
@@ -175,5 +206,7 @@ crux_config *crux_config_retain(crux_config *c) {
 }
 
 void crux_config_release(crux_config *c) {
-  if (c && atomic_fetch_sub(&c->refs, 1) == 1) free(c);
+  if (!c || atomic_fetch_sub(&c->refs, 1) != 1) return;
+  crux_wipe(c->text, c->size);
+  free(c);
 }

@@ -1,4 +1,5 @@
-/* config: what a client is made of, checked once and then shared, unchanging, by any number of calls and threads. */
+/* config: what a client is made of, checked once and then shared, unchanging, by any number of
+   calls and threads. */
 #ifndef CRUX_CONFIG_H
 #define CRUX_CONFIG_H
 
@@ -22,7 +23,8 @@ typedef enum { CRUX_URL_OK, CRUX_URL_BAD, CRUX_URL_NOT_LOOPBACK, CRUX_URL_NOMEM 
 /* `https://` anywhere, `http://` to this machine only; no user, query or fragment. */
 crux_url_status crux_base_url_parse(const char *url, crux_base_url *parsed);
 
-/* What curl would take as a proxy, without asking curl at the time of a call: its complaint would echo a password. */
+/* What curl would take as a proxy, without asking curl at the time of a call: its complaint
+   would echo a password. */
 crux_url_status crux_proxy_parse(const char *url);
 
 /* A host that this process reaches without leaving the machine. */
@@ -55,13 +57,18 @@ typedef struct {
   crux_settings settings; /* its pointers reach into `text` */
   const char *host;       /* host[:port] of the origin */
   const char *agent;      /* the whole User-Agent */
+  size_t size;            /* of `text`, which holds the token and the proxy's password */
   char text[];
 } crux_config;
 
 /* A copy of the settings with one reference; NULL without memory. client 0: a client of its own. */
-crux_config *crux_config_new(const crux_settings *settings, const char *agent, unsigned long client);
+crux_config *crux_config_new(const crux_settings *settings, const char *agent,
+                             unsigned long client);
 crux_config *crux_config_retain(crux_config *config);
 void crux_config_release(crux_config *config);
+
+/* The port of the origin. */
+unsigned crux_config_port(const crux_config *config);
 
 /* Whether a connection made under one may be used under the other: everything that decides whom it
    reaches and how it is secured is the same, to the byte. */

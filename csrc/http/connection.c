@@ -2,12 +2,15 @@
 #include "connection.h"
 
 #include "../os/process.h"
+#include "libcurl.h"
 #include "trust.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,9 +20,12 @@
 #include <sys/filio.h>
 #endif
 
-/* The least that libcurl's own receive buffer may be; it receives nothing there but a proxy's answer
-   to CONNECT, which it reads byte by byte. */
+/* The least that libcurl's own receive buffer may be; it receives nothing there but a proxy's
+   answer to CONNECT, which it reads byte by byte. */
 #define RECEIVE_BUFFER 1024L
+
+/* At most so many messages of TLS itself are read at a time: who sends more means no good. */
+#define MESSAGES 1000
 
 typedef struct crux_socket {
   crux_descriptor descriptor;
@@ -38,6 +44,18 @@ static int open_socket(const struct curl_sockaddr *address) {
 #endif
 }
 
+static unsigned port_of(const struct curl_sockaddr *address) {
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
+  if (address->family == AF_INET) {
+    memcpy(&v4, &address->addr, sizeof v4);
+    return ntohs(v4.sin_port);
+  }
+  if (address->family != AF_INET6) return 0;
+  memcpy(&v6, &address->addr, sizeof v6);
+  return ntohs(v6.sin6_port);
+}
+
 static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
   crux_connection *c = user;
   crux_socket *s = malloc(sizeof *s);
@@ -48,6 +66,7 @@ static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_socka
     free(s);
     return CURL_SOCKET_BAD;
   }
+  c->port = port_of(address);
   crux_descriptor_register(&s->descriptor, fd);
   s->next = c->sockets;
   c->sockets = s;
@@ -57,8 +76,8 @@ static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_socka
 static int on_close(void *user, curl_socket_t fd) {
   crux_connection *c = user;
   crux_socket **link = &c->sockets, *s;
-  crux_poller_watch(c->poller, fd, false, false, NULL); /* a forked child may hold it open, and would
-                                                           keep it in the epoll set */
+  /* a forked child may hold it open, and would keep it in the epoll set */
+  crux_poller_watch(c->poller, fd, false, false, NULL);
   while (*link && (*link)->descriptor.fd != fd) link = &(*link)->next;
   s = *link;
   if (!s) return close(fd);
@@ -80,7 +99,8 @@ static size_t on_write(char *data, size_t size, size_t count, void *user) {
   if ((code = curl_easy_setopt(curl, option, value)) != CURLE_OK) return code
 /* Where "none" is asked for, a libcurl that does not know the option has none anyway. */
 #define SET_NONE(option, value) \
-  if ((code = curl_easy_setopt(curl, option, value)) != CURLE_OK && !is_unsupported(code)) return code
+  if ((code = curl_easy_setopt(curl, option, value)) != CURLE_OK && !is_unsupported(code)) \
+    return code
 
 static bool is_unsupported(CURLcode code) {
   return code == CURLE_UNKNOWN_OPTION || code == CURLE_NOT_BUILT_IN;
@@ -154,6 +174,7 @@ static CURLcode set_up(crux_connection *c, double seconds) {
 
 crux_connection *crux_connection_new(crux_multis *multis, crux_profile *profile, double seconds,
                                      CURLcode *code) {
+  const crux_settings *s = &profile->config->settings;
   crux_connection *c = calloc(1, sizeof *c);
   *code = CURLE_OUT_OF_MEMORY;
   if (!c) return NULL;
@@ -161,7 +182,9 @@ crux_connection *crux_connection_new(crux_multis *multis, crux_profile *profile,
   c->fd = CURL_SOCKET_BAD;
   c->poller = multis->poller;
   c->profile = profile;
-  c->tls = profile->config->settings.tls;
+  c->tls = s->tls;
+  c->hides_input = s->tls && s->proxy && strncasecmp(s->proxy, "https:", 6) == 0 &&
+                   crux_libcurl_has_gnutls();
   c->created = crux_now();
   c->curl = curl_easy_init();
   if (c->curl) *code = set_up(c, seconds);
@@ -209,6 +232,13 @@ bool crux_connection_establish(crux_connection *c) {
   return c->fd != CURL_SOCKET_BAD && crux_poller_watch(c->poller, c->fd, true, false, c);
 }
 
+/* A server may ask for a new handshake in TLS 1.2. GnuTLS makes it inside curl_easy_recv, and
+   waits. */
+void crux_connection_set_deadline(crux_connection *c, double deadline) {
+  if (c->tls && crux_libcurl_has_gnutls())
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)crux_milliseconds(deadline - c->created));
+}
+
 static crux_io result_of(crux_connection *c, CURLcode code) {
   if (code == CURLE_AGAIN) return CRUX_IO_AGAIN;
   c->code = code;
@@ -224,13 +254,31 @@ crux_io crux_connection_send(crux_connection *c, const char *data, size_t len, s
   return *sent > 0 ? CRUX_IO_OK : CRUX_IO_AGAIN;
 }
 
+/* A TLS library may say AGAIN after each message that is for itself, such as a session ticket, and
+   leave the rest unread. Inside the TLS of a proxy that may be decrypted by then, and no descriptor
+   would ever tell: there a few more calls take it. */
+static bool stops_early(const crux_connection *c, int calls) {
+  if (c->hides_input) return calls < 8;
+  return c->tls && crux_libcurl_may_stop_early() && crux_connection_is_readable(c);
+}
+
 crux_io crux_connection_receive(crux_connection *c, char *data, size_t size, size_t *received) {
   CURLcode code;
-  *received = 0;
-  c->error[0] = '\0';
-  code = curl_easy_recv(c->curl, data, size, received);
+  int calls = 0;
+  do {
+    if (calls++ == MESSAGES) return result_of(c, CURLE_RECV_ERROR);
+    *received = 0;
+    c->error[0] = '\0';
+    code = curl_easy_recv(c->curl, data, size, received);
+  } while (code == CURLE_AGAIN && stops_early(c, calls));
   if (code != CURLE_OK) return result_of(c, code);
   return *received > 0 ? CRUX_IO_OK : CRUX_IO_END;
+}
+
+bool crux_connection_is_readable(const crux_connection *c) {
+  char byte;
+  return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 ||
+         (errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
 long long crux_connection_unacknowledged(const crux_connection *c) {

@@ -31,7 +31,9 @@ typedef struct crux_connection {
   curl_socket_t fd;               /* once it is established */
   struct crux_socket *sockets;    /* all that libcurl opened for it and has not closed */
   int open_errno;                 /* of a socket that could not be opened, 0 if none */
+  unsigned port;                  /* at the other end of the last one that was opened */
   bool tls, reused, watched_out;
+  bool hides_input; /* see crux_connection_receive */
   double created;                 /* on crux_now's clock, as are */
   double idle_since, expires;     /* these, while it is idle */
   CURLcode code;                  /* of the last CRUX_IO_ERROR */
@@ -49,21 +51,28 @@ CURLcode crux_connection_check(const crux_settings *s, const char **option);
 crux_connection *crux_connection_new(crux_multis *multis, crux_profile *profile, double seconds,
                                      CURLcode *code);
 
-/* libcurl says that it is established: from now on the descriptor is watched for reading. False: it cannot
-   be watched. */
+/* libcurl says that it is established: from now on the descriptor is watched for reading.
+   False: it cannot be watched. */
 bool crux_connection_establish(crux_connection *c);
 
 /* Changes whether the descriptor is watched for writing too. */
 bool crux_connection_watch(crux_connection *c, bool out);
 
+/* The exchange that begins has until then; for what libcurl waits for inside a call. */
+void crux_connection_set_deadline(crux_connection *c, double deadline);
+
 crux_io crux_connection_send(crux_connection *c, const char *data, size_t len, size_t *sent);
 crux_io crux_connection_receive(crux_connection *c, char *data, size_t size, size_t *received);
+
+/* Whether the descriptor has bytes, an end or an error to be read at this moment. */
+bool crux_connection_is_readable(const crux_connection *c);
 
 /* How many of the bytes handed to TCP the peer has not acknowledged, TLS's own included; -1 where
    nobody can tell. What the peer sends after it received a byte acknowledges that byte. */
 long long crux_connection_unacknowledged(const crux_connection *c);
 
-/* Closes it at once, without TLS's close_notify, and frees it. Not from inside a callback of libcurl. */
+/* Closes it at once, without TLS's close_notify, and frees it. Not from inside a callback of
+   libcurl. */
 void crux_connection_close(crux_connection *c);
 
 #endif

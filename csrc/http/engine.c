@@ -73,7 +73,9 @@ crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wakeup *
   return NULL;
 }
 
-bool crux_engine_is_ours(const crux_engine *e) { return e->generation == crux_process_generation(); }
+bool crux_engine_is_ours(const crux_engine *e) {
+  return e->generation == crux_process_generation();
+}
 
 static void free_queues(crux_engine *e) {
   while (e->queues) {
@@ -197,10 +199,10 @@ static void time_out(crux_engine *e, crux_transfer *t) {
 static void connect_attempt(crux_engine *e, crux_transfer *t);
 
 /* As far as it goes without waiting. */
-static void run(crux_engine *e, crux_transfer *t) {
+static void run(crux_engine *e, crux_transfer *t, bool readable) {
   crux_connection *c = t->connection;
   bool watched = true;
-  switch (crux_transfer_advance(t, e->buffer, sizeof e->buffer)) {
+  switch (crux_transfer_advance(t, readable, e->buffer, sizeof e->buffer)) {
     case CRUX_STEP_READ: watched = crux_connection_watch(c, false); break;
     case CRUX_STEP_WRITE: watched = crux_connection_watch(c, true); break;
     case CRUX_STEP_READY: list_ready(e, c); break;
@@ -227,7 +229,10 @@ static void begin(crux_engine *e, crux_transfer *t) {
   else if (!atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_STAGE_SENT) &&
            waiting == CRUX_STAGE_ABORTED)
     fail(e, t, CRUX_CAUSE_ABORTED);
-  else run(e, t);
+  else {
+    crux_connection_set_deadline(t->connection, t->deadline);
+    run(e, t, false);
+  }
 }
 
 static bool use_idle(crux_engine *e, crux_transfer *t) {
@@ -336,20 +341,19 @@ static bool enqueue(crux_engine *e, crux_transfer *t) {
   crux_queue *queue = crux_queue_of(&e->queues, t);
   if (!queue || !crux_queue_push(queue, t)) return false;
   e->waiting++;
-  if (t->request->config->settings.tls) e->uses_tls = true;
   return true;
 }
 
 void crux_engine_submit(crux_engine *e, crux_transfer *t) {
   crux_sigpipe sigpipe;
-  bool queued = enqueue(e, t);
+  if (t->request->config->settings.tls) e->uses_tls = true;
   if (!enter(e, &sigpipe)) {
-    if (queued) crux_queue_remove(t->queue, t);
     t->reply.cause = CRUX_CAUSE_EXITING;
     deliver(e, t);
     return;
   }
-  if (!queued) {
+  /* inside: a forked child frees what is in the queues */
+  if (!enqueue(e, t)) {
     t->reply.cause = CRUX_CAUSE_NOMEM;
     deliver(e, t);
   }
@@ -381,7 +385,7 @@ static void dispatch(crux_engine *e, const crux_ready *ready) {
   else if (watcher->type == CRUX_WATCHER_MULTI) crux_multi_act((crux_multi *)watcher, ready);
   else if (c->transfer) {
     c->transfer->queue->open = true;
-    run(e, c->transfer);
+    run(e, c->transfer, ready->in);
   } else if (crux_transfer_probe(c, e->buffer, sizeof e->buffer) != CRUX_IO_AGAIN)
     crux_pool_close(&e->pool, c); /* the server has closed an idle connection, or speaks on it */
 }
@@ -392,11 +396,12 @@ static void run_ready(crux_engine *e) {
   while (turns-- > 0 && e->ready) {
     crux_connection *c = e->ready;
     unlist_ready(e, c);
-    run(e, c->transfer);
+    run(e, c->transfer, false);
   }
 }
 
-/* Connections that libcurl wants to have watched, and that cannot be, would never be established. */
+/* Connections that libcurl wants to have watched, and that cannot be, would never be
+   established. */
 static void fail_unwatched(crux_engine *e) {
   crux_connection *c, *next;
   if (!e->pool.multis.watch_failed) return;

@@ -11,12 +11,13 @@ typedef struct crux_engine crux_engine;
 /* Called for each attempt that ended; the engine's reference goes to whoever it calls. */
 typedef void (*crux_engine_done)(crux_transfer *t, void *context);
 
-/* `wakeup` (or NULL) ends a wait when signalled, and is cleared. NULL without memory or descriptors.
-   Without a wakeup, the engine is on a thread of the host's, whose SIGPIPE is not ours to raise. */
+/* `wakeup` (or NULL) ends a wait when signalled, and is cleared. NULL without memory or
+   descriptors. Without a wakeup, the engine is on a thread of the host's, whose SIGPIPE is not
+   ours to raise. */
 crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wakeup *wakeup);
 
-/* Drops all attempts without telling anybody. After a fork, or once exit() has begun, what belongs to
-   libcurl is leaked. */
+/* Drops all attempts without telling anybody. After a fork, or once exit() has begun, what
+   belongs to libcurl is leaked. */
 void crux_engine_free(crux_engine *engine);
 
 /* False: made before a fork, by the parent. */
@@ -36,8 +37,8 @@ void crux_engine_sweep(crux_engine *engine);
 /* exit() has begun: ends all attempts, without libcurl. */
 void crux_engine_fail_all(crux_engine *engine);
 
-/* Waits at most `seconds` (negative: for ever) for something to do, and does it. False: the wait was
-   interrupted by a signal, or exit() has begun. */
+/* Waits at most `seconds` (negative: for ever) for something to do, and does it. False: the
+   wait was interrupted by a signal, or exit() has begun. */
 bool crux_engine_step(crux_engine *engine, double seconds);
 
 #endif

@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* What arrives is pushed and taken without a lock, so that an owner who may not wait does not wait for a worker that was
-   pushed off its processor. The mutex is for whoever rings, and for an owner who does wait. */
+/* What arrives is pushed and taken without a lock, so that an owner who may not wait does not
+   wait for a worker that was pushed off its processor. The mutex is for whoever rings, and for
+   an owner who does wait. */
 struct crux_inbox {
   atomic_uint refs;
   _Atomic(crux_transfer *) arrived; /* the newest first; CLOSED in the end */
-  crux_transfer *first, **last;     /* the owner's: those that it has seen arrive, the oldest first */
+  crux_transfer *first, **last;     /* the owner's: those it has seen arrive, the oldest first */
   atomic_bool rung, waiting;
   pthread_mutex_t mutex;
   pthread_cond_t ended;
@@ -199,7 +200,8 @@ bool crux_inbox_wait(crux_inbox *i, const crux_transfer *t, double seconds) {
 int crux_inbox_fd(crux_inbox *i) {
   int fd;
   lock(i);
-  if (i->wakeup.in.fd < 0 && crux_wakeup_open(&i->wakeup) && atomic_load(&i->rung)) crux_wakeup_signal(&i->wakeup);
+  if (i->wakeup.in.fd < 0 && crux_wakeup_open(&i->wakeup) && atomic_load(&i->rung))
+    crux_wakeup_signal(&i->wakeup);
   fd = i->wakeup.in.fd;
   unlock(i);
   return fd;

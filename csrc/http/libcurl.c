@@ -13,8 +13,9 @@ static bool started;
 static curl_version_info_data *info;
 static atomic_uint assumed;
 
-/* libcurl comes first: its OpenSSL registers an exit handler, and ours has to run before that one,
-   so it has to be registered later. There is no curl_global_cleanup: libcurl may have other users. */
+/* libcurl comes first: its OpenSSL registers an exit handler, and ours has to run before that
+   one, so it has to be registered later. There is no curl_global_cleanup: libcurl may have
+   other users. */
 static void start(void) {
   started = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && crux_process_init();
   info = curl_version_info(CURLVERSION_NOW);
@@ -34,13 +35,21 @@ void crux_libcurl_assume(unsigned version) { atomic_store(&assumed, version); }
 
 /* The fields came with 7.70, to the struct and to its age. */
 #if LIBCURL_VERSION_NUM >= 0x074600
-const char *crux_libcurl_ca_file(void) { return info->age >= CURLVERSION_SEVENTH ? info->cainfo : NULL; }
-const char *crux_libcurl_ca_path(void) { return info->age >= CURLVERSION_SEVENTH ? info->capath : NULL; }
+const char *crux_libcurl_ca_file(void) {
+  return info->age >= CURLVERSION_SEVENTH ? info->cainfo : NULL;
+}
+const char *crux_libcurl_ca_path(void) {
+  return info->age >= CURLVERSION_SEVENTH ? info->capath : NULL;
+}
 #else
 const char *crux_libcurl_ca_file(void) { return NULL; }
 const char *crux_libcurl_ca_path(void) { return NULL; }
 #endif
 
-bool crux_libcurl_has_gnutls(void) {
-  return info->ssl_version && strncmp(info->ssl_version, "GnuTLS", 6) == 0;
+static bool has_tls_of(const char *name) {
+  return info->ssl_version && strncmp(info->ssl_version, name, strlen(name)) == 0;
 }
+
+bool crux_libcurl_has_gnutls(void) { return has_tls_of("GnuTLS"); }
+
+bool crux_libcurl_may_stop_early(void) { return !has_tls_of("OpenSSL"); }

@@ -5,10 +5,10 @@
 #include <stdbool.h>
 
 /* The versions at which crux does something differently; docs/internals.md says more of each. */
-#define CRUX_CURL_CLOSES_AT_ONCE 0x075500 /* 7.85: removing a connect-only handle closes its socket */
+#define CRUX_CURL_CLOSES_AT_ONCE 0x075500 /* 7.85: removing a handle closes its connection */
 #define CRUX_CURL_OWN_BIO 0x075700 /* 7.87: OpenSSL writes through libcurl, with MSG_NOSIGNAL */
 #define CRUX_CURL_CA_CACHE 0x075700 /* 7.87: a multi parses the CA bundle once */
-#define CRUX_CURL_NULL_IS_DEFAULT 0x081500 /* 8.21: a CAINFO or CAPATH of NULL is the built-in one */
+#define CRUX_CURL_NULL_IS_DEFAULT 0x081500 /* 8.21: NULL as CAINFO or CAPATH is the built-in */
 
 /* Once per process, from any thread: libcurl's global state, then the exit and fork handlers. */
 bool crux_libcurl_init(void);
@@ -22,5 +22,9 @@ const char *crux_libcurl_ca_file(void);
 const char *crux_libcurl_ca_path(void);
 
 bool crux_libcurl_has_gnutls(void);
+
+/* Whether receiving over TLS may end with CURLE_AGAIN though there is more to be read. OpenSSL
+   reads on after a message that is for itself, such as a session ticket; GnuTLS returns. */
+bool crux_libcurl_may_stop_early(void);
 
 #endif

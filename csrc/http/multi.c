@@ -10,6 +10,9 @@
    keeps a parsed CA bundle and wake-up descriptors of its own, so there are few. */
 #define CONNECTIONS 128
 
+/* Seconds until libcurl is called again after it has run out of memory. */
+#define RETRY 0.01
+
 static unsigned capacity(void) {
   return crux_libcurl_version() >= CRUX_CURL_CLOSES_AT_ONCE ? CONNECTIONS : 1;
 }
@@ -48,8 +51,8 @@ static bool set_up(crux_multi *multi) {
             /* below the number of connections, libcurl closes some */
             !curl_multi_setopt(curlm, CURLMOPT_MAXCONNECTS, 2L * CONNECTIONS);
 #if LIBCURL_VERSION_NUM >= 0x081400
-  /* else curl_multi_cleanup waits for look-ups that were abandoned, and a few that are stuck hold up
-     all others: a look-up takes two threads, and by default there are 20 */
+  /* else curl_multi_cleanup waits for look-ups that were abandoned, and a few that are stuck
+     hold up all others: a look-up takes two threads, and by default there are 20 */
   curl_multi_setopt(curlm, CURLMOPT_QUICK_EXIT, 1L);
   curl_multi_setopt(curlm, CURLMOPT_RESOLVE_THREADS_MAX, 2L * CONNECTIONS);
 #endif
@@ -116,20 +119,26 @@ void crux_multis_free(crux_multis *m) {
 
 /* --- driving --- */
 
+/* Without memory libcurl breaks off, and does not set its timer again: connections that wait for it
+   would not be carried on. */
+static void act(crux_multi *multi, curl_socket_t fd, int what) {
+  int running;
+  if (curl_multi_socket_action(multi->curlm, fd, what, &running) != CURLM_OK)
+    multi->timer = crux_now() + RETRY;
+}
+
 void crux_multi_act(crux_multi *multi, const crux_ready *ready) {
-  int running, what = (ready->in ? CURL_CSELECT_IN : 0) | (ready->out ? CURL_CSELECT_OUT : 0) |
-                      (ready->err ? CURL_CSELECT_ERR : 0);
-  curl_multi_socket_action(multi->curlm, ready->fd, what, &running);
+  act(multi, ready->fd, (ready->in ? CURL_CSELECT_IN : 0) | (ready->out ? CURL_CSELECT_OUT : 0) |
+                          (ready->err ? CURL_CSELECT_ERR : 0));
 }
 
 void crux_multis_run_timers(crux_multis *m, double now) {
   crux_multi *multi;
-  int running;
   if (m->connecting == 0) return;
   for (multi = m->first; multi; multi = multi->next) {
     if (multi->connecting == 0 || multi->timer < 0 || multi->timer > now) continue;
     multi->timer = -1;
-    curl_multi_socket_action(multi->curlm, CURL_SOCKET_TIMEOUT, 0, &running);
+    act(multi, CURL_SOCKET_TIMEOUT, 0);
   }
 }
 
@@ -139,7 +148,8 @@ double crux_multis_timeout(const crux_multis *m, double now) {
   if (m->connecting == 0) return -1;
   for (multi = m->first; multi; multi = multi->next) {
     double left = multi->timer > now ? multi->timer - now : 0;
-    if (multi->connecting > 0 && multi->timer >= 0 && (soonest < 0 || left < soonest)) soonest = left;
+    if (multi->connecting > 0 && multi->timer >= 0 && (soonest < 0 || left < soonest))
+      soonest = left;
   }
   return soonest;
 }

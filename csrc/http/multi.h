@@ -1,5 +1,5 @@
-/* multi: a curl multi handle, and the connections of an engine that it carries. It drives them until
-   they are established; afterwards they only live in it. */
+/* multi: a curl multi handle, and the connections of an engine that it carries. It drives them
+   until they are established; afterwards they only live in it. */
 #ifndef CRUX_MULTI_H
 #define CRUX_MULTI_H
 
@@ -19,7 +19,7 @@ typedef struct crux_multi {
   struct crux_multis *all;
   unsigned count;      /* connections in it */
   unsigned connecting; /* those that are not established */
-  double timer;        /* when libcurl wants to be called though nothing happened; negative: never */
+  double timer;        /* when libcurl wants to be called if nothing happens; negative: never */
   struct crux_multi *next;
 } crux_multi;
 

@@ -9,8 +9,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* nginx's own, seen from outside; its headers would tie the module to one build of it. The signature has been the same
-   from 0.7.67 on. The event is NGX_READ_EVENT, which nginx fixes when it is compiled. */
+/* nginx's own, seen from outside; its headers would tie the module to one build of it. The
+   signature has been the same from 0.7.67 on. The event is NGX_READ_EVENT, which nginx fixes
+   when it is compiled. */
 typedef void event_handler(void *event);
 typedef intptr_t add_channel_event(void *cycle, int fd, intptr_t event, event_handler *handler);
 
@@ -54,7 +55,8 @@ static bool install(void) {
   crux_wakeup_close(&notifier.wakeup);
   notifier.subscribers = NULL;
   notifier.generation = crux_process_generation();
-  notifier.installed = crux_wakeup_open(&notifier.wakeup) && add(*cycle, notifier.wakeup.in.fd, READ_EVENT, on_notify) == 0;
+  notifier.installed = crux_wakeup_open(&notifier.wakeup) &&
+                       add(*cycle, notifier.wakeup.in.fd, READ_EVENT, on_notify) == 0;
   return notifier.installed;
 }
 

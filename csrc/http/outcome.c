@@ -101,8 +101,10 @@ const char *crux_outcome_name(crux_outcome outcome) {
 }
 
 const char *crux_kind_name(crux_kind kind) {
-  static const char *const names[] = { "none", "invalid", "auth", "dns", "connect", "proxy", "tls", "timeout",
-    "network", "protocol", "http", "aborted", "memory" };
+  static const char *const names[] = {
+    "none", "invalid", "auth", "dns", "connect", "proxy", "tls", "timeout", "network", "protocol",
+    "http", "aborted", "memory",
+  };
   return names[kind];
 }
 

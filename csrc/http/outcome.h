@@ -1,4 +1,5 @@
-/* outcome: from what one attempt showed to what may be claimed of it. Pure functions; nothing here touches a handle. */
+/* outcome: from what one attempt showed to what may be claimed of it. Pure functions; nothing
+   here touches a handle. */
 #ifndef CRUX_OUTCOME_H
 #define CRUX_OUTCOME_H
 
@@ -66,7 +67,8 @@ bool crux_retryable(crux_verdict v, int status, bool retry_after, bool safe);
 const char *crux_outcome_name(crux_outcome outcome);
 const char *crux_kind_name(crux_kind kind);
 
-/* Seconds that a Retry-After header asks for: a number or an HTTP date, which is measured from `now`. -1 if neither. */
+/* Seconds that a Retry-After header asks for: a number or an HTTP date, which is measured from
+   `now`. -1 if neither. */
 double crux_retry_after(const char *value, time_t now);
 
 #endif

@@ -56,11 +56,14 @@ crux_connection *crux_pool_connect(crux_pool *pool, crux_config *config, double 
   return c;
 }
 
-void crux_pool_keep(crux_pool *pool, crux_connection *c, const crux_settings *s, long server_timeout) {
+void crux_pool_keep(crux_pool *pool, crux_connection *c, const crux_settings *s,
+                    long server_timeout) {
   double now = crux_now(), seconds = s->idle_timeout;
+  double lifetime = c->created + s->connection_lifetime - now;
   /* a second less, for what is on the way when the server's time is over */
-  if (server_timeout >= 0 && (double)server_timeout - 1 < seconds) seconds = (double)server_timeout - 1;
-  if (c->created + s->connection_lifetime < now + seconds) seconds = c->created + s->connection_lifetime - now;
+  if (server_timeout >= 0 && (double)server_timeout - 1 < seconds)
+    seconds = (double)server_timeout - 1;
+  if (lifetime < seconds) seconds = lifetime;
   if (seconds <= 0 || !crux_connection_watch(c, false)) {
     crux_pool_close(pool, c);
     return;

@@ -24,7 +24,8 @@ crux_connection *crux_pool_connect(crux_pool *pool, crux_config *config, double 
 
 /* Keeps a connection for the next attempt, as long as the settings of the last and the server's
    "Keep-Alive: timeout" (-1: none) allow; or closes it, if they do not. */
-void crux_pool_keep(crux_pool *pool, crux_connection *c, const crux_settings *s, long server_timeout);
+void crux_pool_keep(crux_pool *pool, crux_connection *c, const crux_settings *s,
+                    long server_timeout);
 
 void crux_pool_close(crux_pool *pool, crux_connection *c);
 

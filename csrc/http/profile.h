@@ -1,6 +1,6 @@
-/* profile: what the connections to one place, secured in one way, have in common: resolved names and
-   TLS sessions, and those of them that are idle. Nothing is shared between profiles: a session made
-   under one trust anchor must never be resumed under another. */
+/* profile: what the connections to one place, secured in one way, have in common: resolved
+   names and TLS sessions, and those of them that are idle. Nothing is shared between profiles:
+   a session made under one trust anchor must never be resumed under another. */
 #ifndef CRUX_PROFILE_H
 #define CRUX_PROFILE_H
 

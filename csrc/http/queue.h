@@ -1,5 +1,5 @@
-/* queue: the calls of one client that wait because as many as it allows are under way. libcurl's own
-   limits would hold them without a deadline. The first to expire goes first. */
+/* queue: the calls of one client that wait because as many as it allows are under way.
+   libcurl's own limits would hold them without a deadline. The first to expire goes first. */
 #ifndef CRUX_QUEUE_H
 #define CRUX_QUEUE_H
 
@@ -8,8 +8,8 @@
 typedef struct crux_queue {
   unsigned long client;
   unsigned limit, active; /* how many may be under way, and how many are */
-  bool open;              /* until a connection is established, or has failed, only one call tries: else
-                             each would look the name up and make a full TLS handshake */
+  bool open;              /* until a connection is established, or has failed, only one call tries:
+                             else each would look the name up and make a full TLS handshake */
   double opens_at;        /* on crux_now's clock; 0: nothing is foreseen */
   crux_deadlines waiting;
   struct crux_queue *next;

@@ -10,12 +10,13 @@ static bool tells_length(const char *method, const char *body) {
   return body || strcmp(method, "PATCH") == 0 || strcmp(method, "POST") == 0;
 }
 
-crux_request *crux_request_new(crux_config *config, const char *method, const char *target, bool safe,
-                               const char *body, size_t body_len) {
+crux_request *crux_request_new(crux_config *config, const char *method, const char *target,
+                               bool safe, const char *body, size_t body_len) {
   static const char fields[] = "Accept: application/json\r\n"
                                "Content-Type: application/json; charset=utf-8\r\n";
   const crux_settings *s = &config->settings;
-  size_t origin = strlen(s->origin), path = strlen(s->prefix) + strlen(s->api_prefix) + strlen(target);
+  size_t origin = strlen(s->origin);
+  size_t path = strlen(s->prefix) + strlen(s->api_prefix) + strlen(target);
   size_t head_size = strlen(method) + path + strlen(config->host) + strlen(config->agent) +
                      sizeof "  HTTP/1.1\r\nHost: \r\nUser-Agent: \r\n" + sizeof fields +
                      sizeof "Content-Length: 18446744073709551615\r\n";
@@ -30,7 +31,8 @@ crux_request *crux_request_new(crux_config *config, const char *method, const ch
   end = stpcpy(stpcpy(stpcpy(stpcpy(r->text, s->origin), s->prefix), s->api_prefix), target) + 1;
   r->head = end;
   end = stpcpy(stpcpy(stpcpy(stpcpy(end, method), " "), r->url + origin), " HTTP/1.1\r\nHost: ");
-  end = stpcpy(stpcpy(stpcpy(stpcpy(end, config->host), "\r\nUser-Agent: "), config->agent), "\r\n");
+  end = stpcpy(stpcpy(end, config->host), "\r\nUser-Agent: ");
+  end = stpcpy(stpcpy(end, config->agent), "\r\n");
   end = stpcpy(end, fields);
   if (tells_length(method, body)) end += sprintf(end, "Content-Length: %zu\r\n", body_len);
   r->head_len = (size_t)(end - r->head);

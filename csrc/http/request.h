@@ -22,8 +22,8 @@ typedef struct {
 
 /* `method` is a literal; `target` is the path below the API's prefix. A `body` of NULL is none.
    NULL without memory. */
-crux_request *crux_request_new(crux_config *config, const char *method, const char *target, bool safe,
-                               const char *body, size_t body_len);
+crux_request *crux_request_new(crux_config *config, const char *method, const char *target,
+                               bool safe, const char *body, size_t body_len);
 crux_request *crux_request_retain(crux_request *request);
 void crux_request_release(crux_request *request);
 

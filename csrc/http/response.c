@@ -45,7 +45,7 @@ void crux_response_free(crux_response *r) {
   crux_buffer_free(&r->body);
 }
 
-/* --- texts ------------------------------------------------------------------------------------ */
+/* --- texts --- */
 
 static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -86,7 +86,7 @@ static bool next_element(slice *list, slice *element) {
   return true;
 }
 
-/* --- the fields that the parser acts on ------------------------------------------------------- */
+/* --- the fields that the parser acts on --- */
 
 /* RFC 9110 7.6.1 */
 static void read_connection(crux_response *r, slice list) {
@@ -141,7 +141,7 @@ static int known_field(const char *name, size_t len) {
   return OTHER;
 }
 
-/* --- the head --------------------------------------------------------------------------------- */
+/* --- the head --- */
 
 static void refuse(crux_response *r, crux_refusal refusal) {
   r->state = CRUX_RESPONSE_REFUSED;
@@ -351,7 +351,7 @@ static size_t feed_head(crux_response *r, const char *data, size_t len) {
   return seen;
 }
 
-/* --- the body --------------------------------------------------------------------------------- */
+/* --- the body --- */
 
 static size_t add_body(crux_response *r, const char *data, size_t len) {
   size_t before = r->body.len;

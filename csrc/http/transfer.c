@@ -76,7 +76,8 @@ crux_cause crux_transfer_is_too_late(const crux_transfer *t) {
 
 static bool nothing_received(const crux_transfer *t) { return t->reply.time.first_byte == 0; }
 
-/* Few attempts end so: the words are not worth their room in each. Without memory there are none. */
+/* Few attempts end so: the words are not worth their room in each. Without memory there are
+   none. */
 static void keep_words(crux_reply *r, const crux_connection *c) {
   free(r->error);
   r->error = c->error[0] ? strdup(c->error) : NULL;
@@ -102,27 +103,32 @@ static crux_cause cause_of(crux_refusal refusal) {
 /* The peer has closed its side, or the connection broke: the response ends with it. */
 static void end_response(crux_transfer *t, bool broken) {
   crux_response *r = &t->reply.response;
+  bool in_body;
   if (broken) note_error(t);
   r->persistent = false;
   if (nothing_received(t)) {
     if (!broken) t->reply.code = CURLE_GOT_NOTHING;
     return;
   }
+  in_body = r->state == CRUX_RESPONSE_BODY;
   crux_response_end(r);
-  if (broken) return;
+  if (broken) {
+    /* a body that ends with the connection has not ended where that broke */
+    if (in_body && r->body_end == CRUX_BODY_WHOLE) r->body_end = CRUX_BODY_CUT;
+    return;
+  }
   if (r->state == CRUX_RESPONSE_REFUSED) t->reply.cause = cause_of(r->refusal);
   else if (r->body_end == CRUX_BODY_CUT) t->reply.code = CURLE_PARTIAL_FILE;
 }
 
 /* A response head that arrives before the peer has acknowledged a byte of the request is
-   unsolicited. To be asked before the bytes are taken, since an acknowledgement may follow them.
-   The count includes what TLS adds, which is safe: a peer cannot read the request before it has a
-   whole TLS record, which is more than all that TLS adds. It is 0 where the bytes bypassed TCP
-   (sockmap, MPTCP, SMC): then the response is taken. */
+   unsolicited. The kernel is asked once the bytes are there and before they are taken: later,
+   an acknowledgement may have followed them. The count includes what TLS adds, which is safe: a
+   peer cannot read the request before it has a whole TLS record, which is more than all that
+   TLS adds. It is 0 where the bytes bypassed TCP (sockmap, MPTCP, SMC): then the response is
+   taken. */
 static void look_for_acknowledgement(crux_transfer *t) {
-  long long outstanding;
-  if (t->acknowledged) return;
-  outstanding = crux_connection_unacknowledged(t->connection);
+  long long outstanding = crux_connection_unacknowledged(t->connection);
   t->acknowledged = outstanding < 0 || (size_t)outstanding < t->reply.bytes_sent;
 }
 
@@ -130,9 +136,11 @@ static void look_for_acknowledgement(crux_transfer *t) {
 static bool take(crux_transfer *t, const char *data, size_t len) {
   crux_response *r = &t->reply.response;
   if (nothing_received(t)) {
-    /* On a fresh TLS connection it may have been session tickets that were readable, and the response
-       may have followed them while they were taken: then the acknowledgement is there by now. */
-    if (t->connection->tls && !t->connection->reused) look_for_acknowledgement(t);
+    /* On a fresh TLS connection it may have been session tickets that were readable, and the
+       response may have followed them while they were taken: then the acknowledgement is there
+       by now. */
+    if (!t->acknowledged && t->connection->tls && !t->connection->reused)
+      look_for_acknowledgement(t);
     if (!t->acknowledged) {
       t->reply.cause = CRUX_CAUSE_UNSOLICITED;
       return true;
@@ -143,14 +151,19 @@ static bool take(crux_transfer *t, const char *data, size_t len) {
   if (r->state == CRUX_RESPONSE_REFUSED) t->reply.cause = cause_of(r->refusal);
   if (r->state >= CRUX_RESPONSE_COMPLETE) return true;
   /* RFC 9112 9.5, RFC 9110 10.1.1: the final answer makes the rest of the request pointless */
-  if (r->state == CRUX_RESPONSE_BODY && (r->status > 299 || !r->persistent)) t->upload_stopped = true;
+  if (r->state == CRUX_RESPONSE_BODY && (r->status > 299 || !r->persistent))
+    t->upload_stopped = true;
   return false;
 }
 
 /* Receives once. True: the attempt is done; else *got says how much came, 0 for nothing yet. */
-static bool receive(crux_transfer *t, char *buffer, size_t size, size_t *got) {
+static bool receive(crux_transfer *t, bool readable, char *buffer, size_t size, size_t *got) {
   crux_io io;
-  look_for_acknowledgement(t);
+  *got = 0;
+  if (!t->acknowledged) {
+    if (!readable && !crux_connection_is_readable(t->connection)) return false;
+    look_for_acknowledgement(t);
+  }
   io = crux_connection_receive(t->connection, buffer, size, got);
   switch (io) {
     case CRUX_IO_OK: return take(t, buffer, *got);
@@ -185,18 +198,18 @@ static crux_step read_the_rest(crux_transfer *t, char *buffer, size_t size) {
   size_t got;
   bool done;
   if (t->reply.sends == 0) return CRUX_STEP_UNUSED;
-  do done = receive(t, buffer, size, &got);
+  do done = receive(t, false, buffer, size, &got);
   while (!done && got > 0);
   if (!done) end_response(t, true);
   t->reply.response.persistent = false;
   return CRUX_STEP_DONE;
 }
 
-crux_step crux_transfer_advance(crux_transfer *t, char *buffer, size_t size) {
+crux_step crux_transfer_advance(crux_transfer *t, bool readable, char *buffer, size_t size) {
   size_t moved = 0, got;
-  while (moved < TURN) {
+  for (; moved < TURN; readable = false) {
     if (!sends(t) || t->sent > 0 || t->piece > 0) { /* before the first write, the probe has read */
-      if (receive(t, buffer, size, &got)) return CRUX_STEP_DONE;
+      if (receive(t, readable, buffer, size, &got)) return CRUX_STEP_DONE;
       moved += got;
       if (got > 0) continue;
       if (!sends(t)) return CRUX_STEP_READ;
@@ -226,7 +239,7 @@ void crux_transfer_probe_failed(crux_transfer *t, crux_io found) {
   else {
     note_error(t);
     /* a TLS 1.3 server that wants a client certificate says so after the handshake */
-    if (t->connection->tls) r->cause = CRUX_CAUSE_ALERT;
+    if (t->connection->tls && r->code != CURLE_OUT_OF_MEMORY) r->cause = CRUX_CAUSE_ALERT;
   }
 }
 
@@ -234,6 +247,13 @@ static double seconds_at(CURL *curl, CURLINFO info) {
   curl_off_t microseconds = 0;
   curl_easy_getinfo(curl, info, &microseconds);
   return (double)microseconds / 1e6;
+}
+
+/* libcurl does not say whether no_proxy had it pass the proxy by, but the port does, unless the
+   proxy has the same as the origin. */
+static bool is_direct(const crux_connection *c) {
+  const crux_config *config = c->profile->config;
+  return config->settings.no_proxy && c->port == crux_config_port(config);
 }
 
 void crux_transfer_connected(crux_transfer *t, CURLcode code) {
@@ -255,6 +275,7 @@ void crux_transfer_connected(crux_transfer *t, CURLcode code) {
   number = 0;
   curl_easy_getinfo(c->curl, CURLINFO_HTTP_CONNECTCODE, &number);
   r->proxy_status = (int)number;
+  r->direct = is_direct(c) && r->proxy_status == 0;
   if (c->open_errno == ENOMEM || c->open_errno == ENOBUFS) r->cause = CRUX_CAUSE_NOMEM;
   if (c->open_errno == EMFILE || c->open_errno == ENFILE) r->cause = CRUX_CAUSE_NOFILE;
 }
@@ -269,8 +290,10 @@ void crux_transfer_conclude(crux_transfer *t) {
   const crux_settings *s = &t->request->config->settings;
   crux_reply *r = &t->reply;
   crux_evidence e = {
-    .code = r->code, .cause = r->cause, .status = r->response.status, .head = r->response.status != 0,
-    .sent = r->sends > 0, .tls = s->tls, .proxied = s->tls && s->proxy && s->proxy[0],
+    .code = r->code, .cause = r->cause,
+    .status = r->response.status, .head = r->response.status != 0,
+    .sent = r->sends > 0, .tls = s->tls,
+    .proxied = s->tls && s->proxy && s->proxy[0] && !r->direct,
     .ready = r->ready, .proxy_status = r->proxy_status,
   };
   r->verdict = crux_judge(&e);

@@ -15,6 +15,7 @@ typedef struct {
   int os_error;     /* errno of the connection that failed, 0 if unknown */
   int proxy_status; /* of the proxy's answer to CONNECT, 0 without one */
   bool ready;       /* a connection was established */
+  bool direct;      /* one could not be, and was not tried through the proxy, because of no_proxy */
   crux_response response;
   unsigned sends;   /* 0 or 1 */
   size_t bytes_sent;
@@ -25,8 +26,8 @@ typedef struct {
   char *error;      /* libcurl's own words for `code`, or NULL */
 } crux_reply;
 
-/* An attempt goes from WAITING either to SENT, just before the first byte is handed to a connection,
-   or to ABORTED: whoever is second sees that it is. */
+/* An attempt goes from WAITING either to SENT, just before the first byte is handed to a
+   connection, or to ABORTED: whoever is second sees that it is. */
 typedef enum { CRUX_STAGE_WAITING, CRUX_STAGE_SENT, CRUX_STAGE_ABORTED } crux_stage;
 
 /* What an attempt needs to go on. */
@@ -93,8 +94,8 @@ void crux_transfer_connected(crux_transfer *t, CURLcode code);
 crux_io crux_transfer_probe(crux_connection *c, char *buffer, size_t size);
 void crux_transfer_probe_failed(crux_transfer *t, crux_io found);
 
-/* Writes and reads as far as it goes. */
-crux_step crux_transfer_advance(crux_transfer *t, char *buffer, size_t size);
+/* Writes and reads as far as it goes. `readable`: the descriptor is known to be. */
+crux_step crux_transfer_advance(crux_transfer *t, bool readable, char *buffer, size_t size);
 
 /* After CRUX_STEP_DONE: whether the connection can carry another request. */
 bool crux_transfer_can_keep(const crux_transfer *t);

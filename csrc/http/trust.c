@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A directory that is none, and that nobody can make. As CURLOPT_CAPATH it means no directory in every
-   libcurl; NULL does so up to 8.20 only, but lets OpenSSL's parsed bundle be shared. */
+/* A directory that is none, and that nobody can make. As CURLOPT_CAPATH it means no directory
+   in every libcurl; NULL does so up to 8.20 only, but lets OpenSSL's parsed bundle be shared. */
 static const char NO_PATH[] = "/dev/null";
 
 /* From libcurl 8.21 on a CURLOPT_CAINFO of NULL is the built-in bundle, and a file without a
@@ -30,17 +30,22 @@ static char nobody[] =
 #define SET(option, value) \
   if ((code = curl_easy_setopt(curl, option, value)) != CURLE_OK) return code
 
-/* For the proxy's twin of an option: a libcurl that does not know it has no TLS to proxies. */
-static CURLcode set_for_proxy(CURLcode code) {
+/* For an option that a libcurl which does not know it can do without. */
+static CURLcode allow_unknown(CURLcode code) {
   return code == CURLE_UNKNOWN_OPTION || code == CURLE_NOT_BUILT_IN ? CURLE_OK : code;
 }
+
+/* For the proxy's twin of an option: a libcurl that does not know it has no TLS to proxies. */
+static CURLcode set_for_proxy(CURLcode code) { return allow_unknown(code); }
 
 static bool null_is_default(void) { return crux_libcurl_version() >= CRUX_CURL_NULL_IS_DEFAULT; }
 
 static CURLcode set_path(CURL *curl, const char *path) {
   CURLcode code = curl_easy_setopt(curl, CURLOPT_CAPATH, path);
-  /* a TLS library that knows no CA path has none to be rid of */
-  if (code != CURLE_OK && (path != NULL && path != NO_PATH)) return code;
+  /* a TLS library that knows no CA path has none to be rid of; one that stays for want of memory
+     would be believed */
+  if (path == NULL || path == NO_PATH) code = allow_unknown(code);
+  if (code != CURLE_OK) return code;
   return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_CAPATH, path));
 }
 
@@ -59,13 +64,13 @@ static CURLcode set_no_file(CURL *curl) {
     return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_CAINFO_BLOB, &blob));
   }
 #else
-  if (null_is_default()) return CURLE_NOT_BUILT_IN; /* into crux: the bundle would be believed too */
+  if (null_is_default()) return CURLE_NOT_BUILT_IN; /* the bundle would be believed too */
 #endif
   return set_file(curl, NULL);
 }
 
-/* Of libcurl's own anchors the path is given up where the bundle alone will do: with a path, OpenSSL
-   parses the bundle anew for each connection. */
+/* Of libcurl's own anchors the path is given up where the bundle alone will do: with a path,
+   OpenSSL parses the bundle anew for each connection. */
 static CURLcode set_default_anchors(CURL *curl) {
   const char *bundle = crux_libcurl_ca_file();
   bool shares_bundle = crux_libcurl_version() >= CRUX_CURL_CA_CACHE && !null_is_default();
@@ -84,12 +89,16 @@ static CURLcode set_anchors(CURL *curl, const crux_settings *s) {
 /* OpenSSL would ask for the password of a key on the terminal unless it was given one; GnuTLS would
    take an empty password for a reason to decrypt. */
 static CURLcode set_certificate(CURL *curl, const crux_settings *s) {
+  const char *key = s->key_file ? s->key_file : s->cert_file;
   CURLcode code;
   if (!s->cert_file) return CURLE_OK;
   SET(CURLOPT_SSLCERT, s->cert_file);
-  SET(CURLOPT_SSLKEY, s->key_file ? s->key_file : s->cert_file);
+  SET(CURLOPT_SSLKEY, key);
   if (!crux_libcurl_has_gnutls()) SET(CURLOPT_KEYPASSWD, "");
-  return CURLE_OK;
+  code = set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_SSLCERT, s->cert_file));
+  if (code == CURLE_OK) code = set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_SSLKEY, key));
+  if (code != CURLE_OK || crux_libcurl_has_gnutls()) return code;
+  return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_KEYPASSWD, ""));
 }
 
 CURLcode crux_trust_set(CURL *curl, const crux_settings *s, const char **option) {
@@ -99,7 +108,8 @@ CURLcode crux_trust_set(CURL *curl, const crux_settings *s, const char **option)
   SET(CURLOPT_SSL_VERIFYPEER, 1L);
   SET(CURLOPT_SSL_VERIFYHOST, 2L);
   SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-  code = set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
+  code = set_for_proxy(
+    curl_easy_setopt(curl, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
   if (code != CURLE_OK) return code;
   *option = s->ca_path ? "ca_path" : "ca_file";
   code = set_anchors(curl, s);

@@ -1,5 +1,5 @@
-/* trust: which certificates a connection believes, and which it shows. Verification itself is always
-   on; what differs between libcurls is how to name the anchors. */
+/* trust: which certificates a connection believes, and which it shows. Verification itself is
+   always on; what differs between libcurls is how to name the anchors. */
 #ifndef CRUX_TRUST_H
 #define CRUX_TRUST_H
 

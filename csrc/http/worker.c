@@ -29,7 +29,8 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static worker *current;
 static unsigned users;
 
-/* The last thread that was told to end, which somebody has to join: the next such, or the end of the process. */
+/* The last thread that was told to end, which somebody has to join: the next such, or the end
+   of the process. */
 static struct {
   bool any;
   pthread_t thread;
@@ -158,7 +159,8 @@ static bool start_thread(worker *w) {
   return ok;
 }
 
-/* Under the mutex: the thread of this process. A parent's is not here; its descriptors are, until they are closed. */
+/* Under the mutex: the thread of this process. A parent's is not here; its descriptors are,
+   until they are closed. */
 static worker *ours(void) {
   if (current && current->generation != crux_process_generation()) {
     free_worker(current);
@@ -167,8 +169,9 @@ static worker *ours(void) {
   return current;
 }
 
-/* Nobody is inside libcurl any more, nor can anybody go. A thread that ends leaves OpenSSL in peace before OpenSSL is torn
-   down; and the one that is told to end now has nothing left to wait for. */
+/* Nobody is inside libcurl any more, nor can anybody go. A thread that ends leaves OpenSSL in
+   peace before OpenSSL is torn down; and the one that is told to end now has nothing left to
+   wait for. */
 static void at_exit(void) {
   pthread_t last;
   bool any;

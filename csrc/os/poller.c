@@ -50,7 +50,9 @@ void crux_poller_free(crux_poller *p) {
    the same number again: hence the second try. */
 static bool tell_kernel(crux_poller *p, int fd) {
   crux_watch *w = &p->watches[fd];
-  struct epoll_event e = { .events = (w->in ? EPOLLIN : 0) | (w->out ? EPOLLOUT : 0), .data.fd = fd };
+  struct epoll_event e = {
+    .events = (w->in ? EPOLLIN : 0) | (w->out ? EPOLLOUT : 0), .data.fd = fd,
+  };
   bool known = w->known_in || w->known_out;
   int likely = known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, other = known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
   w->known_in = w->known_out = false;

@@ -96,7 +96,8 @@ void crux_sigpipe_block(crux_sigpipe *s) {
                    sigismember(&set, SIGPIPE) == 1;
 }
 
-/* One sent to the process may have been taken by another thread since it was seen pending: not to be waited for. */
+/* One sent to the process may have been taken by another thread since it was seen pending: not
+   to be waited for. */
 static void take(const sigset_t *set) {
 #if defined(__APPLE__) || defined(__OpenBSD__)
   int taken;

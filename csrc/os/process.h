@@ -1,4 +1,5 @@
-/* process: what crux shares with the rest of the process, and how it stays out of the way of exit and fork. */
+/* process: what crux shares with the rest of the process, and how it stays out of the way of
+   exit and fork. */
 #ifndef CRUX_PROCESS_H
 #define CRUX_PROCESS_H
 
@@ -27,8 +28,8 @@ void crux_process_at_exit(void (*function)(void));
 /* Counts forks: what was made under another number belongs to the parent, and must be abandoned. */
 unsigned crux_process_generation(void);
 
-/* Blocks SIGPIPE on this thread, and takes away one that was raised meanwhile. With CURLOPT_NOSIGNAL
-   libcurl does not do so itself. */
+/* Blocks SIGPIPE on this thread, and takes away one that was raised meanwhile. With
+   CURLOPT_NOSIGNAL libcurl does not do so itself. */
 typedef struct {
   sigset_t before;
   bool is_blocked; /* by crux_sigpipe_block */

@@ -63,10 +63,12 @@ end
 
 -- --- slots ---
 
+-- Counted last: should memory run out before, a new slot is none yet, and `add_slots` finds it.
 local function release_slot(self, slot)
+  local count = self.free_count + 1
+  self.free[count] = slot
   self.calls[slot] = false
-  self.free_count = self.free_count + 1
-  self.free[self.free_count] = slot
+  self.free_count = count
 end
 
 -- Twice as many, and those whose calls were collected.

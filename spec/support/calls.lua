@@ -78,8 +78,8 @@ function calls.once(way, server, more)
   return answer
 end
 
---- Whether libcurl resumes sessions of this version. With GnuTLS it takes a session for granted before the
--- tickets of TLS 1.3 have come.
+--- Whether libcurl resumes sessions of this version. With GnuTLS it keeps them before the tickets
+-- of TLS 1.3 have come.
 function calls.resumes(version)
   return version ~= "1.3" or not core.curl_version():find("GnuTLS", 1, true)
 end

@@ -55,7 +55,7 @@ end
 -- @tparam table server `library`, `libssl`, `authority`, `dir`, `file` (a name becomes a path that
 --   is removed at the end) and `hash` (of a certificate's subject)
 -- @treturn table paths: `other_ca_file` and `other_ca_path`, of an authority that no listener
---   knows, and `clients`: `one` and `two`, whom the listeners trust, and `stranger`, whom they do not
+--   knows, and `clients`: `one` and `two`, whom listeners trust, and `stranger`, whom they do not
 function tls.prepare(server)
   library, libssl, authority = server.library, server.libssl, server.authority
   local file = server.file

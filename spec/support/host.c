@@ -6,6 +6,8 @@
 **   host.starve(n, f, ...) -> count, ok, ...       pcall in which Lua's nth allocation fails; how many there were
 **   host.fail(n, f, ...)   -> count, name, ok, ... pcall in which core.so's nth fallible C call fails; its name or nil
 ** With n = 0 they only count. Lua answers a failed allocation with a collection and one more try: both fail.
+**   host.state(source, ...) -> ...   runs a chunk in a Lua state of its own, which is then closed;
+**                                    arguments and results are booleans, numbers, strings and nil
 */
 #include "failing.h"
 
@@ -68,8 +70,55 @@ static int host_fail(lua_State *L) {
   return lua_gettop(L);
 }
 
+static void copy(lua_State *from, int index, lua_State *to) {
+  size_t len;
+  const char *text;
+  switch (lua_type(from, index)) {
+    case LUA_TBOOLEAN: lua_pushboolean(to, lua_toboolean(from, index)); return;
+    case LUA_TNUMBER: lua_pushnumber(to, lua_tonumber(from, index)); return;
+    case LUA_TSTRING:
+      text = lua_tolstring(from, index, &len);
+      lua_pushlstring(to, text, len);
+      return;
+    default: lua_pushnil(to); return;
+  }
+}
+
+static int open_host(lua_State *L);
+
+/* With the state that asks as an argument. */
+static int run_in_state(lua_State *L) {
+  lua_State *from = lua_touserdata(L, 1);
+  size_t len;
+  const char *source = luaL_checklstring(from, 1, &len);
+  int i;
+  luaL_openlibs(L);
+  luaL_requiref(L, "host", open_host, 0);
+  lua_settop(L, 0);
+  luaL_checkstack(L, lua_gettop(from) + LUA_MINSTACK, NULL);
+  if (luaL_loadbuffer(L, source, len, "=state")) return lua_error(L);
+  for (i = 2; i <= lua_gettop(from); i++) copy(from, i, L);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
+static int host_state(lua_State *L) {
+  int status, i, count;
+  lua_State *other = lua_newstate(allocate, NULL);
+  if (other == NULL) return luaL_error(L, "not enough memory");
+  lua_pushcfunction(other, run_in_state);
+  lua_pushlightuserdata(other, L);
+  status = lua_pcall(other, 1, LUA_MULTRET, 0);
+  count = lua_gettop(other);
+  luaL_checkstack(L, count + LUA_MINSTACK, NULL);
+  for (i = 1; i <= count; i++) copy(other, i, L);
+  lua_close(other);
+  return status == LUA_OK ? count : lua_error(L);
+}
+
 static int open_host(lua_State *L) {
-  static const luaL_Reg functions[] = {{"starve", host_starve}, {"fail", host_fail}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"starve", host_starve}, {"fail", host_fail}, {"state", host_state}, {NULL, NULL}};
   luaL_newlib(L, functions);
   return 1;
 }
