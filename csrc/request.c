@@ -49,6 +49,8 @@ int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint 
   crux_checked c = { index, client ? client->settings.token : NULL, 0, false, false };
   bool options = false;
   int top = lua_gettop(L), faults, wrong;
+  if (crux_json_is_gone(L))
+    return crux_fail(L, CRUX_KIND_ABORTED, "the Lua state is being closed");
   faults = crux_check_arguments(L, endpoint->fields, &c);
   /* unknown fields come first, so they are looked for only where there must be some or a fault
      was found */

@@ -34,10 +34,12 @@ enum {
   CRUX_SLOT_NULL,
   CRUX_SLOT_NEW,    /* makes an instance of lua-cjson */
   CRUX_SLOT_POINT,  /* the decimal point it was made under */
+  CRUX_SLOT_GUARD,  /* tells when the state is being closed, and the instance gone */
   CRUX_SLOT_ENGINE, /* of the blocking calls */
   CRUX_SLOT_WORKER, /* this state's share in the worker, once it has one */
   CRUX_SLOT_NOTHING, /* a Lua function that does nothing, but in which hooks can run */
   CRUX_SLOT_SPARE,   /* the handle that the next blocking call may use, or nil */
+  CRUX_CLASS_GUARD,
   CRUX_CLASS_CLIENT, /* metatables, of errors and of each type of userdata */
   CRUX_CLASS_REQUEST,
   CRUX_CLASS_ENGINE,
@@ -130,6 +132,9 @@ static inline void *crux_check(lua_State *L, int index, int class) {
 /* Fills the state, the table on top, with a private instance's functions. Raises without lua-
    cjson. */
 void crux_json_open(lua_State *L);
+/* Whether the state is being closed and lua-cjson's own finalizers have run, or may have: it must not be
+   called any more. Finalizers of the user's may still make calls. */
+bool crux_json_is_gone(lua_State *L);
 /* Replaces the value on top by its JSON. */
 void crux_json_encode(lua_State *L);
 /* Pushes the value, or nil and why it is none. Integral numbers become integers. */

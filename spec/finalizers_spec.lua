@@ -126,6 +126,33 @@ describe("at every single instruction of a call with a retry, #stock", function(
   end)
 end)
 
+describe("a finalizer that makes a call while its Lua state is closed", function()
+  -- The finalizers of lua-cjson and of crux run before those of older objects.
+  local SCRIPT = [[
+    local crux
+    local function call()
+      local options, arguments = { token = "t", base_url = %q }, { order_uuid = %q }
+      local client = crux.new(options)
+      for _, err in pairs{ select(2, client:cancel_order(arguments)), select(2, client:submit("cancel_order", arguments)),
+        select(2, client:dry_run("cancel_order", arguments)) } do
+        print(err)
+      end
+      client:close()
+    end
+    if newproxy then
+      last = newproxy(true)
+      getmetatable(last).__gc = call
+    else last = setmetatable({}, { __gc = call }) end
+    crux = require "crux"
+    local err = select(2, crux.cancel_order{ token = "t", base_url = %q, order_uuid = %q, retries = 0 })
+    print(err.kind)]]
+
+  it("gets an error, after crux's own finalizers have run", function()
+    local base_url, told = refused.base_url, "\nnot_sent (aborted): the Lua state is being closed"
+    assert.equal("connect" .. told:rep(3), helper.child(SCRIPT:format(base_url, helper.ORDER, base_url, helper.ORDER)))
+  end)
+end)
+
 describe("a fork", function()
   it("in on_event of a submitted call leaves the call to the parent #fork", function()
     server:set{ answer = helper.response(204) }
