@@ -158,6 +158,33 @@ for _, way in ipairs(calls.WAYS) do
   end)
 end
 
+-- The same, but then nobody listens any more.
+local GONE = [[
+  local server = fault.serve{ script = [=[
+    conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
+    local name, found = os.getenv "PATIENT_FLAG", nil
+    while not found do
+      conn:sleep(0.002)
+      found = io.open(name)
+    end
+    found:close()
+    conn.listener.closing = true
+    conn.listener.socket:close()
+    conn:rst()
+  ]=] }
+  call(server)
+  local answer = call(server)
+  print(answer.meta.bytes_sent, answer.meta.reused)
+]]
+
+for _, way in ipairs(calls.WAYS) do
+  it(("a %s call that found no connection after a kept one was reset: not sent, nothing reused"):format(
+    way.name), function()
+    local said = patient.run("before", way.name, GONE)
+    assert.equal("accepted 204 1 1\nnot_sent connect 1 0\n0 false\n", said)
+  end)
+end
+
 -- --- connections that the server has closed while they were idle ---
 
 local IDLE = 5

@@ -209,6 +209,9 @@ static void run(crux_engine *e, crux_transfer *t, bool readable) {
     case CRUX_STEP_DONE: finish(e, t); break;
     case CRUX_STEP_UNUSED:
       if (c->reused) {
+        /* as if it had never been: whoever aborts the attempt from now on comes before the first byte */
+        atomic_store(&t->stage, CRUX_STAGE_WAITING);
+        t->reply.ready = t->reply.reused = false;
         detach(e, t, false);
         connect_attempt(e, t);
       } else {
