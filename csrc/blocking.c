@@ -53,7 +53,8 @@ void crux_drop_attempt(crux_request_handle *handle) {
   crux_transfer *t = handle->blocking.attempt;
   handle->blocking.attempt = NULL;
   if (!t) return;
-  if (!atomic_load(&t->done) && handle->generation == crux_process_generation()) crux_engine_drop(handle->blocking.engine, t);
+  if (!atomic_load(&t->done) && handle->generation == crux_process_generation())
+    crux_engine_drop(handle->blocking.engine, t);
   crux_transfer_release(t);
 }
 
@@ -74,20 +75,24 @@ int crux_perform(lua_State *L, crux_request_handle *handle, const char *token, d
   const crux_settings *s = &handle->request->config->settings;
   double heeded;
   int count;
-  if (handle->blocking.attempt && !atomic_load(&handle->blocking.attempt->done)) return luaL_error(L, "the request is under way");
+  if (handle->blocking.attempt && !atomic_load(&handle->blocking.attempt->done))
+    return luaL_error(L, "the request is under way");
   crux_drop_attempt(handle);
   if (handle->generation != crux_process_generation())
     return crux_fail(L, CRUX_KIND_ABORTED, CRUX_INHERITED);
   if (!token) token = s->token;
   if (!token) return crux_fail(L, CRUX_KIND_AUTH, "expected a token, found none");
   handle->blocking.engine = engine_of(L);
-  if (handle->blocking.engine) handle->blocking.attempt = crux_transfer_new(handle->request, token, deadline, s->connect_timeout);
-  if (!handle->blocking.attempt) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory or descriptors");
+  if (handle->blocking.engine)
+    handle->blocking.attempt = crux_transfer_new(handle->request, token, deadline, s->connect_timeout);
+  if (!handle->blocking.attempt)
+    return crux_fail(L, CRUX_KIND_MEMORY, "out of memory or descriptors");
   crux_engine_submit(handle->blocking.engine, crux_transfer_retain(handle->blocking.attempt));
   heeded = handle->blocking.attempt->started;
   while (!atomic_load(&handle->blocking.attempt->done)) {
+    bool moved = crux_engine_step(handle->blocking.engine, CRUX_TICK);
     /* also when an answer that drips never lets a wait last, or a signal came just before one */
-    if (crux_engine_step(handle->blocking.engine, CRUX_TICK) && crux_now() - heeded < CRUX_TICK) continue;
+    if (moved && crux_now() - heeded < CRUX_TICK) continue;
     heeded = crux_now();
     if (crux_run_hooks(L) != 0) {
       crux_drop_attempt(handle);

@@ -174,11 +174,14 @@ static void add_to_message(lua_State *L, const char *more) {
   lua_concat(L, 2);
 }
 
+#define BASE_URL "an https:// URL with no user, query or fragment"
+
 /* Whether it looks like host[:port][/path], and so is no secret in the wrong place. */
 static bool is_hostlike(const char *s) {
   size_t len = strlen(s), host = strcspn(s, ":/"), digits;
   if (len > 100 || host == 0 || strstr(s, "//")) return false;
-  if (strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-:/") != len) return false;
+  if (strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-:/") != len)
+    return false;
   if (s[host] == ':') {
     digits = strspn(s + host + 1, "0123456789");
     if (digits == 0 || strchr(s + host + 1, ':')) return false;
@@ -189,16 +192,16 @@ static bool is_hostlike(const char *s) {
 /* With the value on top: pushes what is wrong with it, and how to write it if only the scheme
    is missing. `text`: it may be shown. `url` is for the parser. */
 static void push_bad_url(lua_State *L, const char *text, crux_base_url *url) {
-  static const char *const schemes[] = { "http://", "https://" }; /* the first only for this machine */
+  static const char *const schemes[] = { "http://", "https://" }; /* the first: this machine alone */
   char whole[128];
   int i;
-  crux_push_expected(L, "an https:// URL with no user, query or fragment", -1, false);
+  crux_push_expected(L, BASE_URL, -1, false);
   if (!text || !is_hostlike(text)) return;
   for (i = 0; i < 2; i++) {
     snprintf(whole, sizeof whole, "%s%s", schemes[i], text);
     if (crux_base_url_parse(whole, url) != CRUX_URL_OK) continue;
     lua_pop(L, 1);
-    lua_pushfstring(L, "expected an https:// URL with no user, query or fragment, found '%s': write '%s'", text, whole);
+    lua_pushfstring(L, "expected " BASE_URL ", found '%s': write '%s'", text, whole);
     return;
   }
 }
@@ -405,8 +408,9 @@ static void raise_unknown_call(lua_State *L, const char *name) {
   size_t len = name ? strlen(name) : 0;
   bool is_name = len > 0 && len <= 32 && strspn(name, "abcdefghijklmnopqrstuvwxyz_") == len;
   if (is_name) lua_pushfstring(L, "expected the name of a call, found '%s'; there are ", name);
-  else if (name) lua_pushliteral(L, "expected the name of a call, found another string; there are ");
-  else lua_pushfstring(L, "expected the name of a call, found a %s; there are ", luaL_typename(L, 2));
+  else
+    lua_pushfstring(L, "expected the name of a call, found %s %s; there are ", name ? "another" : "a",
+                    luaL_typename(L, 2));
   luaL_buffinit(L, &list);
   for (endpoint = crux_endpoints; endpoint->name; endpoint++) {
     if (endpoint != crux_endpoints) luaL_addstring(&list, ", ");
@@ -426,7 +430,8 @@ static const crux_endpoint *check_endpoint(lua_State *L) {
 }
 
 /* With the handle on top: pushes its deadline and whether options stand among the arguments. */
-static void push_terms(lua_State *L, const crux_client *c, const crux_request_handle *handle, double now) {
+static void push_terms(lua_State *L, const crux_client *c, const crux_request_handle *handle,
+                       double now) {
   lua_pushnumber(L, now + handle->config->settings.timeout);
   lua_pushboolean(L, handle->config != c->config);
 }

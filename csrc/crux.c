@@ -34,7 +34,8 @@ static int call(lua_State *L) {
   lua_settop(L, 1);
   handle = crux_take_spare(L);
   count = crux_prepare(L, handle, endpoint, 1, NULL, false);
-  if (count == 0) count = crux_perform(L, handle, NULL, crux_now() + handle->config->settings.timeout);
+  if (count == 0)
+    count = crux_perform(L, handle, NULL, crux_now() + handle->config->settings.timeout);
   crux_put_spare(L, handle, 2);
   return count;
 }
@@ -42,7 +43,8 @@ static int call(lua_State *L) {
 /* core.perform(request, token or nil, deadline) → result | nil, err */
 static int perform(lua_State *L) {
   crux_check_request(L, 1);
-  return crux_perform(L, crux_check_handle(L, 1), luaL_optstring(L, 2, NULL), luaL_checknumber(L, 3));
+  return crux_perform(L, crux_check_handle(L, 1), luaL_optstring(L, 2, NULL),
+                      luaL_checknumber(L, 3));
 }
 
 /* core.release(request): it will not be used any more */

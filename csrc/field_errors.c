@@ -153,7 +153,8 @@ static bool push_first_text(lua_State *L, walk *w, int index, const char *const 
 }
 
 /* The same of a field's table, or of the first item of the list that it is. */
-static bool push_inner_text(lua_State *L, walk *w, int index, const char *field, const char *const names[]) {
+static bool push_inner_text(lua_State *L, walk *w, int index, const char *field,
+                            const char *const names[]) {
   int top = lua_gettop(L);
   lua_pushstring(L, field);
   lua_rawget(L, index);

@@ -127,7 +127,8 @@ bool crux_push_foreign(lua_State *L, const char *name, bool policy) {
     if (strcmp(foreign[i].name, plain) != 0) continue;
     if (!ours) lua_pushfstring(L, "unknown field: %s", why);
     else if (!crux_is_option(ours, policy)) return false;
-    else lua_pushfstring(L, "unknown field, did you mean '%s'%s%s?", ours, why ? ", " : "", why ? why : "");
+    else
+      lua_pushfstring(L, "unknown field, did you mean '%s'%s%s?", ours, why ? ", " : "", why ? why : "");
     return true;
   }
   return false;

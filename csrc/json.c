@@ -36,10 +36,30 @@ static void make_instance(lua_State *L, int state) {
   lua_pushinteger(L, (unsigned char)*localeconv()->decimal_point);
   lua_rawseti(L, state, CRUX_SLOT_POINT);
   lua_pop(L, 1);
+  /* made after the instance, so its finalizer comes before the instance's */
+  *(bool *)lua_newuserdata(L, sizeof(bool)) = false;
+  lua_rawgeti(L, state, CRUX_CLASS_GUARD);
+  lua_setmetatable(L, -2);
+  lua_rawseti(L, state, CRUX_SLOT_GUARD);
+}
+
+static int guard_gc(lua_State *L) {
+  *(bool *)crux_check(L, 1, CRUX_CLASS_GUARD) = true;
+  return 0;
+}
+
+bool crux_json_is_gone(lua_State *L) {
+  const bool *gone;
+  crux_pushslot(L, CRUX_SLOT_GUARD);
+  gone = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return *gone;
 }
 
 void crux_json_open(lua_State *L) {
+  static const luaL_Reg none[] = { { NULL, NULL } };
   int state = lua_gettop(L);
+  crux_new_class(L, CRUX_CLASS_GUARD, guard_gc, none);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "cjson");
   lua_call(L, 1, 1);
@@ -74,6 +94,11 @@ static void make_integers(lua_State *L, int table, int depth) {
 void crux_json_decode(lua_State *L, const char *text, size_t len) {
   int status;
   lua_Integer point = (unsigned char)*localeconv()->decimal_point;
+  if (crux_json_is_gone(L)) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "the Lua state is being closed");
+    return;
+  }
   if (memchr(text, '\0', len) || !crux_is_utf8(text, len)) {
     lua_pushnil(L);
     lua_pushstring(L, memchr(text, '\0', len) ? "a NUL byte" : "not UTF-8");

@@ -41,14 +41,16 @@ void crux_release_request(crux_request_handle *handle) {
   handle->config = NULL;
 }
 
-int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint *endpoint, int index,
-                 crux_config *client, bool policy) {
+int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint *endpoint,
+                 int index, crux_config *client, bool policy) {
   crux_settings base;
   const char *target = endpoint->path, *star = strchr(target, '*'), *body = NULL, *token;
   size_t len = 0;
   crux_checked c = { index, client ? client->settings.token : NULL, 0, false, false };
   bool options = false;
   int top = lua_gettop(L), faults, wrong;
+  if (crux_json_is_gone(L))
+    return crux_fail(L, CRUX_KIND_ABORTED, "the Lua state is being closed");
   faults = crux_check_arguments(L, endpoint->fields, &c);
   /* unknown fields come first, so they are looked for only where there must be some or a fault
      was found */
@@ -63,7 +65,8 @@ int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint 
   else {
     if (client) base = client->settings;
     else crux_default_settings(&base);
-    wrong = crux_read_options(L, index, &base, policy, client ? client->client : 0, &handle->config);
+    wrong = crux_read_options(L, index, &base, policy, client ? client->client : 0,
+                              &handle->config);
     if (wrong) return wrong;
   }
   if (faults) return faults;
@@ -80,7 +83,8 @@ int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint 
     crux_json_encode(L);
     body = lua_tolstring(L, -1, &len);
   }
-  handle->request = crux_request_new(handle->config, endpoint->method, target, endpoint->safe, body, len);
+  handle->request = crux_request_new(handle->config, endpoint->method, target, endpoint->safe, body,
+                                     len);
   if (!handle->request) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
   handle->safe = endpoint->safe;
   lua_settop(L, top);

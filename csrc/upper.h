@@ -34,10 +34,12 @@ enum {
   CRUX_SLOT_NULL,
   CRUX_SLOT_NEW,    /* makes an instance of lua-cjson */
   CRUX_SLOT_POINT,  /* the decimal point it was made under */
+  CRUX_SLOT_GUARD,  /* tells when the state is being closed, and the instance gone */
   CRUX_SLOT_ENGINE, /* of the blocking calls */
   CRUX_SLOT_WORKER, /* this state's share in the worker, once it has one */
   CRUX_SLOT_NOTHING, /* a Lua function that does nothing, but in which hooks can run */
   CRUX_SLOT_SPARE,   /* the handle that the next blocking call may use, or nil */
+  CRUX_CLASS_GUARD,
   CRUX_CLASS_CLIENT, /* metatables, of errors and of each type of userdata */
   CRUX_CLASS_REQUEST,
   CRUX_CLASS_ENGINE,
@@ -102,6 +104,16 @@ static inline void crux_set_class(lua_State *L, int class) {
   lua_setmetatable(L, -2);
 }
 
+/* As messages name it. */
+static inline const char *crux_class_name(int class) {
+  switch (class) {
+    case CRUX_CLASS_CLIENT: return "crux.client";
+    case CRUX_CLASS_REQUEST: return "crux.request";
+    case CRUX_CLASS_INBOX: return "crux.inbox";
+    default: return "a userdata of crux's";
+  }
+}
+
 /* The userdata at an index, or raises if it is none of that class. */
 static inline void *crux_check(lua_State *L, int index, int class) {
   void *p = lua_touserdata(L, index);
@@ -111,7 +123,7 @@ static inline void *crux_check(lua_State *L, int index, int class) {
     is = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
   }
-  if (!is) luaL_error(L, "expected an object of crux's, found another %s", luaL_typename(L, index));
+  if (!is) luaL_error(L, "expected %s, found %s", crux_class_name(class), luaL_typename(L, index));
   return p;
 }
 
@@ -120,6 +132,9 @@ static inline void *crux_check(lua_State *L, int index, int class) {
 /* Fills the state, the table on top, with a private instance's functions. Raises without lua-
    cjson. */
 void crux_json_open(lua_State *L);
+/* Whether the state is being closed and lua-cjson's own finalizers have run, or may have: it must not be
+   called any more. Finalizers of the user's may still make calls. */
+bool crux_json_is_gone(lua_State *L);
 /* Replaces the value on top by its JSON. */
 void crux_json_encode(lua_State *L);
 /* Pushes the value, or nil and why it is none. Integral numbers become integers. */

@@ -588,6 +588,13 @@ describe("misuse raises:", function()
     raises("expected crux.new{...}, found crux:new{...}: write a dot", crux.new, crux)
   end)
 
+  it("a value of another type for one of crux.core's own", function()
+    for _, value in ipairs{ {}, 1, io.stdout, core.inbox() } do
+      raises("expected crux.request, found " .. type(value), core.perform, value, "t", 0)
+      raises("expected crux.request, found " .. type(value), core.release, value)
+    end
+  end)
+
   it("a closed client", function()
     local closed = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url })
     closed:close()

@@ -96,7 +96,7 @@ describe("cancel_orders", function()
     assert.equal(0, client:in_flight())
   end)
 
-  it("of nothing is nothing", function()
+  it("returns an empty report for an empty list", function()
     serve(BY_DIGIT)
     local none = { accepted = 0, rejected = 0, unknown = 0, not_sent = 0, not_started = 0 }
     assert.same({ counts = none, rejected = {}, unknown = {}, not_sent = {}, not_started = {} }, client:cancel_orders{})
@@ -140,7 +140,7 @@ describe("cancel_orders", function()
     assert.is_true(grown < 50, grown .. " KiB more")
   end)
 
-  it("tells how far it is", function()
+  it("calls on_progress after each order", function()
     serve(BY_DIGIT)
     local seen = {}
     client:cancel_orders(orders("0205"), { concurrency = 1, on_progress = function(done, total, counts)
@@ -153,7 +153,7 @@ describe("cancel_orders", function()
     assert.same({ 2 }, seen)
   end)
 
-  it("starts no more after a kind to stop on: auth, if not told", function()
+  it("starts no more orders after an error of a kind in stop_on, auth by default", function()
     serve(BY_DIGIT)
     local items, told = orders("00900000000000000000"), {}
     local report = client:cancel_orders(items, { concurrency = 1, on_result = tell(told) })
@@ -170,7 +170,7 @@ describe("cancel_orders", function()
     assert.same({ accepted = 0, rejected = 1, unknown = 1, not_sent = 0, not_started = 7 }, report.counts)
   end)
 
-  it("lets what is under way come to its end when it stops", function()
+  it("waits for the orders in flight when it stops", function()
     serve(BY_DIGIT, { pause = 0.05 })
     local items, told = orders("90000000" .. ("0"):rep(20)), {}
     local report = client:cancel_orders(items, { concurrency = 4, on_result = tell(told) })
@@ -180,7 +180,7 @@ describe("cancel_orders", function()
     assert.equal(server:record().requests, report.counts.accepted + 1)
   end)
 
-  it("retries as any call does", function()
+  it("retries an order as a single call does", function()
     serve([[
       while conn:request() do
         shared.count = (shared.count or 0) + 1
@@ -191,7 +191,7 @@ describe("cancel_orders", function()
     assert.equal(11, server:record().requests)
   end)
 
-  it("leaves the client's other calls alone", function()
+  it("does not touch the client's other calls", function()
     serve(BY_DIGIT)
     local own = client:submit("cancel_order", order(99))
     assert.equal(5, client:cancel_orders(orders("00000")).counts.accepted)
@@ -339,7 +339,7 @@ describe("against a server's own record,", function()
     assert.is_true(counts.accepted > 3000 and counts.unknown > 100)
   end)
 
-  it("so it does over TLS", function()
+  it("what is said agrees with the server's record over TLS too", function()
     local seed = math.floor(core.random() * 1e6)
     sandbox = process.sandbox{ orders = 500, random = seed }
     client = assert(crux.new{ base_url = sandbox.base_url, token = sandbox.tokens.retailer, ca_file = sandbox.ca_file })
@@ -347,7 +347,7 @@ describe("against a server's own record,", function()
     assert.is_true(ok, ("seed %d: %s"):format(seed, tostring(why)))
   end)
 
-  it("and after a kill -9 in the middle of 1,000", function()
+  it("what is said agrees after a kill -9 in the middle of 1,000 orders", function()
     local journal = os.tmpname()
     finally(function() os.remove(journal) end)
     for _, plain in ipairs{ true, false } do

@@ -428,6 +428,29 @@ describe("a message", function()
   end)
 end)
 
+describe("a kept connection that breaks after the second request", function()
+  local KINDS = { fin = "network", cut = "network", rst = "network", hold = "timeout", garbage = "protocol" }
+  for how, kind in pairs(KINDS) do
+    for _, tls in ipairs{ "plain", "good" } do
+      it(("by %s, %s, is kind %s, and the message does not say that no connection was made"):format(how, tls, kind), function()
+        local kept = fault.serve{ tls = tls == "good" and tls or nil, shared = { how = how }, script = [[
+          if not conn:request() then return end
+          conn:write("HTTP/1.1 204 No Content\r\n\r\n")
+          if not conn:request() then return end
+          if shared.how == "garbage" then conn:write("SSH-2.0-OpenSSH\r\n") conn:fin() else conn[shared.how](conn) end]] }
+        local arguments = helper.arguments(kept, { ca_file = fault.ca_file, timeout = how == "hold" and 0.4 or 10 })
+        assert.equal("accepted", helper.call(core.cancel_order, arguments).outcome)
+        local _, err = helper.call(core.cancel_order, arguments)
+        kept:close()
+        assert.same({ "unknown", kind, true }, { err.outcome, err.kind, err.meta.reused })
+        for _, text in ipairs{ "no connection", "no TLS connection", "not connect", "resolve" } do
+          assert.is_nil(err.message:find(text, 1, true), err.message)
+        end
+      end)
+    end
+  end
+end)
+
 describe("an err", function()
   it("is a table that tostring makes a line of, even when changed", function()
     local err = err_of(422, '{"detail":"no"}')

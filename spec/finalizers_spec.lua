@@ -1,5 +1,5 @@
--- Calls that a finalizer or a hook of the user's aborts, or whose client it closes, at any moment: nothing raises, nothing
--- crashes, and no other call is touched.
+-- Calls that a finalizer or a hook of the user's aborts, or whose client it closes, at any moment:
+-- nothing raises, nothing crashes, and no other call is touched.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
@@ -44,18 +44,20 @@ end
 
 describe("a finalizer that aborts its object's call", function()
   for _, row in ipairs{
-    { 50, 100, "collectgarbage('incremental', 200, 100, 6)" }, { 200, 8, "" }, { 20, 100, "collectgarbage('setpause', 100)" },
-    { 20, 60, "collectgarbage('generational')" },
+    { 50, 100, "collectgarbage('incremental', 200, 100, 6)" }, { 200, 8, "" },
+    { 20, 100, "collectgarbage('setpause', 100)" }, { 20, 60, "collectgarbage('generational')" },
   } do
     local rounds, each, before = row[1], row[2], row[3]
     it(("touches no other call: %d rounds of %d %s"):format(rounds, each, before), function()
       if before:find("al'") and _VERSION ~= "Lua 5.4" then return end -- a mode that is 5.4's
-      assert.equal("", helper.child(before .. JOBS:format(rounds, each, refused.base_url, helper.ORDER)))
+      local script = before .. JOBS:format(rounds, each, refused.base_url, helper.ORDER)
+      assert.equal("", helper.child(script))
     end)
   end
 end)
 
--- Calls `hook` after so many instructions of `run`. Returns whether that many were run, and what `run` returns to pcall.
+-- Calls `hook` after so many instructions of `run`. Returns whether that many were run, and what
+-- `run` returns to pcall.
 local function interrupted(count, hook, run)
   local called = false
   local before, mask, every = debug.gethook()
@@ -76,8 +78,8 @@ describe("at every single instruction of a call with a retry, #stock", function(
     local count, called = 0
     repeat
       count = count + 1
-      local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url, timeout = 10, retries = 1,
-        on_event = function() end })
+      local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url,
+        timeout = 10, retries = 1, on_event = function() end })
       local pending = prepare(client)
       local ok, result, err
       called, ok, result, err = interrupted(count, function() hook(client, pending) end,
@@ -88,7 +90,9 @@ describe("at every single instruction of a call with a retry, #stock", function(
     assert.is_true(count > 50, count)
   end
 
-  local function submit(client) return client:submit("cancel_order", { order_uuid = helper.ORDER }) end
+  local function submit(client)
+    return client:submit("cancel_order", { order_uuid = helper.ORDER })
+  end
   local function wait(_, pending) return pending:wait(5) end
   local function is_over(ok, done, _, pending)
     assert.same({ true, true }, { ok, done })
@@ -105,10 +109,13 @@ describe("at every single instruction of a call with a retry, #stock", function(
     end)
   end)
 
-  it("the client of a submitted call can be closed", function() sweep(submit, wait, crux.new{}.close, is_over) end)
+  it("the client of a submitted call can be closed", function()
+    sweep(submit, wait, crux.new{}.close, is_over)
+  end)
 
   it("the client of a blocking call can be closed", function()
-    sweep(function() end, function(client) return client:cancel_order{ order_uuid = helper.ORDER } end, crux.new{}.close,
+    local function call(client) return client:cancel_order{ order_uuid = helper.ORDER } end
+    sweep(function() end, call, crux.new{}.close,
       function(ok, result, err)
         if not ok then assert.is_truthy(result:find("the client is closed", 1, true), result)
         else
@@ -116,6 +123,33 @@ describe("at every single instruction of a call with a retry, #stock", function(
           assert.is_true(err.kind == "aborted" or err.status == 429, tostring(err))
         end
       end)
+  end)
+end)
+
+describe("a finalizer that makes a call while its Lua state is closed", function()
+  -- The finalizers of lua-cjson and of crux run before those of older objects.
+  local SCRIPT = [[
+    local crux
+    local function call()
+      local options, arguments = { token = "t", base_url = %q }, { order_uuid = %q }
+      local client = crux.new(options)
+      for _, err in pairs{ select(2, client:cancel_order(arguments)), select(2, client:submit("cancel_order", arguments)),
+        select(2, client:dry_run("cancel_order", arguments)) } do
+        print(err)
+      end
+      client:close()
+    end
+    if newproxy then
+      last = newproxy(true)
+      getmetatable(last).__gc = call
+    else last = setmetatable({}, { __gc = call }) end
+    crux = require "crux"
+    local err = select(2, crux.cancel_order{ token = "t", base_url = %q, order_uuid = %q, retries = 0 })
+    print(err.kind)]]
+
+  it("gets an error, after crux's own finalizers have run", function()
+    local base_url, told = refused.base_url, "\nnot_sent (aborted): the Lua state is being closed"
+    assert.equal("connect" .. told:rep(3), helper.child(SCRIPT:format(base_url, helper.ORDER, base_url, helper.ORDER)))
   end)
 end)
 

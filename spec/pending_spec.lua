@@ -211,7 +211,7 @@ describe("wait", function()
     })
     assert.is_true(select(2, call:wait(5)) ~= nil)
     assert.is_false(ok)
-    assert.is_truthy(why:find("expected to be called from outside", 1, true), why)
+    assert.is_truthy(why:find("wait called from the call's own callback", 1, true), why)
   end)
 
   it("ends as soon as the call is done", function()
@@ -696,7 +696,7 @@ describe("the life of a client:", function()
     assert.equal(204, is_done(call).status)
   end)
 
-  it("may end by a finalizer that runs while a call is prepared", function()
+  it("a client can be closed by a finalizer while a call is prepared", function()
     -- AddressSanitizer sees what goes wrong, if it does
     assert.equal("closed 500 times", helper.child([[
       local crux = require "crux"

@@ -69,7 +69,7 @@ describe("pause", function()
     end
   end)
 
-  it("is none after an error that is not retryable, or when there were enough", function()
+  it("is nil after an error that is not retryable, or after the last retry", function()
     assert.is_nil(pause({}, { retryable = false, retry_after = 1 }))
     for retries = 0, 10 do
       assert.is_truthy(retries == 0 or pause({ attempts = retries, retries = retries }, { retryable = true }))
@@ -426,7 +426,7 @@ describe("on_event", function()
 
   local URL = "/orders/cancel/"
 
-  it("is told of a request and its response", function()
+  it("on_event gets the request and the response", function()
     cancel{ on_event = on_event }
     local url = server.base_url .. URL
     assert.same({

@@ -89,7 +89,7 @@ describe("the line", function()
     server:close()
   end)
 
-  it("lets one call try until a connection stands", function()
+  it("starts only one transfer until the first connection is established", function()
     local server = fault.serve{ tls = "good", script = [[
       if n == 1 then conn:raw() conn:sleep(0.4) conn:cut() end
       while conn:request() do conn:sleep(0.05) conn:write("HTTP/1.1 204 X\r\n\r\n") end ]] }

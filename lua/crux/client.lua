@@ -26,7 +26,8 @@ end
 -- Raises unless a method was called with its client. `level`: as for `error`, the user's.
 local function check_self(client, name, level)
   if type(client) == "table" and getmetatable(client) == Client then return end
-  error(format("expected client:%s(...), found client.%s(...): write a colon", name, name), level + 1)
+  local text = "expected client:%s(...), found client.%s(...): write a colon"
+  error(format(text, name, name), level + 1)
 end
 
 -- How a call waits: on the caller's thread.

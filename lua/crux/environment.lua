@@ -1,4 +1,5 @@
---- What the environment says, read on the caller's thread: libcurl would ask it on its own, in the middle of a call.
+--- What the environment says, read on the caller's thread: libcurl would ask it on its own, in the
+-- middle of a call.
 -- @module crux.environment
 local pcall, select = pcall, select
 local _G = _G
@@ -15,8 +16,8 @@ local function first(getenv, ...)
   return nil
 end
 
---- The options that the environment sets. Hosts that run others' scripts may take `os` or `os.getenv` away, before or
--- after this is loaded: then it sets none.
+--- The options that the environment sets. Hosts that run others' scripts may take `os` or
+-- `os.getenv` away, before or after this is loaded: then it sets none.
 -- @treturn table `token`, `base_url`, `ca_file`, `proxy` and `no_proxy`, where set
 function environment.options()
   local ok, getenv = pcall(get_getenv)

@@ -45,7 +45,7 @@ end
 
 local function answered(self, in_step)
   local result, err = self.request:answer()
-  if self.call.done then return end -- given up by a finalizer, for which there was time
+  if self.call.done then return end -- aborted by a finalizer, for which there was time
   if result or err then settle(self, result, err, in_step) else give_up(self, self.request:abort()) end
 end
 
@@ -116,7 +116,7 @@ function Pending:wait(seconds)
     error("expected a number of seconds, found " .. (type(seconds) == "number" and "nan" or "a " .. type(seconds)), 2)
   end
   local call, host = self.call, self.client.host
-  if self.moving and not call.done then error("expected to be called from outside what the call itself calls", 2) end
+  if self.moving and not call.done then error("wait called from the call's own callback", 2) end
   local until_then = core.now() + (seconds or huge)
   while true do
     self:advance()

@@ -149,6 +149,7 @@ local function check_cut(case, cut, kept, answer, context)
     same(false, answer.retryable, context)
     local protocol = cut > 0 and answer.kind == "protocol"
     same(true, protocol or answer.kind == "network", context)
+    same(nil, answer.message:find("no connection", 1, true) or answer.message:find("not connect", 1, true), context)
     return
   end
   local whole = cut == #case.text

@@ -106,11 +106,11 @@ FAILS(curl_url_set, CURLUcode, CURLUE_OUT_OF_MEMORY,
     return (is_checked) && fails(#name) ? (failure) : (name)(handle, option, value); \
   }
 
-/* Where an option only spares time, it does not matter whether it could be set. */
+/* Where an option only spares time, or limits it, it does not matter whether it could be set. */
 #if LIBCURL_VERSION_NUM >= 0x075700
-#define IS_CHECKED (option != CURLOPT_QUICK_EXIT)
+#define IS_CHECKED (option != CURLOPT_TIMEOUT_MS && option != CURLOPT_QUICK_EXIT)
 #else
-#define IS_CHECKED true
+#define IS_CHECKED (option != CURLOPT_TIMEOUT_MS)
 #endif
 #if LIBCURL_VERSION_NUM >= 0x081400
 #define IS_CHECKED_OF_MULTI \

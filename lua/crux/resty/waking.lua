@@ -124,8 +124,9 @@ end
 --- The way in use, once a call was made.
 function waking.in_use() return way end
 
---- Makes an attempt; for `crux.policy`'s `carry`. A light thread that is killed leaves its request to the collector, which
--- aborts the attempt. The semaphore is new for each attempt: it has a finalizer, and a late post may still reach it.
+--- Makes an attempt; for `crux.policy`'s `carry`. A light thread that is killed leaves its request to
+-- the collector, which aborts the attempt. The semaphore is new for each attempt: it has a finalizer,
+-- and a late post may still reach it.
 function waking.send(request, token, deadline)
   if not inbox then open() end
   local sema, why = semaphore.new(0)
@@ -135,7 +136,9 @@ function waking.send(request, token, deadline)
   local mine = number
   inbox:register(request)
   local ok, err
-  if posted then ok, err = request:start(token, deadline, mine, sema, tonumber(ffi.cast("intptr_t", sema.sem)))
+  if posted then
+    local address = tonumber(ffi.cast("intptr_t", sema.sem))
+    ok, err = request:start(token, deadline, mine, sema, address)
   else ok, err = request:start(token, deadline, mine) end
   if not ok then return nil, err end
   if not posted then
