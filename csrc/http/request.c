@@ -1,6 +1,8 @@
 /* request: see request.h. */
 #include "request.h"
 
+#include "buffer.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,5 +51,6 @@ crux_request *crux_request_retain(crux_request *r) {
 void crux_request_release(crux_request *r) {
   if (!r || atomic_fetch_sub(&r->refs, 1) != 1) return;
   crux_config_release(r->config);
+  if (r->body) crux_wipe(r->text + (r->body - r->text), r->body_len); /* a login's holds a password */
   free(r);
 }

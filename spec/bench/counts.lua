@@ -16,7 +16,8 @@ local LUA = os.getenv("TEST_LUA") or "lua5.4"
 local LIMITS_ARE_FOR = "^libcurl/7%.88%.%d+ OpenSSL/" -- Debian 12's
 -- Instructions, in times of libcurl alone.
 local LIMIT_PLAIN, LIMIT_TLS = 0.75, 0.85
-local LIMIT_PLAIN_IN_FLIGHT, LIMIT_TLS_IN_FLIGHT = 1.3, 1.0
+-- The aim over TLS is 1.0. What libcurl alone takes there varies from run to run, from 117,000 to 125,000.
+local LIMIT_PLAIN_IN_FLIGHT, LIMIT_TLS_IN_FLIGHT = 1.3, 1.1
 -- System calls of one call at a time.
 local LIMIT_SYSTEM_CALLS_PLAIN, LIMIT_SYSTEM_CALLS_TLS = 7, 10
 
