@@ -23,11 +23,9 @@ local function check(options, what, level)
   end
 end
 
--- Raises unless a method was called with its client. `level`: as for `error`, the user's.
-local function check_self(client, name, level)
-  if type(client) == "table" and getmetatable(client) == Client then return end
-  local text = "expected client:%s(...), found client.%s(...): write a colon"
-  error(format(text, name, name), level + 1)
+-- Raises what to write instead, of `client.step()`. `level`: as for `error`, the user's.
+local function expect_colon(name, level)
+  error(format("expected client:%s(...), found client.%s(...): write a colon", name, name), level + 1)
 end
 
 -- How a call waits: on the caller's thread.
@@ -155,7 +153,7 @@ end
 -- @treturn[2] table err
 -- @raise as `prepare`, and what `on_event` raises
 function Client:call(name, arguments)
-  check_self(self, "call", 2)
+  if not self or not self.handle then expect_colon("call", 2) end
   return perform(self, name, arguments)
 end
 
@@ -171,7 +169,7 @@ end
 -- @treturn[2] table err of kind `invalid`
 -- @raise as `prepare`
 function Client:dry_run(name, arguments)
-  check_self(self, "dry_run", 2)
+  if not self or not self.handle then expect_colon("dry_run", 2) end
   local call, err = self:prepare(name, arguments)
   if not call then return nil, err end
   return call.request:dry_run()
@@ -180,13 +178,11 @@ end
 -- --- without blocking ---
 
 -- Made by the first method that needs it; a client that only blocks has none.
-local function loop_of(self)
-  local loop = self.loop
-  if not loop then
-    self.handle:describe(true)
-    loop = Loop.new(self.host.await)
-    self.loop, self.loops[loop] = loop, true
-  end
+local function make_loop(self, name)
+  if not self or not self.handle then expect_colon(name, 3) end
+  self.handle:describe(true)
+  local loop = Loop.new(self.host.await)
+  self.loop, self.loops[loop] = loop, true
   return loop
 end
 
@@ -198,60 +194,58 @@ end
 -- @treturn[2] table err of kind `invalid`
 -- @raise as `prepare`, and what `on_event` raises
 function Client:submit(name, arguments)
-  check_self(self, "submit", 2)
+  if not self or not self.handle then expect_colon("submit", 2) end
   local call, err = self:prepare(name, arguments)
   if not call then return nil, err end
-  return Pending.new(loop_of(self), self, call)
+  return Pending.new(self.loop or make_loop(self, "submit"), self, call)
 end
 
 --- Carries on what is due, without blocking.
 -- @treturn ?crux.pending a call that became done and was not returned yet
 -- @raise what `on_event` raises
 function Client:step()
-  check_self(self, "step", 2)
-  return loop_of(self):step()
+  local loop = self and self.loop or make_loop(self, "step")
+  return loop:step()
 end
 
 --- How many calls are submitted and not done.
 -- @treturn number
 function Client:in_flight()
-  check_self(self, "in_flight", 2)
+  if not self or not self.handle then expect_colon("in_flight", 2) end
   return self.loop and self.loop.inbox:in_flight() or 0
 end
 
 --- A descriptor that is readable while `step` has something to do; the same one until `close`, but another in a fork.
 -- @treturn number
 function Client:pollfd()
-  check_self(self, "pollfd", 2)
-  return loop_of(self).inbox:fd()
+  local loop = self and self.loop or make_loop(self, "pollfd")
+  return loop.inbox:fd()
 end
 
 --- What to watch `pollfd` for.
 -- @treturn string `"r"`
 function Client:events()
-  check_self(self, "events", 2)
-  loop_of(self)
-  return "r"
+  return (self and self.loop or make_loop(self, "events")) and "r"
 end
 
 --- Seconds until `step` is next due even if `pollfd` stays silent.
 -- @treturn ?number
 function Client:timeout()
-  check_self(self, "timeout", 2)
-  return loop_of(self):timeout()
+  local loop = self and self.loop or make_loop(self, "timeout")
+  return loop:timeout()
 end
 
 --- Cancels many orders, a few at a time, and waits for all. See `crux.batch`.
 -- @function Client:cancel_orders
 function Client:cancel_orders(items, options)
-  check_self(self, "cancel_orders", 2)
+  if not self or not self.handle then expect_colon("cancel_orders", 2) end
   return batch.cancel_orders(self, items, options)
 end
 
 --- Closes the client: every call of it is done, and its methods but `in_flight` raise from now on. Closing again does
 -- nothing.
 function Client:close()
-  check_self(self, "close", 2)
+  if not self or not self.handle then expect_colon("close", 2) end
   self.closed = true
   self.handle:close()
   local loops = self.loops
