@@ -170,12 +170,11 @@ end
 -- @treturn ?crux.pending a call that is done and was not handed out before
 function Loop:step()
   local pending = next_ready(self)
-  local now = core.now()
   for _ = 1, pending and 0 or WORK do
     local number = self.inbox:take()
     if number == false then orphan(self) end
     local entry = not number and soonest(self)
-    if entry and entry[1] <= now then number = pop(self.due)[2] end
+    if entry and entry[1] <= core.now() then number = pop(self.due)[2] end
     if not number then break end
     local call = find(self, number)
     if call then call:advance(true) end

@@ -97,6 +97,28 @@ static int descriptors(lua_State *L) {
   return 1;
 }
 
+/* closefrom(number): as a daemon does, whoever opened them. */
+static int closefrom_number(lua_State *L) {
+  int fd = (int)luaL_checkinteger(L, 1);
+  for (; fd < DESCRIPTORS; fd++) close(fd);
+  return 0;
+}
+
+static lua_State *kept;
+
+static void close_kept(void) { lua_close(kept); }
+
+/* close_at_exit(source): runs it in a state of its own, which an exit handler closes. That handler is
+   registered before the source loads anything, so it runs after the handlers of what is loaded. */
+static int close_at_exit(lua_State *L) {
+  const char *source = luaL_checkstring(L, 1);
+  if (kept || atexit(close_kept) != 0) return luaL_error(L, "expected to be called once");
+  kept = luaL_newstate();
+  luaL_openlibs(kept);
+  if (luaL_dostring(kept, source)) return luaL_error(L, "%s", lua_tostring(kept, -1));
+  return 0;
+}
+
 /* connected(port) → how many connections to that port of 127.0.0.1 this process has open */
 static int connected(lua_State *L) {
   int port = (int)luaL_checkinteger(L, 1), fd, count = 0;
@@ -191,7 +213,7 @@ int luaopen_fork(lua_State *L) {
   static const struct { const char *name; lua_CFunction f; } functions[] = {
     { "fork", do_fork }, { "waitpid", do_waitpid }, { "_exit", do_exit }, { "kill", do_kill }, { "getpid", do_getpid },
     { "readable", readable }, { "descriptors", descriptors }, { "connected", connected }, { "cpu", cpu }, { "held", held },
-    { "measured", measured },
+    { "measured", measured }, { "closefrom", closefrom_number }, { "close_at_exit", close_at_exit },
     { "thread", start_thread },
   };
   size_t i;
