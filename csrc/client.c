@@ -389,6 +389,9 @@ int crux_client_new(lua_State *L) {
   int count;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
+  /* its finalizer would not be run any more */
+  if (crux_json_is_gone(L))
+    return crux_fail(L, CRUX_KIND_ABORTED, "the Lua state is being closed");
   crux_default_settings(&base);
   c = lua_newuserdata(L, sizeof *c);
   c->config = NULL;
