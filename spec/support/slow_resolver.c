@@ -23,9 +23,12 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
   lookup *real = (lookup *)dlsym(RTLD_NEXT, "getaddrinfo");
   const char *wanted = getenv("SLOW_RESOLVER");
   if (node && !isdigit((unsigned char)node[0]) && node[0] != ':') {
-    /* from 8.20 on libcurl asks for each family by itself */
-    if (!hints || hints->ai_family != AF_INET6) note(node);
-    usleep((useconds_t)((wanted ? atof(wanted) : 3) * 1e6));
+    /* From 8.20 on libcurl asks for each family by itself, connects with the first answer, and keeps the
+       name only if the other answer came before the connection stood. So that of IPv6 comes at once. */
+    if (!hints || hints->ai_family != AF_INET6) {
+      note(node);
+      usleep((useconds_t)((wanted ? atof(wanted) : 3) * 1e6));
+    }
     node = "127.0.0.1";
   }
   return real(node, service, hints, found);
