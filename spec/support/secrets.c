@@ -8,10 +8,11 @@ static const char *secret;
 static size_t size; /* of the block that was asked for last */
 static bool left;
 
-/* What stands in front of malloc() and free() for config.c. */
+/* What stands in front of malloc() and free() for config.c. The block is cleared, since all of it will
+   be looked at, and valgrind knows what was never set. */
 static void *note_and_allocate(size_t wanted) {
   size = wanted;
-  return malloc(wanted);
+  return calloc(1, wanted);
 }
 
 static void look_and_free(void *block) {
