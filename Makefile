@@ -108,7 +108,7 @@ deps: ## install what building and testing need and is missing (Debian)
 deps-%:
 	@sh spec/support/deps.sh $(PACKAGES) $(PKG_$*)
 
-test: deps ## build, then run the specs; SPECS=spec/one_spec.lua runs one
+test: deps ## build, then run the specs; SPECS=spec/async runs a folder, SPECS=spec/async/batch_spec.lua a file
 	@$(MAKE) -s all
 	@$(call TELL_CURL,$(LUA))
 	@$(call say,$(SPECS) under $(LUA)) $(call RUN,$(LUA)) $(BUSTED) $(SPECS)
@@ -147,7 +147,7 @@ help: ## this list
 # --- guards; SPECS narrows these too ---
 check: deps ## hold the tree to its own rules: storeys, symbols, the rockspec's list, ...
 	@$(MAKE) -s all
-	@$(call say,the tree's own rules) $(call RUN,$(LUA)) $(BUSTED) spec/build_spec.lua
+	@$(call say,the tree's own rules) $(call RUN,$(LUA)) $(BUSTED) spec/tree/build_spec.lua
 
 lint: deps-lint ## luacheck, and the C code without a warning from gcc (and clang, where it is)
 	luacheck -q $(wildcard lua spec examples rockspec/*.rockspec)
@@ -161,7 +161,7 @@ TOOL_SPECS = $(BUSTED) --exclude-tags=tree,fork,stock,slow $(SPECS)
 asan: deps ## the specs under AddressSanitizer and UBSan, leaks included
 	@$(MAKE) -s hosted VARIANT=asan HOSTED='$(TOOL_SPECS)'
 oom: deps ## every allocation fails once, in Lua and in C, under AddressSanitizer
-	@$(MAKE) -s hosted VARIANT=asan HOSTED=spec/oom.lua
+	@$(MAKE) -s hosted VARIANT=asan HOSTED=spec/sweep/oom.lua
 tsan: deps ## the specs under ThreadSanitizer
 	@$(MAKE) -s hosted VARIANT=tsan HOSTED='$(TOOL_SPECS)'
 
@@ -195,8 +195,8 @@ valgrind: deps-valgrind ## the specs under valgrind, definite leaks included
 
 soak: deps ## 200,000 calls in one process, and what they leave in memory; 100,000 submissions while the server fails
 	@$(MAKE) --no-print-directory all
-	@$(call RUN,$(LUA)) spec/soak.lua
-	@$(call RUN,$(LUA)) spec/soak_submit.lua
+	@$(call RUN,$(LUA)) spec/sweep/soak.lua
+	@$(call RUN,$(LUA)) spec/sweep/soak_submit.lua
 
 bench: bench-counts bench-memory ## the counts, memory, and how long what never blocks takes
 	@$(call RUN,$(LUA)) spec/bench/latency.lua
@@ -244,11 +244,11 @@ fuzz-mutants: deps-fuzz ## break each rule of the response parser on purpose, an
 	@lua5.4 spec/fuzz/mutants.lua '$(FUZZ_COMPILE) -O0 -g0' $(BUILD)/fuzz/response.seeds
 
 differential: deps ## compare the response parser with libcurl's own HTTP, rule by rule
-	@$(CLEAN_ENV) lua5.4 spec/differential.lua
+	@$(CLEAN_ENV) lua5.4 spec/fuzz/differential.lua
 
 reloads: deps-resty ## nginx is told to reload every second for half a minute, under load: no call is lost
 	@$(MAKE) -s all
-	@$(call say,reloads) RELOADS=30 $(call RUN,$(LUA)) $(BUSTED) --filter='in reloads' spec/resty_spec.lua
+	@$(call say,reloads) RELOADS=30 $(call RUN,$(LUA)) $(BUSTED) --filter='in reloads' spec/resty
 
 # What does not depend on the Lua under test (#tree) is run under one of them.
 matrix: deps-matrix ## the specs under each of LUAS, and inside nginx

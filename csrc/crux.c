@@ -1,7 +1,14 @@
 /* crux.core: one attempt, one truth. The Lua layer above decides when to try again. */
 #include "http/libcurl.h"
 #include "os/process.h"
-#include "upper.h"
+#include "binding/arguments.h"
+#include "binding/client.h"
+#include "binding/error.h"
+#include "binding/fault.h"
+#include "binding/json.h"
+#include "binding/pending.h"
+#include "binding/perform.h"
+#include "binding/request.h"
 
 #include <stdint.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 -- @module crux
 local Client = require "crux.client"
 local core = require "crux.core"
-local single = require "crux.single"
+local single = require "crux.default_client"
 
 local crux = {
   _VERSION = core._VERSION,

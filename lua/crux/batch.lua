@@ -1,7 +1,7 @@
 --- Many orders at once.
 -- @module crux.batch
 local core = require "crux.core"
-local Loop = require "crux.loop"
+local Loop = require "crux.scheduler"
 local Pending = require "crux.pending"
 
 local error, ipairs, next, pcall, rawget, type = error, ipairs, next, pcall, rawget, type

@@ -2,10 +2,10 @@
 -- @classmod crux.client
 local core = require "crux.core"
 local environment = require "crux.environment"
-local Loop = require "crux.loop"
+local Loop = require "crux.scheduler"
 local Pending = require "crux.pending"
 local batch = require "crux.batch"
-local policy = require "crux.policy"
+local policy = require "crux.call"
 
 local error, getmetatable, ipairs, next, rawget = error, getmetatable, ipairs, next, rawget
 local setmetatable, type = setmetatable, type
@@ -38,7 +38,7 @@ local BLOCKING = {
 -- @tparam table options
 -- @tparam table said
 -- @tparam[opt] table host how its calls wait: `admit`, if there is one, raises where they cannot; `send` and `sleep` as for
---   `crux.policy`'s `carry`, `await` (an inbox or a request, seconds) for what was submitted; it may return early;
+--   `crux.call`'s `carry`, `await` (an inbox or a request, seconds) for what was submitted; it may return early;
 --   `direct`: an attempt blocks, so that the first is made before there is anything that Lua has to hold
 -- @local
 function Client.make(options, said, host)
@@ -109,7 +109,7 @@ end
 --- A call of this client that has not begun.
 -- @tparam string name as in `client:cancel_order`
 -- @tparam table arguments
--- @treturn[1] table call, for `crux.policy`
+-- @treturn[1] table call, for `crux.call`
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
 -- @raise on an unknown name, a closed client, or arguments that are not a table

@@ -1,7 +1,7 @@
 --- A call that was submitted: what `client:submit` returns.
 -- @classmod crux.pending
 local core = require "crux.core"
-local policy = require "crux.policy"
+local policy = require "crux.call"
 
 local error, pcall, setmetatable, type = error, pcall, setmetatable, type
 local huge, max, min, format = math.huge, math.max, math.min, string.format

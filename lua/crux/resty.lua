@@ -1,5 +1,5 @@
 --- The calls of `crux` for OpenResty: each suspends the light thread that makes it, and nothing else. A thread of crux's
--- own carries them, one for each nginx worker process; what has ended wakes nginx's event loop (see `crux.resty.waking`).
+-- own carries them, one for each nginx worker process; what has ended wakes nginx's event loop (see `crux.resty.wakeup`).
 --
 --     local crux = require "crux.resty"
 --     local result, err = crux.cancel_order{ order_uuid = …, skus = … }
@@ -9,8 +9,8 @@ if not ngx then error("crux.resty: expected to be loaded inside nginx by ngx_lua
 
 local Client = require "crux.client"
 local core = require "crux.core"
-local single = require "crux.single"
-local waking = require "crux.resty.waking"
+local single = require "crux.default_client"
+local waking = require "crux.resty.wakeup"
 
 local error, min, format = error, math.min, string.format
 

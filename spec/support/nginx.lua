@@ -76,7 +76,7 @@ http {
   lua_code_cache %(code_cache);
   %(http)
   init_by_lua_block {
-    require("crux.resty.waking").way = "%(way)"
+    require("crux.resty.wakeup").way = "%(way)"
     %(init)
   }
   server {
@@ -87,7 +87,7 @@ http {
       lua_check_client_abort on;
       content_by_lua_block {
         ngx.req.read_body()
-        local waking = require "crux.resty.waking"
+        local waking = require "crux.resty.wakeup"
         if waking.way == "event" then waking.way = "%(way)" end
         _G.crux = require "crux.resty"
         local value = assert(loadstring(ngx.req.get_body_data(), "=run"))()

@@ -1,0 +1,191 @@
+-- The tree's own rules. Not about what crux does: excluded where the same code runs once more, under a tool or another
+-- Lua (#tree).
+local helper = require "spec.helper"
+local libcurl = require "spec.support.libcurl"
+
+local function lines(command)
+  local out = {}
+  local pipe = assert(io.popen(command .. " 2>&1"))
+  for line in pipe:lines() do out[#out + 1] = line end
+  pipe:close()
+  return out
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read("*a")
+  if file then file:close() end
+  return text
+end
+
+local FILES = lines("find . \\( -name .git -o -name build \\) -prune -o -type f -print | sort")
+
+local function matching(pattern)
+  local out = {}
+  for _, path in ipairs(FILES) do
+    local found = path:match(pattern)
+    if found then out[#out + 1] = found end
+  end
+  return out
+end
+
+-- "path:line: text" for every line of those files that the function finds fault with.
+local function faults(pattern, is_fault)
+  local out = {}
+  for _, path in ipairs(matching(pattern)) do
+    local number = 0
+    for line in (read(path) .. "\n"):gmatch("(.-)\n") do
+      number = number + 1
+      if is_fault(line, path) then out[#out + 1] = ("%s:%d: %s"):format(path, number, line) end
+    end
+  end
+  return out
+end
+
+describe("the tree #tree", function()
+  -- The folders are the layers: csrc/http may see curl, csrc/os neither curl nor Lua; the other files see Lua.
+  it("keeps Lua out of csrc/http and csrc/os, and curl out of csrc/os", function()
+    local flags = helper.curl_cflags .. " $(pkg-config --cflags lua5.4)"
+    local hidden = { os = { "lua.h", "lauxlib.h", "lualib.h", "luaconf.h", "compat.h", "curl.h" } }
+    hidden.http = { "lua.h", "lauxlib.h", "lualib.h", "luaconf.h", "compat.h", "api.h" }
+    for folder, headers in pairs(hidden) do
+      for _, path in ipairs(matching("^%./(csrc/" .. folder .. "/.*%.c)$")) do
+        local needs = table.concat(lines(("${CC:-cc} -std=gnu11 -M %s %s"):format(flags, path)), " ")
+        assert.is_truthy(needs:find(path, 1, true), needs)
+        for _, header in ipairs(headers) do
+          assert.is_nil(needs:match("%f[%w]" .. header:gsub("%.", "%%.")), path .. " sees " .. header)
+        end
+      end
+    end
+  end)
+
+  it("uses no name of libcurl's that spec/support/libcurl.lua does not list", function()
+    local names, unlisted = libcurl.names(), {}
+    for _, path in ipairs(matching("^%./(csrc/.*%.[ch])$")) do
+      local code = read(path):gsub("/%*.-%*/", " "):gsub('"[^"\n]*"', '""')
+      for name in code:gmatch("%f[%w_][cC][uU][rR][lL][%w_]*") do
+        local is_libcurls = name:find("^CURL") or name:find("^curl_")
+        if is_libcurls and not names[name] then unlisted[#unlisted + 1] = path .. ": " .. name end
+      end
+    end
+    assert.same({}, unlisted)
+  end)
+
+  it("asks for libcurl's version only where spec/support/libcurl.lua lists it", function()
+    local constants, branches = {}, {}
+    for name, number in read("csrc/http/libcurl.h"):gmatch("#define CRUX_CURL_(%S+) (0x%x+)") do
+      constants[name] = tonumber(number)
+    end
+    assert.same(libcurl.RUN_TIME, constants)
+    local others = faults("^%./csrc/.*%.[ch]$", function(line, path)
+      local branch = line:match("^#if LIBCURL_VERSION_NUM >= (0x%x+)$")
+      if branch then branches[tonumber(branch)] = true end
+      if line:find("LIBCURL_VERSION") then return not branch end
+      if path:find("/http/libcurl%.[ch]$") then return line:find("[<>]=? 0x") end
+      return line:find("CURLVERSION") or line:find("version_num") or line:find("CURL_AT_LEAST")
+        or line:find("crux_libcurl_version")
+          and not line:find("crux_libcurl_version%(%) [<>]=? CRUX_CURL_[%u_]+")
+    end)
+    assert.same({}, others)
+    local listed = {}
+    for number in pairs(libcurl.COMPILE_TIME) do listed[number] = true end
+    assert.same(listed, branches)
+  end)
+
+  it("tells of each version that it asks for in docs/internals.md", function()
+    local page = read("docs/internals.md")
+    for _, number in ipairs(libcurl.branches()) do
+      local row = ("\n| %s | "):format(libcurl.text(number):match("^%d+%.%d+"))
+      assert.is_truthy(page:find(row, 1, true), "expected a row" .. row)
+    end
+  end)
+
+  -- What came to libcurl's headers later is named only where it is there.
+  for number in pairs(libcurl.COMPILE_TIME) do
+    it("compiles with headers of a libcurl before " .. libcurl.text(number), function()
+      local directory = lines("mktemp -d")[1]
+      finally(function() os.execute("rm -r " .. directory) end)
+      assert(os.execute("mkdir " .. directory .. "/curl"))
+      local file = assert(io.open(directory .. "/curl/curl.h", "w"))
+      file:write(libcurl.header_before(number))
+      file:close()
+      local command = [[for file in csrc/*.c csrc/*/*.c; do
+        ${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -DCURL_DISABLE_TYPECHECK \
+          -I %s %s $(pkg-config --cflags lua5.4) $file
+      done]]
+      assert.same({}, lines(command:format(directory, helper.curl_cflags)))
+    end)
+  end
+
+  it("asks for Lua's version in compat.h alone", function()
+    assert.same({}, faults("^%./csrc/.*%.[ch]$", function(line, path)
+      return line:find("LUA_VERSION_NUM") and path ~= "./csrc/binding/compat.h"
+    end))
+  end)
+
+  it("exports luaopen_crux_core and nothing else", function()
+    local directory = assert(package.cpath:match("([^;]*/build/[^;]*)%?%.so"), "expected to be run by make")
+    local exported = {}
+    for _, line in ipairs(lines("nm -D --defined-only '" .. directory .. "crux/core.so'")) do
+      exported[#exported + 1] = line:match("(%S+)$")
+    end
+    assert.same({ "luaopen_crux_core" }, exported)
+  end)
+
+  it("lists the same files in the rockspec", function()
+    local rock = {}
+    local chunk
+    if setfenv then
+      chunk = setfenv(assert(loadfile("rockspec/crux-scm-1.rockspec")), rock)
+    else
+      chunk = assert(loadfile("rockspec/crux-scm-1.rockspec", "t", rock))
+    end
+    chunk()
+    local listed = {}
+    for name, module in pairs(rock.build.modules) do
+      if type(module) == "string" then
+        assert.equal(module:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."), name)
+        listed[#listed + 1] = module
+      else
+        for _, source in ipairs(module.sources) do listed[#listed + 1] = source end
+      end
+    end
+    local there = matching("^%./(csrc/.*%.c)$")
+    for _, path in ipairs(matching("^%./(lua/.*%.lua)$")) do there[#there + 1] = path end
+    table.sort(listed)
+    table.sort(there)
+    assert.same(there, listed)
+  end)
+
+  it("says its version once", function()
+    local found = faults("^%./[cl]%w+/.*", function(line) return line:find("[\"']%d+%.%d+%.%d+[\"']") end)
+    assert.equal(1, #found, table.concat(found, "\n"))
+    assert.equal(found[1]:match("[\"'](%d+%.%d+%.%d+)[\"']"), require "crux"._VERSION)
+  end)
+
+  -- Methods, and what `require "crux"` returns; constructors and servers are the project's own affair.
+  it("documents every public function", function()
+    local documented = false
+    assert.same({}, faults("^%./lua/[^/]*/?[^/]*%.lua$", function(line)
+      local public = line:find("^function [%w_]+:%a") or line:find("^function crux%.%a")
+      local bare = public and not documented
+      if line:find("^%-%-%-") then documented = true elseif not line:find("^%-%-") then documented = false end
+      return bare
+    end))
+  end)
+
+  it("has a README of fewer than 200 lines", function()
+    local _, count = (read("README.md") or ""):gsub("\n", "\n")
+    assert.is_true(count < 200, "expected fewer than 200 lines, found " .. count)
+  end)
+
+  it("knows no machine", function()
+    assert.same({}, faults("^.*$", function(line)
+      return line:find("/" .. "home/") or line:find("/" .. "root/") or line:find("/" .. "work/")
+    end))
+  end)
+
+  it("has no tabs and no trailing spaces", function()
+    assert.same({}, faults("^.*%.[chlua]+$", function(line) return line:find("\t") or line:find("%s$") end))
+  end)
+end)
