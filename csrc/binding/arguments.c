@@ -53,12 +53,12 @@ static double cents_of_number(double value) {
 }
 
 /* What the field is, for messages. */
-static const char *expectation(crux_field_type type) {
+static const char *expectation(crux_type type) {
   switch (type) {
-    case CRUX_FIELD_UUID: return "a UUID (8-4-4-4-12 hex digits)";
-    case CRUX_FIELD_TEXT: return "a non-empty string of UTF-8";
-    case CRUX_FIELD_WHOLE: return "a whole number from 1 to 2147483647";
-    case CRUX_FIELD_DECIMAL: return "a number or string from 0 to 99999999.99 with at most two decimals";
+    case CRUX_TYPE_UUID: return "a UUID (8-4-4-4-12 hex digits)";
+    case CRUX_TYPE_TEXT: return "a non-empty string of UTF-8";
+    case CRUX_TYPE_WHOLE: return "a whole number from 1 to 2147483647";
+    case CRUX_TYPE_DECIMAL: return "a number or string from 0 to 99999999.99 with at most two decimals";
     default: return "a list of at least one table";
   }
 }
@@ -79,20 +79,20 @@ static bool is_null(lua_State *L, int index) {
 }
 
 /* False: the value on top is none of its type. */
-static bool check_value(lua_State *L, crux_field_type type, crux_checked *c) {
+static bool check_value(lua_State *L, crux_type type, crux_checked *c) {
   size_t len = 0;
   const char *s = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
   double value;
   switch (type) {
-    case CRUX_FIELD_UUID: return s && is_uuid(s, len);
-    case CRUX_FIELD_TEXT:
+    case CRUX_TYPE_UUID: return s && is_uuid(s, len);
+    case CRUX_TYPE_TEXT:
       c->text += len;
       return s && len > 0 && crux_is_utf8(s, len);
-    case CRUX_FIELD_WHOLE:
+    case CRUX_TYPE_WHOLE:
       value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
       if (crux_isfloat(L, -1)) c->convert = true;
       return value >= 1 && value <= 2147483647 && value == floor(value);
-    case CRUX_FIELD_DECIMAL:
+    case CRUX_TYPE_DECIMAL:
       value = cents_of(L, -1);
       c->convert = true;
       return value >= 0 && value <= CENTS_MAX;
@@ -132,7 +132,7 @@ bool crux_push_unknown_within(lua_State *L, int index, const crux_field *fields,
   for (; fields->name; fields++) {
     int list = lua_gettop(L) + 1;
     double least = 0;
-    if (fields->type != CRUX_FIELD_LIST) continue;
+    if (fields->type != CRUX_TYPE_LIST) continue;
     lua_pushstring(L, fields->name);
     lua_rawget(L, index);
     lua_pushnil(L);
@@ -140,7 +140,7 @@ bool crux_push_unknown_within(lua_State *L, int index, const crux_field *fields,
     while (lua_type(L, list) == LUA_TTABLE && lua_next(L, list)) {
       double key = lua_type(L, -2) == LUA_TNUMBER ? lua_tonumber(L, -2) : 0;
       if (key >= 1 && key <= INT_MAX && key == floor(key) && (least == 0 || key < least) &&
-          lua_type(L, -1) == LUA_TTABLE && crux_has_unknown(L, lua_gettop(L), fields->fields, false, false))
+          lua_type(L, -1) == LUA_TTABLE && crux_has_unknown(L, lua_gettop(L), fields->fields->fields, false, false))
         least = key;
       lua_pop(L, 1);
     }
@@ -148,7 +148,7 @@ bool crux_push_unknown_within(lua_State *L, int index, const crux_field *fields,
     if (least != 0) {
       lua_rawgeti(L, list, (int)least);
       snprintf(where, sizeof where, "%s[%d]", fields->name, (int)least);
-      return crux_push_unknown(L, list + 1, where, fields->fields, false, false, token);
+      return crux_push_unknown(L, list + 1, where, fields->fields->fields, false, false, token);
     }
     lua_pop(L, 1);
   }
@@ -191,7 +191,7 @@ static int check_list(lua_State *L, int list, const crux_field *field, crux_chec
       crux_push_expected(L, "a table", item, may_be_told(L, item, c));
       return crux_fault(L, field->name, where);
     }
-    faults = check_object(L, item, field->name, i, field->fields, c);
+    faults = check_object(L, item, field->name, i, field->fields->fields, c);
     if (faults) return faults;
     lua_settop(L, item - 1);
   }
@@ -211,8 +211,8 @@ static int check_object(lua_State *L, int index, const char *list, int item, con
     else {
       unsigned its = 1u << (field - fields);
       given |= its;
-      if (field->type != CRUX_FIELD_LIST && !check_value(L, field->type, c)) {
-        if (!field->required && is_null(L, -1)) {
+      if (field->type != CRUX_TYPE_LIST && !check_value(L, field->type, c)) {
+        if (!(field->flags & CRUX_REQUIRED) && is_null(L, -1)) {
           given &= ~its;
           c->convert = true;
         } else wrong |= its;
@@ -223,8 +223,8 @@ static int check_object(lua_State *L, int index, const char *list, int item, con
   if (has_metatable(L, index)) c->convert = true;
   /* a table has no order, but its faults have */
   for (; fields->name; fields++, bit <<= 1) {
-    bool lacking = fields->required && !(given & bit), list_given = fields->type == CRUX_FIELD_LIST && (given & bit);
-    bool long_text = fields->type == CRUX_FIELD_TEXT && (given & bit) && c->text > TEXT_MAX;
+    bool lacking = (fields->flags & CRUX_REQUIRED) && !(given & bit), list_given = fields->type == CRUX_TYPE_LIST && (given & bit);
+    bool long_text = fields->type == CRUX_TYPE_TEXT && (given & bit) && c->text > TEXT_MAX;
     if (!(lacking || list_given || long_text || (wrong & bit))) continue;
     lua_pushstring(L, fields->name);
     lua_rawget(L, index);
@@ -236,7 +236,7 @@ static int check_object(lua_State *L, int index, const char *list, int item, con
     }
     if (lacking || (wrong & bit))
       crux_push_expected(L, expectation(fields->type), lua_gettop(L),
-                         fields->type != CRUX_FIELD_UUID && may_be_told(L, lua_gettop(L), c));
+                         fields->type != CRUX_TYPE_UUID && may_be_told(L, lua_gettop(L), c));
     else lua_pushfstring(L, "expected a request of at most %d bytes of text, found more", TEXT_MAX);
     if (list) lua_pushfstring(L, "%s[%d]", list, item);
     else lua_pushliteral(L, "");
@@ -270,7 +270,7 @@ static void push_converted(lua_State *L, int index, const crux_field *fields, bo
       continue;
     }
     switch (fields->type) {
-      case CRUX_FIELD_LIST:
+      case CRUX_TYPE_LIST:
         if (!convert) {
           lua_pushvalue(L, value);
           break;
@@ -278,13 +278,13 @@ static void push_converted(lua_State *L, int index, const crux_field *fields, bo
         lua_newtable(L);
         for (i = 1; i <= (int)crux_rawlen(L, value); i++) {
           lua_rawgeti(L, value, i);
-          push_converted(L, value + 2, fields->fields, convert);
+          push_converted(L, value + 2, fields->fields->fields, convert);
           lua_rawseti(L, value + 1, i);
           lua_settop(L, value + 1);
         }
         break;
-      case CRUX_FIELD_WHOLE: lua_pushinteger(L, (lua_Integer)lua_tonumber(L, value)); break;
-      case CRUX_FIELD_DECIMAL:
+      case CRUX_TYPE_WHOLE: lua_pushinteger(L, (lua_Integer)lua_tonumber(L, value)); break;
+      case CRUX_TYPE_DECIMAL:
         cents = cents_of(L, value);
         snprintf(text, sizeof text, "%.0f.%02d", floor(cents / 100), (int)fmod(cents, 100));
         lua_pushstring(L, text);

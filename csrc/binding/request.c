@@ -51,7 +51,7 @@ void crux_release_request(crux_request_handle *handle) {
 int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint *endpoint,
                  int index, crux_config *client, bool policy) {
   crux_settings base;
-  const char *target = endpoint->path, *star = strchr(target, '*'), *body = NULL, *token;
+  const char *target = endpoint->path, *star = strchr(target, '{'), *body = NULL, *token;
   size_t len = 0;
   crux_checked c = { index, client ? client->settings.token : NULL, 0, false, false };
   bool options = false;
@@ -81,7 +81,7 @@ int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint 
     lua_pushlstring(L, target, (size_t)(star - target));
     lua_pushstring(L, endpoint->fields->name);
     lua_rawget(L, index);
-    lua_pushstring(L, star + 1);
+    lua_pushstring(L, strchr(star, '}') + 1);
     lua_concat(L, 3);
     target = lua_tostring(L, -1);
   }
