@@ -4,11 +4,13 @@
 #include "binding/arguments.h"
 #include "binding/client.h"
 #include "binding/error.h"
-#include "binding/fault.h"
+#include "binding/invalid.h"
 #include "binding/json.h"
+#include "binding/options.h"
 #include "binding/pending.h"
 #include "binding/perform.h"
 #include "binding/request.h"
+#include "binding/values.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -40,7 +42,7 @@ static int call(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   handle = crux_take_spare(L);
-  count = crux_prepare(L, handle, endpoint, 1, NULL, false);
+  count = crux_prepare(L, handle, endpoint, 1, NULL, &crux_core_options);
   if (count == 0)
     count = crux_perform(L, handle, NULL, crux_now() + handle->config->settings.timeout);
   crux_put_spare(L, handle, 2);
@@ -90,6 +92,19 @@ static int redact(lua_State *L) {
   return 1;
 }
 
+/* core.check_batch(options) → nothing, or an error that says what is wrong with the options of a batch */
+static int check_batch(lua_State *L) {
+  static const crux_field_list lists[] = { { crux_batch_options, 0 }, { NULL, 0 } };
+  crux_snapshot s;
+  crux_invalid invalid;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  crux_schema_take(L, 1, lists, &s);
+  if (crux_schema_check(L, &s, NULL, NULL, &invalid)) return 0;
+  crux_push_invalid(L, &invalid, NULL);
+  return 1;
+}
+
 /* --- what the Lua layer needs of the machine --- */
 
 /* core.now() → monotonic seconds */
@@ -132,7 +147,7 @@ static int is_token(lua_State *L) {
   size_t len;
   const char *s = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
   lua_pushboolean(L, s && strlen(s) == len && crux_is_token(s));
-  lua_pushboolean(L, crux_ends_line(s));
+  lua_pushboolean(L, s && crux_ends_line(s));
   return 2;
 }
 
@@ -155,7 +170,7 @@ EXPORT int luaopen_crux_core(lua_State *L) {
     { "client", crux_client_new }, { "perform", perform }, { "release", release }, { "sleep", crux_sleep }, { "failure", failure },
     { "redact", redact },
     { "now", now }, { "random", jitter }, { "curl_version", version }, { "assume_curl", assume_curl },
-    { "is_token", is_token }, { "inbox", crux_inbox_open }, { "unknown", crux_unknown }, { "invalid", crux_invalid },
+    { "is_token", is_token }, { "inbox", crux_inbox_open }, { "check_batch", check_batch },
     { NULL, NULL },
   };
   const crux_endpoint *endpoint;
@@ -166,6 +181,7 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   state = lua_gettop(L);
   open_keys(L);
   crux_json_open(L);
+  crux_arguments_open(L);
   crux_failure_open(L);
   crux_blocking_open(L);
   lua_pushvalue(L, state);

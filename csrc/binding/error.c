@@ -1,4 +1,4 @@
-/* failure: errors as users see them, of what was not sent; and how any text becomes fit for a
+/* error: errors as users see them, of what was not sent; and how any text becomes fit for a
    log. */
 #include "error.h"
 

@@ -2,8 +2,8 @@
 #ifndef CRUX_BINDING_REQUEST_H
 #define CRUX_BINDING_REQUEST_H
 
+#include "names.h"
 #include "state.h"
-#include "../api.h"
 #include "../http/transfer.h"
 
 struct crux_inbox_box;
@@ -12,6 +12,7 @@ struct crux_inbox_box;
    for each call, and none is used again: a finalizer of the user's may release it while its own
    is due. */
 typedef struct crux_request_handle {
+  const crux_endpoint *endpoint;
   crux_config *config;
   crux_request *request; /* NULL once it is released */
   unsigned generation;   /* of the process that made it */
@@ -35,10 +36,10 @@ typedef struct crux_request_handle {
 /* Pushes a new handle. */
 crux_request_handle *crux_push_request(lua_State *L);
 /* Makes the request of the handle on top out of the arguments at `index`: 0, or nil and err
-   pushed, and their number returned. Options among the arguments win over the client's; without
-   a client (NULL) they stand over the defaults. */
+   pushed, and their number returned. Options among the arguments, which are of that list, win over
+   the client's; without a client (NULL) they stand over the defaults. */
 int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint *endpoint, int index,
-                 crux_config *client, bool policy);
+                 crux_config *client, const crux_field_list *options);
 /* Nobody will use the request any more. */
 void crux_release_request(crux_request_handle *handle);
 crux_request_handle *crux_check_handle(lua_State *L, int index);
