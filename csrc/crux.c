@@ -206,6 +206,8 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   lua_setfield(L, -2, "_VERSION");
   lua_pushliteral(L, CRUX_INHERITED);
   lua_setfield(L, -2, "INHERITED");
+  lua_pushliteral(L, CRUX_NO_TOKEN);
+  lua_setfield(L, -2, "NO_TOKEN");
   lua_pushliteral(L, CRUX_SANDBOX);
   lua_setfield(L, -2, "SANDBOX");
   lua_pushliteral(L, CRUX_PRODUCTION);

@@ -48,7 +48,8 @@ static int edit_distance(const char *a, const char *b) {
 const char *crux_nearest_name(const crux_field_list *lists, const char *name) {
   const crux_field *row;
   const char *nearest = NULL;
-  int distance = (int)strlen(name) / 3 + 1; /* it has to be less */
+  int distance = (int)strlen(name) / 3 + 1; /* it has to be less; one slip is always near */
+  if (distance < 2) distance = 2;
   for (; lists->fields; lists++) {
     for (row = lists->fields; row->name; row++) {
       int d = edit_distance(name, row->name);

@@ -56,6 +56,12 @@ int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint 
   return 0;
 }
 
+bool crux_choose_token(const crux_request_handle *handle, const char **token) {
+  if (!handle->endpoint->authenticated) *token = NULL;
+  else if (!*token) *token = handle->request->config->settings.token;
+  return *token || !handle->endpoint->authenticated;
+}
+
 /* request:describe() → method, url, whether it changes nothing */
 static int request_describe(lua_State *L) {
   const crux_request *r = crux_check_request(L, 1);
@@ -71,10 +77,12 @@ static int request_inherited(lua_State *L) {
   return 1;
 }
 
-/* request:has_token(); false once it is released */
+/* request:has_token() → whether it can be sent with the token that it has, or needs none; false once it
+   is released */
 static int request_has_token(lua_State *L) {
-  const crux_request *r = crux_check_handle(L, 1)->request;
-  lua_pushboolean(L, r && r->config->settings.token != NULL);
+  const crux_request_handle *handle = crux_check_handle(L, 1);
+  const char *token = NULL;
+  lua_pushboolean(L, handle->request && crux_choose_token(handle, &token));
   return 1;
 }
 
@@ -100,8 +108,10 @@ static int request_dry_run(lua_State *L) {
   crux_set_text(L, CRUX_KEY_method, r->method);
   crux_set_text(L, CRUX_KEY_url, r->url);
   push_field_lines(L, strstr(r->head, "\r\n") + 2, r->head + r->head_len);
-  lua_pushliteral(L, "Token [redacted]");
-  lua_setfield(L, -2, "Authorization");
+  if (crux_check_handle(L, 1)->endpoint->authenticated) {
+    lua_pushliteral(L, "Token [redacted]");
+    lua_setfield(L, -2, "Authorization");
+  }
   crux_setkey(L, dry, CRUX_KEY_headers);
   if (r->body) {
     lua_pushlstring(L, r->body, r->body_len);

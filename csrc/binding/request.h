@@ -40,6 +40,10 @@ crux_request_handle *crux_push_request(lua_State *L);
    the client's; without a client (NULL) they stand over the defaults. */
 int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint *endpoint, int index,
                  crux_config *client, const crux_field_list *options);
+#define CRUX_NO_TOKEN "expected a token, found none"
+/* Whether the call can be sent with the token in `*token` or, if that is NULL, its own, which is then
+   put there; NULL for an endpoint that takes none. False: it needs a token. */
+bool crux_choose_token(const crux_request_handle *handle, const char **token);
 /* Nobody will use the request any more. */
 void crux_release_request(crux_request_handle *handle);
 crux_request_handle *crux_check_handle(lua_State *L, int index);

@@ -72,7 +72,7 @@ typedef struct crux_transfer {
   char wire[];            /* head and body as they are sent */
 } crux_transfer;
 
-/* With one reference. NULL without memory. */
+/* With one reference; a `token` of NULL: without Authorization. NULL without memory. */
 crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline,
                                  double connect_timeout);
 crux_transfer *crux_transfer_retain(crux_transfer *t);
