@@ -395,7 +395,7 @@ static bool is_known_key(lua_State *L, int key, const crux_field_list *lists) {
 static void report_unknown(checker *c, const crux_snapshot *s, const place *at) {
   lua_State *L = c->L;
   crux_invalid *invalid = c->invalid;
-  int first = lua_gettop(L) + 1;
+  int first = lua_gettop(L) + 1, i = 0;
   lua_pushnil(L);
   lua_pushnil(L);
   while (lua_next(L, s->table)) {
@@ -406,7 +406,10 @@ static void report_unknown(checker *c, const crux_snapshot *s, const place *at) 
     lua_replace(L, first);
   }
   fault(c, CRUX_UNKNOWN_FIELD, NULL, at, first);
-  invalid->lists = s->lists;
+  for (; i < CRUX_LISTS_MAX; i++) {
+    invalid->lists[i] = s->lists[i];
+    if (!s->lists[i].fields) break;
+  }
   invalid->nearest = NULL;
   if (lua_type(L, first) == LUA_TSTRING)
     invalid->nearest = crux_nearest_name(s->lists, lua_tostring(L, first));

@@ -9,6 +9,7 @@
 
 enum {
   CRUX_ROWS_MAX = 64, /* of all lists that a table is held against */
+  CRUX_LISTS_MAX = 3, /* with the one that ends them */
   CRUX_DEPTH_MAX = 16,
   CRUX_PATH_MAX = 256
 };
@@ -34,7 +35,7 @@ typedef enum {
 typedef struct {
   crux_problem problem;
   const crux_field *field;       /* what was expected; NULL of an unknown one */
-  const crux_field_list *lists;  /* what is known where an unknown field was found */
+  crux_field_list lists[CRUX_LISTS_MAX]; /* what is known where an unknown field was found */
   unsigned hidden;               /* of the list that `field` is in */
   char path[CRUX_PATH_MAX];      /* of the value; of an unknown field: of its table */
   const char *nearest;           /* the known name nearest to an unknown one, or NULL */
