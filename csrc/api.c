@@ -49,8 +49,8 @@ const crux_hint crux_hints[] = {
   { 307, "redirects are not followed: is base_url the service's own?" },
   { 308, "redirects are not followed: is base_url the service's own?" },
   { 400, "something required is missing or malformed" },
-  { 401, "the token is wrong or has expired: tokens expire two hours after they were issued, log in "
-         "again" },
+  { 401, "the token is wrong or has expired: tokens expire two hours after they were issued, log "
+         "in again" },
   { 403, "the token's user lacks the permission" },
   { 404, "no such URL: check base_url and api" },
   { 405, "the URL does not take this method: is base_url the service's own, with no path too "

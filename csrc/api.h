@@ -1,5 +1,5 @@
-/* api: the CRUXconnect API as constant rows: endpoints, their fields, and the options of a client. A
-   further endpoint is one row and its field list. Knows nothing of Lua or curl. */
+/* api: the CRUXconnect API as constant rows: endpoints, their fields, and the options of a client.
+   A further endpoint is one row and its field list. Knows nothing of Lua or curl. */
 #ifndef CRUX_API_H
 #define CRUX_API_H
 
@@ -14,7 +14,7 @@ typedef enum {
   CRUX_TYPE_WHOLE,     /* `low` to `high`, or such a number as a string of digits */
   CRUX_TYPE_DECIMAL,   /* 0 to 99999999.99, as a string with two decimals */
   CRUX_TYPE_BOOLEAN,
-  CRUX_TYPE_DATE,      /* "2018-08-03", "2018-08-03 06:00:00" or "2018-08-03T06:00:00.000Z", as given */
+  CRUX_TYPE_DATE,      /* "2018-08-03 06:00:00", "2018-08-03T06:00:00.000Z", as given */
   CRUX_TYPE_ENUM,      /* one of `choices` */
   CRUX_TYPE_OBJECT,    /* a table with `fields` */
   CRUX_TYPE_LIST,      /* `low` to `high` items, each as the row in `fields` says */

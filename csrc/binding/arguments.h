@@ -14,9 +14,9 @@ typedef struct {
   size_t body_len;
 } crux_arguments;
 
-/* Reads the arguments in the table at `index`, with options among them over those of a client (NULL:
-   over the defaults): whether all is as it should be. Leaves values on the stack. Runs no Lua, so
-   that what was checked is what is sent. */
+/* Reads the arguments in the table at `index`, with options among them over those of a client
+   (NULL: over the defaults): whether all is as it should be. Leaves values on the stack. Runs no
+   Lua, so that what was checked is what is sent. */
 bool crux_read_arguments(lua_State *L, int index, const crux_endpoint *endpoint,
                          const crux_field_list *options, crux_config *client,
                          crux_arguments *arguments, crux_invalid *invalid);

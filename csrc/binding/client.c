@@ -68,8 +68,8 @@ static void raise_unknown_call(lua_State *L, const char *name) {
   bool is_name = len > 0 && len <= 32 && strspn(name, "abcdefghijklmnopqrstuvwxyz_") == len;
   if (is_name) lua_pushfstring(L, "expected the name of a call, found '%s'; there are ", name);
   else
-    lua_pushfstring(L, "expected the name of a call, found %s %s; there are ", name ? "another" : "a",
-                    luaL_typename(L, 2));
+    lua_pushfstring(L, "expected the name of a call, found %s %s; there are ",
+                    name ? "another" : "a", luaL_typename(L, 2));
   luaL_buffinit(L, &list);
   for (endpoint = crux_endpoints; endpoint->name; endpoint++) {
     if (endpoint != crux_endpoints) luaL_addstring(&list, ", ");
@@ -141,7 +141,8 @@ static int client_call(lua_State *L) {
 
 /* client:describe(open) → what it is, without the token; `open`: raises if it is closed */
 static int client_describe(lua_State *L) {
-  const crux_client *c = lua_toboolean(L, 2) ? check_client(L) : crux_check(L, 1, CRUX_CLASS_CLIENT);
+  bool open = lua_toboolean(L, 2);
+  const crux_client *c = open ? check_client(L) : crux_check(L, 1, CRUX_CLASS_CLIENT);
   if (c->closed) lua_pushliteral(L, "crux.client (closed)");
   else {
     const crux_settings *s = &c->config->settings;

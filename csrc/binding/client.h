@@ -6,7 +6,7 @@
 #include "../http/config.h"
 
 typedef struct {
-  crux_config *config; /* until it is collected: a finalizer may close one that is in use further up the stack */
+  crux_config *config; /* until it is collected, since a finalizer may close it while it is in use */
   bool closed;
 } crux_client;
 

@@ -176,7 +176,7 @@ static void push_expected(lua_State *L, const crux_field *field, unsigned hidden
 
 /* Replaces what was found, on top, by how to write a URL of which only the scheme is missing. */
 static void add_scheme(lua_State *L, int value, const char *token) {
-  static const char *const schemes[] = { "http://", "https://" }; /* the first: this machine alone */
+  static const char *const schemes[] = { "http://", "https://" }; /* http: of this machine alone */
   const char *text = showable(L, value, 100, token);
   crux_base_url url;
   char whole[128];

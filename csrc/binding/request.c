@@ -77,8 +77,8 @@ static int request_inherited(lua_State *L) {
   return 1;
 }
 
-/* request:has_token() → whether it can be sent with the token that it has, or needs none; false once it
-   is released */
+/* request:has_token() → whether it can be sent with the token that it has, or needs none; false
+   once it is released */
 static int request_has_token(lua_State *L) {
   const crux_request_handle *handle = crux_check_handle(L, 1);
   const char *token = NULL;

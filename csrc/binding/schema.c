@@ -377,7 +377,8 @@ static bool check_rows(checker *c, const crux_field *row, const int *at, const p
    then the rest by type. */
 static bool comes_before(lua_State *L, int a, int b) {
   int ta = lua_type(L, a), tb = lua_type(L, b);
-  if (ta == LUA_TSTRING && tb == LUA_TSTRING) return strcmp(lua_tostring(L, a), lua_tostring(L, b)) < 0;
+  if (ta == LUA_TSTRING && tb == LUA_TSTRING)
+    return strcmp(lua_tostring(L, a), lua_tostring(L, b)) < 0;
   if (ta == LUA_TNUMBER && tb == LUA_TNUMBER) return lua_tonumber(L, a) < lua_tonumber(L, b);
   if (ta == LUA_TSTRING || tb == LUA_TSTRING) return ta == LUA_TSTRING;
   if (ta == LUA_TNUMBER || tb == LUA_TNUMBER) return ta == LUA_TNUMBER;
@@ -417,8 +418,7 @@ static void report_unknown(checker *c, const crux_snapshot *s, const place *at) 
 
 static bool find_unknown_value(checker *c, const crux_field *field, int value, const place *at);
 
-/* Whether a table holds an unknown field, at any depth; then it is reported, unless `at` is not
-   known yet. */
+/* Whether a table holds an unknown field, at any depth; then the first is reported. */
 static bool find_unknown(checker *c, const crux_snapshot *s, const place *at) {
   const crux_field_list *list = s->lists;
   const crux_field *row;
