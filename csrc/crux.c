@@ -191,6 +191,12 @@ static void add_endpoints(lua_State *L, int state) {
   int module = lua_gettop(L), i;
   lua_newtable(L);
   for (i = 0; crux_endpoints[i].name; i++) {
+    const crux_field_list lists[] = {
+      { crux_endpoints[i].fields, 0 }, crux_lua_options, { NULL, 0 },
+    };
+    if (!crux_schema_fits(lists))
+      luaL_error(L, "%s has more than %d fields and options", crux_endpoints[i].name,
+                 CRUX_ROWS_MAX);
     lua_pushvalue(L, state);
     lua_pushlightuserdata(L, (void *)&crux_endpoints[i]);
     lua_pushcclosure(L, call, 2);

@@ -3,6 +3,8 @@
 
 #include "options.h"
 
+#include <stdio.h>
+
 /* --- the writer of bodies: one for a Lua state, since nothing else runs while it is in use --- */
 
 static crux_json_writer *writer_of(lua_State *L) {
@@ -37,20 +39,24 @@ void crux_arguments_open(lua_State *L) {
 /* The path with the fields that stand in it, which are UUIDs: RFC 3986 3.3 has nothing to escape in
    them. */
 static void write_target(lua_State *L, const crux_snapshot *s, const char *path, char *target) {
-  char *end = target, *last = target + CRUX_TARGET_MAX - 1;
-  while (*path && end < last) {
-    size_t len = *path == '{' ? strcspn(path, "}") - 1 : 0;
-    char name[64];
-    if (len == 0 || len >= sizeof name) {
-      *end++ = *path++;
-      continue;
+  size_t room = CRUX_TARGET_MAX - 1, len;
+  char name[64];
+  for (; *path; path += len) {
+    const char *piece = path;
+    size_t piece_len = len = strcspn(path, "{");
+    if (len == 0) {
+      piece_len = strcspn(path + 1, "}");
+      len = piece_len + 2;
+      snprintf(name, sizeof name, "%.*s", (int)piece_len, path + 1);
+      piece = crux_snapshot_text(L, s, name);
+      piece_len = strlen(piece);
     }
-    memcpy(name, path + 1, len);
-    name[len] = '\0';
-    end = stpncpy(end, crux_snapshot_text(L, s, name), (size_t)(last - end));
-    path += len + 2;
+    if (piece_len > room) piece_len = room;
+    memcpy(target, piece, piece_len);
+    target += piece_len;
+    room -= piece_len;
   }
-  *end = '\0';
+  *target = '\0';
 }
 
 static bool has_endpoint(lua_State *L, const crux_endpoint *endpoint, const crux_config *config,

@@ -6,7 +6,7 @@
 #include "../http/config.h"
 
 typedef struct {
-  crux_config *config; /* until it is collected, since a finalizer may close it while it is in use */
+  crux_config *config; /* kept while it is closed, which a finalizer may do during a call */
   bool closed;
 } crux_client;
 

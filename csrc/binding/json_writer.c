@@ -9,6 +9,11 @@
 
 enum { FIRST_CAP = 512, KEPT_CAP = 4096 };
 
+/* So that doubling never goes beyond the maximum. */
+_Static_assert(CRUX_JSON_MAX / FIRST_CAP * FIRST_CAP == CRUX_JSON_MAX &&
+                   (CRUX_JSON_MAX / FIRST_CAP & (CRUX_JSON_MAX / FIRST_CAP - 1)) == 0,
+               "CRUX_JSON_MAX is FIRST_CAP times a power of two");
+
 /* Not by realloc, which would leave a copy of what was written in memory that nobody wipes. */
 static bool grow(crux_json_writer *w, size_t size) {
   size_t cap = w->cap ? w->cap : FIRST_CAP;
@@ -24,12 +29,15 @@ static bool grow(crux_json_writer *w, size_t size) {
   return true;
 }
 
-static bool reserve(crux_json_writer *w, size_t more) {
-  if (more <= w->cap - w->len && w->status == CRUX_JSON_OK) return true;
+static bool make_room(crux_json_writer *w, size_t more) {
   if (w->status != CRUX_JSON_OK) return false;
   if (more > CRUX_JSON_MAX - w->len) w->status = CRUX_JSON_FULL;
   else if (!grow(w, w->len + more)) w->status = CRUX_JSON_NOMEM;
   return w->status == CRUX_JSON_OK;
+}
+
+static inline bool reserve(crux_json_writer *w, size_t more) {
+  return (w->status == CRUX_JSON_OK && more <= w->cap - w->len) || make_room(w, more);
 }
 
 void crux_json_put(crux_json_writer *w, const char *text, size_t len) {

@@ -54,6 +54,20 @@ static bool fault(checker *c, crux_problem problem, const crux_field *field, con
 
 /* --- tables, read --- */
 
+static bool fits(const crux_field_list *lists, int depth) {
+  const crux_field *row;
+  int rows = 0;
+  for (; lists->fields; lists++) {
+    for (row = lists->fields; row->name; row++, rows++) {
+      const crux_field_list below[] = { { row->fields, 0 }, { NULL, 0 } };
+      if (row->fields && depth < CRUX_DEPTH_MAX && !fits(below, depth + 1)) return false;
+    }
+  }
+  return rows <= CRUX_ROWS_MAX;
+}
+
+bool crux_schema_fits(const crux_field_list *lists) { return fits(lists, 0); }
+
 void crux_schema_take(lua_State *L, int table, const crux_field_list *lists, crux_snapshot *s) {
   int found = 0, number, list;
   size_t len;
@@ -71,20 +85,12 @@ void crux_schema_take(lua_State *L, int table, const crux_field_list *lists, cru
       lua_pop(L, 1);
       continue;
     }
-    if (number >= CRUX_ROWS_MAX) luaL_error(L, "too many fields");
     s->given |= 1u << list;
     s->at[number] = lua_gettop(L);
     lua_pushvalue(L, -2);
     if (++found % 8 == 0) luaL_checkstack(L, 24, "too many fields");
   }
 }
-
-static int find_at(const crux_snapshot *s, const char *name) {
-  int number, list;
-  return crux_find_row(s->lists, name, strlen(name), &number, &list) ? s->at[number] : 0;
-}
-
-int crux_snapshot_find(const crux_snapshot *s, const char *name) { return find_at(s, name); }
 
 /* A C string, or NULL for anything else. */
 static const char *text_at(lua_State *L, int index) {
@@ -94,8 +100,9 @@ static const char *text_at(lua_State *L, int index) {
 }
 
 const char *crux_snapshot_text(lua_State *L, const crux_snapshot *s, const char *name) {
-  int at = find_at(s, name);
-  return at ? text_at(L, at) : NULL;
+  int number, list;
+  bool is_known = crux_find_row(s->lists, name, strlen(name), &number, &list);
+  return is_known && s->at[number] ? text_at(L, s->at[number]) : NULL;
 }
 
 /* How many items a list has; -1 for a table with other keys than 1, 2, 3. */

@@ -53,6 +53,9 @@ typedef struct {
   int at[CRUX_ROWS_MAX]; /* for each row, list after list, the stack index of its value, or 0 */
 } crux_snapshot;
 
+/* Whether the lists have few enough rows, those of nested tables too. */
+bool crux_schema_fits(const crux_field_list *lists);
+
 /* Runs no Lua and allocates nothing that Lua would collect for; the lists end in one without
    fields. Raises if there is no room on the stack. */
 void crux_schema_take(lua_State *L, int table, const crux_field_list *lists, crux_snapshot *s);
@@ -62,9 +65,8 @@ void crux_schema_take(lua_State *L, int table, const crux_field_list *lists, cru
    parsed into `url`. */
 bool crux_schema_check(lua_State *L, const crux_snapshot *s, crux_json_writer *json,
                        crux_base_url *url, crux_invalid *invalid);
-/* The stack index of what was given by that name, or 0. */
-int crux_snapshot_find(const crux_snapshot *s, const char *name);
-/* The same, if it is a string without a NUL; else NULL. Valid while it is on the stack. */
+/* What was given by that name, if it is a string without a NUL; else NULL. Valid while it is on the
+   stack. */
 const char *crux_snapshot_text(lua_State *L, const crux_snapshot *s, const char *name);
 
 #endif

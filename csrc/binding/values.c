@@ -15,16 +15,23 @@
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-bool crux_is_uuid(const char *s, size_t len) {
-  static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-  size_t i;
-  if (len != sizeof shape - 1) return false;
-  for (i = 0; i < sizeof shape - 1; i++) {
-    unsigned digit = (unsigned char)s[i] - (unsigned)'0';
-    unsigned letter = ((unsigned char)s[i] | 32u) - (unsigned)'a';
-    if (shape[i] == '-' ? s[i] != '-' : digit > 9 && letter > 5) return false;
+static bool are_hex(const char *s, int count) {
+  static const bool is_hex[256] = {
+    ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1,
+    ['8'] = 1, ['9'] = 1, ['A'] = 1, ['B'] = 1, ['C'] = 1, ['D'] = 1, ['E'] = 1, ['F'] = 1,
+    ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1,
+  };
+  int i;
+  for (i = 0; i < count; i++) {
+    if (!is_hex[(unsigned char)s[i]]) return false;
   }
   return true;
+}
+
+bool crux_is_uuid(const char *s, size_t len) {
+  if (len != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-') return false;
+  return are_hex(s, 8) && are_hex(s + 9, 4) && are_hex(s + 14, 4) && are_hex(s + 19, 4) &&
+         are_hex(s + 24, 12);
 }
 
 /* Two digits as a number; -1 for anything else. */

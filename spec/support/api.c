@@ -79,6 +79,14 @@ static const crux_field change_fields[] = {
   { .name = NULL },
 };
 
+#ifdef TOO_MANY
+#define FIELD { "x", CRUX_TYPE_TEXT, 0, 0, 0, NULL, NULL }
+#define FIELDS FIELD, FIELD, FIELD, FIELD, FIELD, FIELD, FIELD, FIELD, FIELD, FIELD
+static const crux_field many_fields[] = {
+  FIELDS, FIELDS, FIELDS, FIELDS, FIELDS, FIELDS, { .name = NULL },
+};
+#endif
+
 static const crux_field no_fields[] = { { .name = NULL } };
 
 static const crux_hint change_hints[] = {
@@ -100,6 +108,9 @@ const crux_endpoint crux_endpoints[] = {
   { "remove", "DELETE", "/lines/{line_uuid}", change_fields, CRUX_V1, false, false, true, "every",
     NULL },
   { "nothing", "POST", "/nothing/", no_fields, CRUX_V1 | CRUX_TIMP, true, true, true, NULL, NULL },
+#ifdef TOO_MANY
+  { "many", "POST", "/many/", many_fields, CRUX_V1, true, true, true, NULL, NULL },
+#endif
   { .name = NULL },
 };
 

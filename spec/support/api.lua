@@ -17,7 +17,8 @@ local function build_directory()
   end
 end
 
-local function link()
+-- The function that opens the module. `flags`: more words for the compiler.
+local function link(flags)
   local build = assert(build_directory(), "expected to be run by make")
   local lua = rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d")
   local dir = assert(io.popen('mktemp -d "${TMPDIR:-/tmp}/crux-api.XXXXXX"')):read("*l")
@@ -25,9 +26,9 @@ local function link()
     case $(uname -s) in Darwin) link='-bundle -undefined dynamic_lookup';; *) link=-shared;; esac
     objects=$(for file in csrc/*.c csrc/*/*.c; do
       [ $file = csrc/api.c ] || printf '%%s\n' %s/${file#csrc/}; done | sed 's/c$/o/')
-    "${CC:-cc}" -std=gnu11 -fPIC -pthread -fvisibility=hidden -Wall -Wextra -Werror $link -Icsrc \
-      $(pkg-config --cflags %s) -o %s spec/support/api.c $objects %s 2>&1]]):format(
-    quoted(build .. "obj"), lua, quoted(dir .. "/core.so"), helper.curl_libs)
+    "${CC:-cc}" -std=gnu11 -fPIC -pthread -fvisibility=hidden -Wall -Wextra -Werror $link \
+      -Icsrc %s $(pkg-config --cflags %s) -o %s spec/support/api.c $objects %s 2>&1]]):format(
+    quoted(build .. "obj"), flags or "", lua, quoted(dir .. "/core.so"), helper.curl_libs)
   local pipe = assert(io.popen(command))
   local said = pipe:read("*a")
   pipe:close()
@@ -35,7 +36,7 @@ local function link()
   os.remove(dir .. "/core.so")
   os.remove(dir)
   assert(open, said .. tostring(why))
-  return open()
+  return open
 end
 
-return link()
+return { link = link, core = link()() }
