@@ -12,8 +12,8 @@ local until_true, is_done, drain = async.until_true, async.is_done, async.drain
 after_each(async.close_all)
 teardown(fault.stop)
 
-describe("abort", function()
-  it("before anything was sent is not_sent", function()
+describe("pending:abort", function()
+  it("before anything was sent gives not_sent", function()
     local client = connect(silent())
     local pending = client:submit("cancel_order", ORDER)
     pending:abort()
@@ -23,7 +23,7 @@ describe("abort", function()
       { err.outcome, err.kind, err.meta.sends, err.meta.attempts, err.retryable })
   end)
 
-  it("after that is unknown, and ends the connection", function()
+  it("after the request was sent gives unknown, and closes the connection", function()
     local server = serve(HOLD)
     local client = connect(server)
     for name, retryable in pairs{ cancel_order = false, get_order = true } do
@@ -38,7 +38,7 @@ describe("abort", function()
     end
   end)
 
-  it("claims what the server's record supports, whenever it comes", function()
+  it("at any moment agrees with the server's record", function()
     local server = serve("while conn:request() do conn:sleep(0.002) conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') end")
     local client = connect(server)
     local seen = {}
@@ -62,7 +62,7 @@ describe("abort", function()
     assert.truthy(counts.unknown)
   end)
 
-  it("in a pause makes no other attempt", function()
+  it("during the pause before a retry prevents the retry", function()
     local server = serve("conn:request() conn:write(shared.answer)",
       { answer = helper.response(429, "", { "Retry-After: 1", "Connection: close" }) })
     local client = connect(server)
@@ -81,7 +81,7 @@ describe("abort", function()
     assert.equal(1, server:record().requests)
   end)
 
-  it("from inside on_event or a token function holds from then on: nothing is sent, and no answer changes it", function()
+  it("from on_event or a token function is final: nothing more is sent", function()
     for _, place in ipairs{ "request2", "response1", "response2", "retry1", "token2", "token after 401" } do
       local status = place == "token after 401" and 401 or 429
       local server = serve(ANSWERS, { answers = { helper.response(status, "", { "Retry-After: 0" }),
@@ -117,7 +117,7 @@ describe("abort", function()
     end
   end)
 
-  it("leaves a finished one its result", function()
+  it("keeps the result of a call that has finished", function()
     local client = connect(serve(OK))
     local pending = client:submit("cancel_order", ORDER)
     pending:wait()
@@ -130,7 +130,7 @@ describe("abort", function()
     assert.equal(204, is_done(pending).status)
   end)
 
-  it("by a finalizer that runs while the answer is made into values is the end of it", function()
+  it("by a finalizer while the result is built ends the call as aborted", function()
     local long = "[" .. ("[1,2,3],"):rep(20000) .. "1]" -- long enough for a whole collection
     local server = serve(ANSWERS, { answers = { helper.response(200, long), helper.response(200, long) } })
     -- in a heap that is small
@@ -157,7 +157,7 @@ describe("abort", function()
     assert.equal(("true\ttrue\tnil\t0\nnil\tunknown\taborted\t1\n"):rep(2):sub(1, -2), said)
   end)
 
-  it("that runs out of memory is true all the same, and comes to its end when asked again", function()
+  it("that runs out of memory still aborts, and the next method completes it", function()
     local client = connect(serve(HOLD))
     local failure = core.failure
     finally(function() core.failure = failure end)
@@ -174,7 +174,7 @@ describe("abort", function()
     end
   end)
 
-  it("by a finalizer that runs while the call ends anyway raises nothing, and the first end holds", function()
+  it("by a finalizer while the call finishes is ignored", function()
     local failure, redact = core.failure, core.redact
     finally(function() core.failure, core.redact = failure, redact end)
     local call, first
@@ -201,7 +201,7 @@ describe("abort", function()
     assert.equal("aborted", first.kind)
   end)
 
-  it("by a finalizer that runs while an event is made leaves that its method and URL", function()
+  it("by a finalizer while an event is built keeps the event complete", function()
     local server = serve(ANSWERS, { answers = { helper.response(429, "", { "Retry-After: 0" }), helper.response(204) } })
     local call
     local client = connect(server, { on_event = function(e) assert(e.url:find("/orders/cancel/", 1, true)) end })
@@ -217,7 +217,7 @@ describe("abort", function()
     is_done(call)
   end)
 
-  it("again does nothing", function()
+  it("twice has no further effect", function()
     local client = connect(serve(HOLD))
     local pending = client:submit("cancel_order", ORDER)
     pending:abort()

@@ -12,7 +12,7 @@ after_each(async.close_all)
 teardown(fault.stop)
 
 -- One policy: the same cases, blocking and in each of the ways a call can be carried on.
-describe("submitted or not,", function()
+describe("a submitted call has the outcome of a blocking one:", function()
   local function by_wait(client, name, arguments) return select(2, assert(client:submit(name, arguments)):wait()) end
 
   local drivers = {
@@ -36,34 +36,34 @@ describe("submitted or not,", function()
   local nobody = helper.response(401, '{"detail":"Invalid token."}')
 
   local cases = {
-    { "an answer", answers = { fine } },
-    { "an answer without a body", answers = { helper.response(204) } },
-    { "a rejection", answers = { helper.response(422, '{"skus":[{},{"quantity":["Too many."]}]}') } },
-    { "a 5xx", answers = { busy } },
-    { "a 5xx to a get", call = "get_order", answers = { busy, busy, fine } },
-    { "a 5xx to every get", call = "get_order", answers = { busy, busy, busy, busy } },
-    { "429 and then an answer", answers = { too_many, too_many, fine } },
-    { "429 for ever", answers = { too_many, too_many, too_many, too_many } },
-    { "429 and no retries", answers = { too_many, fine }, options = { retries = 0 } },
-    { "429 until after the deadline", answers = { later, fine } },
+    { "200", answers = { fine } },
+    { "204 without a body", answers = { helper.response(204) } },
+    { "422", answers = { helper.response(422, '{"skus":[{},{"quantity":["Too many."]}]}') } },
+    { "503", answers = { busy } },
+    { "503 twice, then 200, to get_order", call = "get_order", answers = { busy, busy, fine } },
+    { "503 to every attempt of get_order", call = "get_order", answers = { busy, busy, busy, busy } },
+    { "429 twice, then 200", answers = { too_many, too_many, fine } },
+    { "429 to every attempt", answers = { too_many, too_many, too_many, too_many } },
+    { "429 with retries = 0", answers = { too_many, fine }, options = { retries = 0 } },
+    { "429 with a Retry-After past the deadline", answers = { later, fine } },
     { "a refused port", refused = true },
-    { "a refused port, and no retries", refused = true, options = { retries = 0 } },
-    { "a deadline", script = HOLD, options = { timeout = 0.2 } },
-    { "a deadline that ends a get's retries", call = "get_order", script = HOLD, options = { timeout = 0.2 } },
-    { "a reset", script = "conn:request() conn:rst()" },
-    { "a head cut off", answers = { "HTTP/1.1 200 OK\r\nX: y" }, close = true },
-    { "a body cut off", answers = { "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}" }, close = true },
-    { "401 and a new token", answers = { nobody, fine }, token = { "first-token-00000", "second-token-11111" } },
-    { "401 and a new token that is no better", answers = { nobody, nobody, fine }, token = { "first-token-00000", "second-token-11111" } },
-    { "401 and the same token", answers = { nobody, fine }, token = { "first-token-00000", "first-token-00000" } },
-    { "401 and no retries", answers = { nobody, fine }, token = { "first-token-00000", "second-token-11111" }, options = { retries = 0 } },
-    { "401 and a token that is a string", answers = { nobody, fine } },
-    { "no token", token = {}, answers = { fine } },
-    { "no token for the second attempt", token = { "first-token-00000" }, answers = { too_many, fine } },
-    { "a token function that raises", options = { token = function() error("secret") end }, answers = { fine } },
-    { "an on_event that raises at the request", raises = "request", answers = { fine } },
-    { "an on_event that raises at the response", raises = "response", answers = { fine } },
-    { "an on_event that raises at the retry", raises = "retry", answers = { too_many, fine } },
+    { "a refused port with retries = 0", refused = true, options = { retries = 0 } },
+    { "a response later than the timeout", script = HOLD, options = { timeout = 0.2 } },
+    { "a response later than the timeout, to get_order", call = "get_order", script = HOLD, options = { timeout = 0.2 } },
+    { "a reset after the request", script = "conn:request() conn:rst()" },
+    { "a truncated response head", answers = { "HTTP/1.1 200 OK\r\nX: y" }, close = true },
+    { "a truncated response body", answers = { "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}" }, close = true },
+    { "401, then another token", answers = { nobody, fine }, token = { "first-token-00000", "second-token-11111" } },
+    { "401 twice, with another token", answers = { nobody, nobody, fine }, token = { "first-token-00000", "second-token-11111" } },
+    { "401, then the same token", answers = { nobody, fine }, token = { "first-token-00000", "first-token-00000" } },
+    { "401 with retries = 0", answers = { nobody, fine }, token = { "first-token-00000", "second-token-11111" }, options = { retries = 0 } },
+    { "401 with a string as token", answers = { nobody, fine } },
+    { "a token function that returns nil", token = {}, answers = { fine } },
+    { "a token function that returns nil for the second attempt", token = { "first-token-00000" }, answers = { too_many, fine } },
+    { "a token function that raises an error", options = { token = function() error("secret") end }, answers = { fine } },
+    { "an on_event that raises an error at the request", raises = "request", answers = { fine } },
+    { "an on_event that raises an error at the response", raises = "response", answers = { fine } },
+    { "an on_event that raises an error at the retry", raises = "retry", answers = { too_many, fine } },
   }
 
   -- What a case comes to, less what differs from run to run.
@@ -114,7 +114,7 @@ describe("submitted or not,", function()
   teardown(function() core.random = random end)
 
   for _, case in ipairs(cases) do
-    it("a call comes to the same: " .. case[1], function()
+    it(case[1], function()
       local expected = outcome_of(case, function(client, name, arguments) return client[name](client, arguments) end)
       assert.is_true(#expected.story > 0 or expected.kind == "auth")
       -- a port in a message differs

@@ -12,8 +12,8 @@ local until_true, is_done = async.until_true, async.is_done
 after_each(async.close_all)
 teardown(fault.stop)
 
-describe("the life of a client:", function()
-  it("a pending keeps it", function()
+describe("a client with calls in flight", function()
+  it("is not collected while a pending of its is reachable", function()
     local server = serve("conn:request() conn:sleep(0.1) conn:write('HTTP/1.1 204 X\\r\\n\\r\\n')")
     local call
     do
@@ -25,7 +25,7 @@ describe("the life of a client:", function()
     assert.equal(204, is_done(call).status)
   end)
 
-  it("a client can be closed by a finalizer while a call is prepared", function()
+  it("can be closed by a finalizer during dry_run", function()
     -- AddressSanitizer sees what goes wrong, if it does
     assert.equal("closed 500 times", helper.child([[
       local crux = require "crux"
@@ -45,7 +45,7 @@ describe("the life of a client:", function()
     ]]))
   end)
 
-  it("ended by lua_close, leaves a finalizer of the host's that still waits an answer", function()
+  it("at lua_close answers a host's finalizer that waits for a call", function()
     -- older than crux, so that it is the last to be called
     local said = helper.child([[
       local call
@@ -67,7 +67,7 @@ describe("the life of a client:", function()
     assert.equal(("true\tnil\taborted\tunknown\n"):rep(2):sub(1, -2), said)
   end)
 
-  it("is not made longer by a host that waits for calls and never steps #stock", function()
+  it("uses no more memory for a host that waits and never steps #stock", function()
     local function resident()
       local file = io.open("/proc/self/status")
       if not file then return nil end
@@ -91,7 +91,7 @@ describe("the life of a client:", function()
     assert.equal(200, is_done(late).status)
   end)
 
-  it("ends, and what it holds with it, when it is collected", function()
+  it("closes its descriptors when it is collected", function()
     local server = serve(OK)
     local function use()
       local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url })
@@ -109,7 +109,7 @@ describe("the life of a client:", function()
     assert.is_true(not before or after <= before, ("expected at most %s descriptors, found %s"):format(before, after))
   end)
 
-  it("after close every call is done, and the other methods raise", function()
+  it("has every call done after close, and its methods raise an error", function()
     local server = serve("if n == 1 then conn:request() conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') end conn:request() conn:hold()")
     local client = connect(server, { max_connections = 2 })
     local finished = client:submit("cancel_order", ORDER)
@@ -146,7 +146,7 @@ describe("the life of a client:", function()
     end)
   end)
 
-  it("close from inside on_event leaves everything done", function()
+  it("closed from on_event has every call done", function()
     local client
     client = connect(serve(OK), { on_event = function(e) if e.name == "response" then client:close() end end })
     local calls = { client:submit("cancel_order", ORDER), client:submit("cancel_order", ORDER) }
@@ -155,7 +155,7 @@ describe("the life of a client:", function()
     assert.equal(0, client:in_flight())
   end)
 
-  it("close from inside a blocking call gives that up", function()
+  it("closed from a callback of a blocking call aborts that call", function()
     for place, sends in pairs{ request1 = 0, token1 = 0, response1 = 1, retry1 = 1, request2 = 1, token2 = 1 } do
       local server = serve(ANSWERS, { answers = { helper.response(429, "", { "Retry-After: 0" }), helper.response(204) } })
       local client, asked = nil, 0
@@ -177,7 +177,7 @@ describe("the life of a client:", function()
     assert.equal("accepted", helper.call(client.cancel_order, client, ORDER).outcome)
   end)
 
-  it("close from inside on_event is no error of the step that calls it", function()
+  it("closed from on_event makes step return nil", function()
     local client
     client = connect(serve(OK), { on_event = function(e) if e.name == "response" then client:close() end end })
     local calls = { client:submit("cancel_order", ORDER), client:submit("cancel_order", ORDER) }

@@ -16,7 +16,7 @@ local function has(module) return select(2, run(("%s -e 'require \"%s\"'"):forma
 
 local function count(text, pattern) return select(2, text:gsub(pattern, "")) end
 
-describe("examples", function()
+describe("the example", function()
   before_each(function()
     sandbox = process.sandbox{ orders = 12 }
     environment = ("CRUX_TOKEN=%s CRUX_BASE_URL=%s/~delay=100 CRUX_CA_FILE=%s"):format(sandbox.tokens.retailer,
@@ -34,13 +34,13 @@ describe("examples", function()
   end
 
   for name, module in pairs{ cqueues = "cqueues", luv = "luv" } do
-    it(name .. ".lua keeps the beat of its loop", function()
+    it(name .. ".lua keeps its event loop running during calls", function()
       if not has(module) then return pending("no " .. module .. " for " .. LUA) end
       beating(name)
     end)
   end
 
-  it("many.lua reports by outcome, and draws no progress into a pipe", function()
+  it("many.lua counts orders by outcome, and prints no progress to a pipe", function()
     local path = os.tmpname()
     local file = assert(io.open(path, "w"))
     file:write(table.concat(sandbox.orders, "\n", 1, 6), "\n\n", sandbox.shipped_order, "\nnonsense\n")
@@ -56,7 +56,7 @@ describe("examples", function()
     assert.equal(3, select(2, run(LUA .. " examples/many.lua /does/not/exist")))
   end)
 
-  it("many.lua stops at a Ctrl-C, and says what is known", function()
+  it("many.lua stops at Ctrl-C, and prints what is known", function()
     local path = os.tmpname()
     local file = assert(io.open(path, "w"))
     file:write(table.concat(sandbox.orders, "\n"), "\n")
@@ -68,7 +68,7 @@ describe("examples", function()
     assert.is_truthy(text:find("unfinished%s+%d+, of which up to 2"), text)
   end)
 
-  it("game_host never makes a frame late", function()
+  it("game_host never misses a frame", function()
     if LUA ~= "lua5.4" then return pending("it embeds Lua 5.4") end
     local program = os.tmpname()
     assert.equal(0, select(2, run(("cc -O2 $(pkg-config --cflags lua5.4) -o %s examples/game_host/host.c $(pkg-config --libs lua5.4)")

@@ -12,8 +12,8 @@ local until_true, is_done, drain = async.until_true, async.is_done, async.drain
 after_each(async.close_all)
 teardown(fault.stop)
 
-describe("step", function()
-  it("returns each done call once, in whatever way it became done", function()
+describe("client:step", function()
+  it("returns each finished call once: polled, waited for or aborted", function()
     local held, quick = connect(serve(HOLD)), connect(serve(OK))
     local expected = {}
     for i = 1, 5 do
@@ -42,7 +42,7 @@ describe("step", function()
     assert.is_nil(held:step())
   end)
 
-  it("returns a hundred, in any order", function()
+  it("returns 100 calls that finish in any order", function()
     local client = connect(serve("while conn:request() do conn:sleep(n % 3 / 100) conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') end"))
     local expected, keep = {}, {}
     for i = 1, 100 do
@@ -56,7 +56,7 @@ describe("step", function()
     assert.is_nil(next(expected))
   end)
 
-  it("does not return one that was dropped, and ends it", function()
+  it("does not return a collected pending, whose connection is closed", function()
     local server = serve(HOLD)
     local client = connect(server)
     client:submit("cancel_order", ORDER)
@@ -68,7 +68,7 @@ describe("step", function()
     assert.equal(0, client:in_flight())
   end)
 
-  it("makes no further attempt after the deadline, however late it is called", function()
+  it("starts no retry after the deadline", function()
     local server = serve(ANSWERS, { answers = { helper.response(429, "", { "Retry-After: 0" }), helper.response(204) } })
     local client = connect(server, { timeout = 0.3 })
     local pending = client:submit("cancel_order", ORDER)
@@ -83,7 +83,7 @@ describe("step", function()
     assert.equal(1, server:record().requests)
   end)
 
-  it("makes no further attempt at one that was dropped", function()
+  it("starts no retry of a collected pending", function()
     local events = 0
     local client = connect(refused(), { on_event = function(e) if e.name == "request" then events = events + 1 end end })
     client:submit("cancel_order", ORDER)
@@ -99,7 +99,7 @@ describe("step", function()
     assert.is_nil(client:timeout())
   end)
 
-  it("raises what on_event raises of an attempt that was not sent: one before it was", function()
+  it("passes on an error of on_event at an unsent attempt after a sent one", function()
     local server = serve("conn:request() conn:write(shared.answer) conn:fin()",
       { answer = helper.response(429, "", { "Retry-After: 1", "Connection: close" }) })
     local client = connect(server, {
@@ -117,7 +117,7 @@ describe("step", function()
     assert.same({ "rejected", 429, 2, 1 }, { err.outcome, err.status, err.meta.attempts, err.meta.sends })
   end)
 
-  it("raises what on_event raises, and the call is done with what is known", function()
+  it("passes on an error of on_event, and the call is done", function()
     local client = connect(serve(OK), { on_event = function(e) if e.name == "response" then error("mine", 0) end end })
     local pending = client:submit("cancel_order", ORDER)
     forks.readable(client:pollfd(), 5)
@@ -130,8 +130,8 @@ describe("step", function()
   end)
 end)
 
-describe("for any loop,", function()
-  it("pollfd is readable while step has something to do", function()
+describe("for an event loop,", function()
+  it("client:pollfd is readable while step has something to return", function()
     local server = serve("conn:request() conn:sleep(0.1) conn:write(shared.answer) conn:request()",
       { answer = helper.response(204) })
     local client = connect(server)
@@ -173,7 +173,7 @@ describe("for any loop,", function()
     assert.is_false(forks.readable(fd, 0))
   end)
 
-  it("timeout is when the next pause ends", function()
+  it("client:timeout is the time until the next retry", function()
     local client = connect(serve("conn:request() conn:write(shared.answer)",
       { answer = helper.response(429, "", { "Retry-After: 1", "Connection: close" }) }))
     local pending = client:submit("cancel_order", ORDER)
@@ -193,7 +193,7 @@ describe("for any loop,", function()
     assert.equal(0, client:timeout())
   end)
 
-  it("a client is what cqueues.poll takes", function()
+  it("cqueues.poll accepts a client", function()
     local has, cqueues = pcall(require, "cqueues")
     if not has then return pending("lua-cqueues is not installed for this Lua: " .. tostring(cqueues)) end
     local client = connect(serve(OK))

@@ -13,8 +13,8 @@ local until_true, is_done = async.until_true, async.is_done
 after_each(async.close_all)
 teardown(fault.stop)
 
-describe("submit", function()
-  it("returns a pending, and never what came of the call", function()
+describe("client:submit", function()
+  it("returns a pending, not the result", function()
     local client = connect(serve(OK))
     local pending, err = client:submit("cancel_order", ORDER)
     assert.is_nil(err)
@@ -23,7 +23,7 @@ describe("submit", function()
     assert.equal(204, is_done(pending).status)
   end)
 
-  it("takes what a blocking call does", function()
+  it("accepts the arguments and options of a blocking call", function()
     local client = connect(serve(OK))
     for _, name in ipairs{ "cancel_order", "get_order" } do
       local result, err = select(2, client:submit(name, { order_uuid = helper.ORDER, timeout = 5, retries = 0 }):wait())
@@ -31,7 +31,7 @@ describe("submit", function()
     end
   end)
 
-  it("checks the arguments first", function()
+  it("returns nil, err for invalid arguments", function()
     local server = serve(OK)
     local client = connect(server)
     for _, case in ipairs{ { {}, "order_uuid" }, { { order_uuid = helper.ORDER, skuz = {} }, "skuz" },
@@ -46,7 +46,7 @@ describe("submit", function()
     assert.equal(0, server:record().connections)
   end)
 
-  it("raises on misuse", function()
+  it("raises an error on misuse", function()
     local client = connect(serve(OK))
     assert.error_matches(function() client:submit("cancel_ordre", ORDER) end, "cancel_ordre")
     assert.error_matches(function() client:submit("cancel_order") end, "table")
@@ -55,7 +55,7 @@ describe("submit", function()
     assert.error_matches(function() client:submit("cancel_order", ORDER) end, "closed")
   end)
 
-  it("without a token is an answer, not an error", function()
+  it("without a token returns a pending whose error is kind auth", function()
     local server = serve(OK)
     local client = assert(crux.new{ base_url = server.base_url, token = function() return nil, "none today" end })
     local pending = assert(client:submit("cancel_order", ORDER))
@@ -66,8 +66,8 @@ describe("submit", function()
   end)
 end)
 
-describe("poll", function()
-  it("is false while in flight, and allocates nothing", function()
+describe("pending:poll", function()
+  it("returns false while in flight, and allocates nothing", function()
     local client = connect(serve(HOLD))
     local pending = client:submit("cancel_order", ORDER)
     local polls = 0
@@ -91,7 +91,7 @@ describe("poll", function()
     assert.equal(1, select("#", pending:poll()))
   end)
 
-  it("says the same for ever, also after close", function()
+  it("returns the same values each time, after close too", function()
     local client = connect(serve(OK))
     local pending = client:submit("cancel_order", ORDER)
     until_true(function() return pending:poll() end)
@@ -106,7 +106,7 @@ describe("poll", function()
     assert.equal(result, (is_done(pending)))
   end)
 
-  it("hands out an err the same way", function()
+  it("returns the same err each time", function()
     local client = connect(serve("conn:request() conn:rst()"))
     local pending = client:submit("cancel_order", ORDER)
     until_true(function() return pending:poll() end)
@@ -116,8 +116,8 @@ describe("poll", function()
   end)
 end)
 
-describe("wait", function()
-  it("gives a call so many seconds, and no more", function()
+describe("pending:wait", function()
+  it("returns false when the seconds are over", function()
     local client = connect(serve(HOLD))
     local pending = client:submit("cancel_order", ORDER)
     for _, seconds in ipairs{ 0, 0.05, 0.3 } do
@@ -128,7 +128,7 @@ describe("wait", function()
     end
   end)
 
-  it("raises where it would wait for itself: in the call's own on_event", function()
+  it("raises an error in the call's own on_event", function()
     local client = connect(serve(OK))
     local call, ok, why
     call = client:submit("cancel_order", {
@@ -140,14 +140,14 @@ describe("wait", function()
     assert.is_truthy(why:find("wait called from the call's own callback", 1, true), why)
   end)
 
-  it("ends as soon as the call is done", function()
+  it("returns as soon as the call is done", function()
     local client = connect(serve("conn:request() conn:sleep(0.2) conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') conn:request()"))
     local before = core.now()
     assert.is_true(client:submit("cancel_order", ORDER):wait(5))
     assert.is_true(core.now() - before < 1)
   end)
 
-  it("raises for what is no number, and does not wait for it", function()
+  it("raises an error at once for what is no number", function()
     local pending = connect(serve(HOLD)):submit("cancel_order", ORDER)
     local before = core.now()
     for _, value in ipairs{ false, true, "5", {}, 0 / 0 } do
@@ -157,7 +157,7 @@ describe("wait", function()
     assert.is_true(core.now() - before < 2)
   end)
 
-  it("ends when a hook that runs meanwhile gives the call up or closes the client", function()
+  it("returns when a debug hook aborts the call or closes the client", function()
     local server = serve(HOLD)
     for _, what in ipairs{ "abort", "close" } do
       local client = connect(server)
@@ -179,7 +179,7 @@ describe("wait", function()
     end
   end)
 
-  it("carries a call through its pauses, using no processor meanwhile", function()
+  it("retries after a pause, during which it sleeps", function()
     local client = connect(serve("conn:request() conn:write(shared.answer)",
       { answer = helper.response(429, "", { "Retry-After: 1", "Connection: close" }) }), { retries = 1 })
     local before, cpu = core.now(), forks.cpu()

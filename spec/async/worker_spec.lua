@@ -17,7 +17,7 @@ local function connect(server, more)
   return assert(crux.new(options))
 end
 
-describe("through submit,", function()
+describe("a submitted call:", function()
   local client = assert(crux.new{ token = helper.TOKEN, retries = 0 })
 
   cuts.describe(describe, it, function(arguments)
@@ -34,10 +34,10 @@ describe("through submit,", function()
   end)
 end)
 
-describe("the line", function()
+describe("the queue of a client", function()
   local HELD = "shared.seen = (shared.seen or 0) + 1 conn:request() conn:hold()"
 
-  it("keeps 10,000 calls to as many descriptors as there are connections", function()
+  it("holds 10,000 calls with one descriptor for each connection", function()
     local server = fault.serve{ script = HELD, backlog = 128 }
     local before = forks.descriptors()
     if not before then return pending("expected a /proc to count descriptors in") end
@@ -68,7 +68,7 @@ describe("the line", function()
     server:close()
   end)
 
-  it("has deadlines run: a call that never got its turn was not sent", function()
+  it("fails a call as not_sent whose deadline passes in it", function()
     local server = fault.serve{ script = HELD }
     local client = connect(server, { max_connections = 1 })
     local first = client:submit("cancel_order", ORDER)
@@ -110,7 +110,7 @@ describe("the line", function()
     server:close()
   end)
 
-  it("is each client's own", function()
+  it("does not wait for the connections of another client", function()
     local held, quick = fault.serve{ script = HELD }, fault.serve{ script = helper.ANSWER, shared = { answer = helper.response(204) } }
     local slow, fast = connect(held, { max_connections = 1 }), connect(quick, { max_connections = 1 })
     local keep = { slow:submit("cancel_order", ORDER), slow:submit("cancel_order", ORDER) }
@@ -122,7 +122,7 @@ describe("the line", function()
     quick:close()
   end)
 
-  it("keeps connections for the next", function()
+  it("reuses connections for later calls", function()
     local server = fault.serve{ tls = "good", script = helper.ANSWER, shared = { answer = helper.response(204) } }
     local client = connect(server, { max_connections = 4, ca_file = fault.ca_file })
     local calls = {}
@@ -134,8 +134,8 @@ describe("the line", function()
   end)
 end)
 
-describe("the thread #stock", function()
-  it("sleeps while nothing happens, whatever waits", function()
+describe("the worker thread #stock", function()
+  it("sleeps while calls wait for responses", function()
     local server = fault.serve{ script = "conn:request() conn:hold()" }
     local client = connect(server)
     local calls = {}
@@ -148,7 +148,7 @@ describe("the thread #stock", function()
     server:close()
   end)
 
-  it("is not started by a blocking call, and is by the first submit", function()
+  it("is started by the first submit, not by a blocking call", function()
     local script = [[
       local crux = require "crux"
       local function threads()
@@ -177,11 +177,11 @@ end)
 
 -- The bar is half a frame at 60 Hz; what other processes take of the machine is not counted, and bad luck may be had
 -- twice. `make bench` prints the percentiles.
-describe("no call holds the host #slow", function()
+describe("step never blocks the host #slow", function()
   -- a sanitizer makes everything many times slower
   local HALF_A_FRAME = helper.lua:find("/", 1, true) and 80000 or 8000
 
-  it("while a look-up, a handshake, a drip and a thousand calls go on", function()
+  it("during a name lookup, a handshake, a slow response and 1,000 calls", function()
     local found
     for _ = 1, 3 do
       local pipe = assert(io.popen(helper.lua .. " spec/bench/latency.lua machine 2>&1"))
