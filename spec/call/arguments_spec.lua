@@ -28,8 +28,8 @@ local function many_cents(visit)
   for i = 0, 500 do visit(9999999999 - i * 19999937) end
 end
 
-describe("a value", function()
-  it("of order_uuid is refused unless it is a UUID", function()
+describe("an argument:", function()
+  it("order_uuid is refused unless it is a UUID", function()
     for _, value in ipairs(BAD.uuid) do
       for _, name in ipairs{ "cancel_order", "get_order" } do
         refused({ order_uuid = value }, "order_uuid", wrong("uuid", value), name)
@@ -40,7 +40,7 @@ describe("a value", function()
 
   for _, row in ipairs(SKU) do
     local name, type_name = row[1], row[2]
-    it(("of %s is refused unless it is %s"):format(name, EXPECTED[type_name]), function()
+    it(("%s is refused unless it is %s"):format(name, EXPECTED[type_name]), function()
       for _, value in ipairs(BAD[type_name]) do
         refused(sku(name, value), "skus[1]." .. name, wrong(type_name, value))
       end
@@ -49,7 +49,7 @@ describe("a value", function()
       end
     end)
 
-    it(("of %s is sent as interface.md says"):format(name), function()
+    it(("%s is sent in the documented form"):format(name), function()
       for _, value in ipairs(GOOD[type_name]) do
         local given, wire = value, nil
         if type(value) == "table" then given, wire = value[1], value[2] end
@@ -66,7 +66,7 @@ describe("a value", function()
     end)
   end
 
-  it("of crux.null counts as left out in an optional field", function()
+  it("crux.null counts as left out in an optional field", function()
     for _, name in ipairs{ "sku_id", "quantity", "price", "expected_sku_cost" } do
       assert.same({ order_uuid = U, skus = { { supplier_uuid = S } } }, cjson.decode(body_of(sku(name, crux.null))))
     end
@@ -75,7 +75,7 @@ describe("a value", function()
       cjson.decode(body_of{ order_uuid = U, skus = { row, { supplier_uuid = S, quantity = crux.null } } }).skus)
   end)
 
-  it("of crux.null is invalid in a required field, as a list and as an item of one", function()
+  it("crux.null is invalid in a required field, as a list and in a list", function()
     refused({ order_uuid = crux.null }, "order_uuid", wrong("uuid", crux.null))
     refused({ order_uuid = crux.null }, "order_uuid", wrong("uuid", crux.null), "get_order")
     refused({ order_uuid = U, skus = { { supplier_uuid = crux.null, quantity = crux.null } } }, "skus[1].supplier_uuid",
@@ -84,7 +84,7 @@ describe("a value", function()
     refused({ order_uuid = U, skus = { { supplier_uuid = S }, crux.null } }, "skus[2]", "expected a table, found crux.null")
   end)
 
-  it("of NaN is invalid for a quantity and for prices", function()
+  it("NaN is invalid for a quantity and for prices", function()
     for _, name in ipairs{ "quantity", "price", "expected_sku_cost" } do
       local _, err = helper.call(client.cancel_order, client, sku(name, 0 / 0))
       assert.equal("skus[1]." .. name, err.field)
@@ -92,7 +92,7 @@ describe("a value", function()
     end
   end)
 
-  it("of the price is the same sum, whatever it is given as", function()
+  it("a price is sent the same as a number and as a string", function()
     local function check(given, text)
       local body = client:dry_run("cancel_order", sku("price", given)).body
       if not body:find('"price":"' .. text .. '"', 1, true) then assert.equal(text, body) end
@@ -104,7 +104,7 @@ describe("a value", function()
     end)
   end)
 
-  it("is never echoed where a UUID was expected, nor where it is long", function()
+  it("a value is not shown if it is long or in place of a UUID", function()
     local secret = "a-secret-of-somebody"
     helper.watch(secret)
     refused({ order_uuid = secret }, "order_uuid",
@@ -118,15 +118,15 @@ describe("a value", function()
   end)
 end)
 
-describe("a list", function()
+describe("the list skus", function()
   local one = { supplier_uuid = S }
 
-  it("is one, and not empty", function()
+  it("must be a list with at least one item", function()
     for _, value in ipairs(BAD.list) do refused({ order_uuid = U, skus = value }, "skus", wrong("list", value)) end
     refused({ order_uuid = U, skus = {} }, "skus", "expected a list of at least one table, found an empty one")
   end)
 
-  it("has no other keys", function()
+  it("must have no other keys", function()
     for _, key in ipairs{ "n", "supplier_uuid", 0, -1, 1.5, HUGE, true, print } do
       refused({ order_uuid = U, skus = { one, [key] = one } }, "skus",
         "expected a list, found a table with other keys than 1, 2, 3")
@@ -134,7 +134,7 @@ describe("a list", function()
     refused({ order_uuid = U, skus = one }, "skus", "expected a list, found a table with other keys than 1, 2, 3")
   end)
 
-  it("has no holes", function()
+  it("must have no holes", function()
     local message = "expected a list without holes, found nothing"
     refused({ order_uuid = U, skus = { one, nil, one } }, "skus[2]", message)
     refused({ order_uuid = U, skus = { [2] = one } }, "skus[1]", message)
@@ -142,21 +142,21 @@ describe("a list", function()
     refused({ order_uuid = U, skus = { one, [2 ^ 40] = one } }, "skus[2]", message)
   end)
 
-  it("holds tables", function()
+  it("must hold tables", function()
     for _, value in ipairs{ S, 1, true, false, print, crux.null } do
       refused({ order_uuid = U, skus = { one, value, one } }, "skus[2]",
         ("expected a table, found %s"):format(found(value)))
     end
   end)
 
-  it("is left out where it was not given, and an item's order is kept", function()
+  it("is optional, and keeps the order of its items", function()
     assert.same({ order_uuid = U }, cjson.decode(body_of{ order_uuid = U }))
     local skus = {}
     for i = 1, 500 do skus[i] = { supplier_uuid = S, sku_id = ("%06d"):format(i), quantity = i } end
     assert.same({ order_uuid = U, skus = skus }, cjson.decode(body_of{ order_uuid = U, skus = skus }))
   end)
 
-  it("says which item is at fault", function()
+  it("is refused with the index of the wrong item", function()
     local skus = {}
     for i = 1, 12 do skus[i] = { supplier_uuid = S } end
     skus[11].quantity, skus[12].quantity = 0, 0
@@ -164,7 +164,7 @@ describe("a list", function()
   end)
 end)
 
-describe("a table", function()
+describe("a table of arguments", function()
   local function trap() error("a metamethod was called") end
   local TRAPS = { __index = trap, __len = trap, __pairs = trap, __ipairs = trap, __newindex = trap, __tostring = trap,
     __eq = trap }
@@ -190,7 +190,7 @@ describe("a table", function()
     assert.same({ order_uuid = U }, cjson.decode(body))
   end)
 
-  it("is not changed", function()
+  it("is not changed by a call", function()
     local given = { order_uuid = U, skus = { { supplier_uuid = S, quantity = 2.0, price = 7 } }, timeout = 5 }
     for _, way in ipairs(WAYS) do
       if not way.dry and not way.core then way[2]("cancel_order", given) end
@@ -199,8 +199,8 @@ describe("a table", function()
   end)
 end)
 
-describe("the server", function()
-  it("has seen none of what was refused", function()
+describe("a server", function()
+  it("receives nothing of a refused call", function()
     arguments.close()
     client, server = arguments.open()
     for _, row in ipairs(SKU) do

@@ -4,7 +4,7 @@ local helper = require "spec.helper"
 
 local U = helper.ORDER
 
-describe("base_url", function()
+describe("the option base_url", function()
   local function request(base_url, api)
     local client = assert(crux.new())
     local made = assert(client:dry_run("cancel_order", { order_uuid = U, base_url = base_url, api = api }))
@@ -12,7 +12,7 @@ describe("base_url", function()
     return made.url, made.headers.Host
   end
 
-  it("has an optional path, and a port if it is not the scheme's", function()
+  it("accepts a path and a port, and omits the scheme's default port", function()
     for base_url, expected in pairs{
       ["https://example.com"] = { "https://example.com", "example.com" },
       ["https://example.com/"] = { "https://example.com", "example.com" },
@@ -41,7 +41,7 @@ describe("base_url", function()
     end
   end)
 
-  it("is http to this machine alone", function()
+  it("accepts http for this machine only", function()
     for _, base_url in ipairs{
       "http://example.com", "http://api.cruxconnect.com", "http://128.0.0.1", "http://10.0.0.1", "http://0.0.0.0",
       "http://[::]", "http://[::2]",
@@ -56,7 +56,7 @@ describe("base_url", function()
     end
   end)
 
-  it("is the sandbox where nothing else is said", function()
+  it("is the sandbox by default", function()
     local printed = helper.child([[
       local crux = require "crux"
       print(crux.new():dry_run("get_order",

@@ -21,7 +21,7 @@ teardown(function()
 end)
 
 -- In children, whose environment is not this process's.
-describe("the environment", function()
+describe("the environment variable", function()
   local PRELUDE = [[
     local crux, core = require "crux", require "crux.core"
     local U = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29"
@@ -34,7 +34,7 @@ describe("the environment", function()
   local function child(source, environment) return helper.child(PRELUDE .. source, environment) end
   local PATH = "/orders/" .. U .. "/"
 
-  it("says where to, unless an option does", function()
+  it("CRUX_BASE_URL sets base_url, which an option overrides", function()
     local environment = { CRUX_BASE_URL = "https://from.the.environment/x/" }
     assert.equal("https://from.the.environment/x" .. PATH, child("url()", environment))
     assert.equal("https://option" .. PATH, child("url{ base_url = 'https://option' }", environment))
@@ -42,7 +42,7 @@ describe("the environment", function()
       child("say(crux.new():dry_run('get_order', { order_uuid = U, base_url = 'https://call' }))", environment))
   end)
 
-  it("counts as unset where it is empty", function()
+  it("counts as unset when empty", function()
     local environment = { CRUX_BASE_URL = "", CRUX_TOKEN = "", https_proxy = "", HTTPS_PROXY = "", no_proxy = "" }
     assert.equal(crux.SANDBOX .. PATH, child("url()", environment))
     environment.CRUX_BASE_URL = server.base_url
@@ -50,7 +50,7 @@ describe("the environment", function()
       child("say(crux.cancel_order{ order_uuid = U })", environment))
   end)
 
-  it("gives the token, unless an option does", function()
+  it("CRUX_TOKEN sets the token, which an option overrides", function()
     local environment = { CRUX_BASE_URL = server.base_url, CRUX_TOKEN = "token-of-the-environment" }
     local source = [[
       say(crux.cancel_order{ order_uuid = U })
@@ -69,7 +69,7 @@ describe("the environment", function()
     assert.same({ "call", "client", "environment", "environment" }, tokens)
   end)
 
-  it("is named where it is at fault, and its value is not told", function()
+  it("is named in the message if it is invalid, without its value", function()
     helper.watch("bad token")
     assert.is_truthy(child("say(crux.new())",
       { CRUX_TOKEN = "bad token" }):find("^not_sent %(invalid%): token: .* in CRUX_TOKEN %[token%]$"))
@@ -102,7 +102,7 @@ describe("the environment", function()
     assert.equal("accepted", child("say(core.cancel_order" .. call:format("") .. ")", environment))
   end)
 
-  it("names a proxy for https, which an option overrides, and whom it is not for", function()
+  it("https_proxy sets a proxy, which an option or no_proxy overrides", function()
     local refused = "http://u:" .. PASSWORD .. "@127.0.0.1:" .. fault.refused_port()
     local call = "{ order_uuid = U, token = 't', retries = 0, base_url = %q, ca_file = %q, %%s }"
     call = call:format(secure.base_url, fault.ca_file)
@@ -127,7 +127,7 @@ describe("the environment", function()
       :find("^not_sent %(proxy%)"))
   end)
 
-  it("may change between calls", function()
+  it("can change between calls", function()
     -- os.setenv there is none: what os.getenv says is what counts
     local source = ([[
       local getenv = os.getenv

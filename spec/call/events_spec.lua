@@ -17,7 +17,7 @@ describe("on_event", function()
 
   local URL = "/orders/cancel/"
 
-  it("on_event gets the request and the response", function()
+  it("gets the request and the response", function()
     cancel{ on_event = on_event }
     local url = retrying.server.base_url .. URL
     assert.same({
@@ -26,7 +26,7 @@ describe("on_event", function()
     }, events)
   end)
 
-  it("is told of errors and of further attempts, in order", function()
+  it("gets errors and retries in order", function()
     answers(helper.response(429, "", { "Retry-After: 2" }), helper.response(422))
     cancel{ on_event = on_event }
     local url = retrying.server.base_url .. URL
@@ -43,7 +43,7 @@ describe("on_event", function()
     near(2, retrying.pauses[1])
   end)
 
-  it("is told of attempts that were not sent", function()
+  it("gets attempts that were not sent", function()
     local refused = fault.refused()
     cancel{ base_url = refused.base_url, on_event = on_event, retries = 1 }
     local names = {}
@@ -53,7 +53,7 @@ describe("on_event", function()
     refused:close()
   end)
 
-  it("is told of the attempt that a new token gets", function()
+  it("gets the retry with a new token after 401", function()
     answers(helper.response(401), helper.response(204))
     local calls = 0
     cancel{ on_event = on_event, token = function()
@@ -69,7 +69,7 @@ describe("on_event", function()
     assert.equal(0, events[3].pause)
   end)
 
-  it("is told nothing of what is invalid, or has no token: there is no attempt", function()
+  it("gets nothing for invalid arguments or a missing token", function()
     cancel{ on_event = on_event, order_uuid = "no" }
     local without = assert(crux.new{ base_url = retrying.server.base_url, on_event = on_event })
     local _, err = helper.call(without.cancel_order, without, { order_uuid = U })
@@ -80,7 +80,7 @@ describe("on_event", function()
     assert.same({}, events)
   end)
 
-  it("raises what it raises out of the call, which ends there", function()
+  it("can raise an error, which ends the call and reaches the caller", function()
     retrying.server:set{ answer = helper.response(429, "", { "Retry-After: 0" }) }
     for sent, name in pairs{ [0] = "request", [1] = "response", [2] = "retry" } do
       local mine, seen = {}, {}
@@ -98,7 +98,7 @@ describe("on_event", function()
     assert.equal("accepted", cancel().outcome)
   end)
 
-  it("may make calls itself", function()
+  it("can make calls", function()
     local inner
     local result = cancel{ on_event = function(event)
       if event.name == "response" then inner = cancel() end

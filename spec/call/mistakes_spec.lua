@@ -295,7 +295,7 @@ end
 describe("the mistake", function()
   for _, row in ipairs(MISTAKES) do
     local wrong, line, right = row[1], row[2]:gsub("<(%u+)>", WORDS), row[3]
-    it(wrong .. " is told with what is right", function()
+    it(wrong .. " gives a message with the correction", function()
       local result, err = evaluate(wrong)
       assert.is_nil(result)
       assert.equal(line, (tostring(err):gsub("^%S+:%d+: ", "")))
@@ -306,7 +306,7 @@ describe("the mistake", function()
     end)
   end
 
-  it("table has at least 60 rows, each with a call of its own", function()
+  it("table has at least 60 rows with different calls", function()
     local seen = {}
     for _, row in ipairs(MISTAKES) do
       assert.is_nil(seen[row[1]], row[1])

@@ -11,14 +11,14 @@ local client, server
 setup(function() client, server = arguments.open() end)
 teardown(arguments.close)
 
-describe("misuse raises:", function()
+describe("an error is raised", function()
   local function raises(text, fn, ...)
     local ok, message = pcall(fn, ...)
     assert.is_false(ok)
     assert.is_truthy(tostring(message):find(text, 1, true), tostring(message))
   end
 
-  it("arguments that are no table", function()
+  it("for arguments that are no table", function()
     for _, value in ipairs{ "x", 1, true, print } do
       for _, call in ipairs{ core.cancel_order, core.get_order, crux.cancel_order, crux.get_order } do
         raises("table", call, value)
@@ -35,7 +35,7 @@ describe("misuse raises:", function()
     raises("expected a table", client.cancel_order, client)
   end)
 
-  it("of the line that it stands on", function()
+  it("with the caller's line", function()
     local calls = {
       function() client:cancel_order(1) end,
       function() client:call("get_order", 1) end,
@@ -58,7 +58,7 @@ describe("misuse raises:", function()
     end
   end)
 
-  it("an unknown call, with the names that there are", function()
+  it("for an unknown call, with the list of names", function()
     for _, method in ipairs{ "dry_run", "submit", "call" } do
       raises("expected the name of a call, found 'cancel'; there are cancel_order, get_order", client[method], client, "cancel",
         { order_uuid = U })
@@ -68,7 +68,7 @@ describe("misuse raises:", function()
     assert.is_nil(client.cancel)
   end)
 
-  it("a call with a dot of what takes a colon, and the other way", function()
+  it("for a dot in place of a colon, and a colon in place of a dot", function()
     for _, name in ipairs{ "cancel_order", "get_order" } do
       local colon = ("expected client:%s{...}, found client.%s{...}: write a colon"):format(name, name)
       raises(colon, client[name], { order_uuid = U })
@@ -89,14 +89,14 @@ describe("misuse raises:", function()
     raises("expected crux.new{...}, found crux:new{...}: write a dot", crux.new, crux)
   end)
 
-  it("a value of another type for one of crux.core's own", function()
+  it("for a value of another type in place of a userdata of crux.core", function()
     for _, value in ipairs{ {}, 1, io.stdout, core.inbox() } do
       raises("expected crux.request, found " .. type(value), core.perform, value, "t", 0)
       raises("expected crux.request, found " .. type(value), core.release, value)
     end
   end)
 
-  it("a closed client", function()
+  it("for a closed client", function()
     local closed = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url })
     closed:close()
     closed:close()

@@ -115,11 +115,11 @@ local OPTIONS = {
     bad = { "print", 5, true, {} } },
 }
 
-describe("the option", function()
+describe("an option:", function()
   for _, row in ipairs(OPTIONS) do
     local name = row.name
 
-    it(name .. " is refused out of its range, by new and by every call", function()
+    it(name .. " is refused out of its range by crux.new and every call", function()
       local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url })
       local ways = {
         { row.what, function(value) return crux.new{ [name] = value } end },
@@ -154,7 +154,7 @@ describe("the option", function()
       client:close()
     end)
 
-    it(name .. " is taken within it", function()
+    it(name .. " is accepted within its range", function()
       for _, value in ipairs(row.good) do
         local made, err = crux.new{ [name] = value }
         assert.is_nil(err and tostring(err))
@@ -163,14 +163,14 @@ describe("the option", function()
     end)
   end
 
-  it("timeout may be as good as none", function()
+  it("timeout can be practically infinite", function()
     for _, seconds in ipairs{ 1e7, 1e300 } do
       local more = { timeout = seconds, connect_timeout = seconds }
       assert.equal("accepted", helper.call(core.cancel_order, helper.arguments(server, more)).outcome)
     end
   end)
 
-  it("that is unknown comes with the nearest name", function()
+  it("with an unknown name is refused with the nearest name", function()
     for name, near in pairs{ tokn = "token", retrys = "retries", on_events = "on_event", proxi = "proxy",
       useragent = "user_agent" } do
       local _, err = helper.call(crux.new, { [name] = 1 })
@@ -188,7 +188,7 @@ describe("the option", function()
     assert.equal("[1]: " .. list, err.message)
   end)
 
-  it("that other libraries know by another name is told by ours", function()
+  it("with the name of another library is refused with ours", function()
     for name, told in pairs{
       retry = "did you mean 'retries'?", max_retries = "did you mean 'retries'?", maxRetries = "did you mean 'retries'?",
       attempts = "did you mean 'retries', attempts after the first?", url = "did you mean 'base_url'?",
@@ -213,7 +213,7 @@ describe("the option", function()
     end
   end)
 
-  it("that would turn verification off or follow redirects does not exist, and the message says so", function()
+  it("to turn off verification or follow redirects does not exist", function()
     for name, why in pairs{
       verify = "certificates", verify_ssl = "certificates", ssl_verify = "certificates", sslVerify = "certificates",
       SSL_VERIFYPEER = "certificates", insecure = "certificates", rejectUnauthorized = "certificates",
@@ -226,19 +226,19 @@ describe("the option", function()
     end
   end)
 
-  it("of crux.core is not suggested where it is none of its", function()
+  it("suggested by crux.core is one of its own", function()
     local _, err = helper.call(core.get_order, { retry = 1 })
     assert.is_truthy(err.message:find("^retry: unknown field, expected one of order_uuid, token, "), err.message)
   end)
 
-  it("is known by its whole name, whatever bytes follow", function()
+  it("with a NUL in its name is refused", function()
     for _, name in ipairs{ "token\0", "retries\0x" } do
       local _, err = helper.call(crux.new, { [name] = 1 })
       assert.equal("invalid", err and err.kind)
     end
   end)
 
-  it("is read raw, and its table left as it was", function()
+  it("is read raw, and its table is not changed", function()
     local options = setmetatable({ timeout = 5 }, { __index = function() error("asked") end,
       __pairs = function() error("asked") end })
     local client = assert(crux.new(options))

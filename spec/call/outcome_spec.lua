@@ -181,14 +181,14 @@ local function visit_all()
   end
 end
 
-describe("the outcome:", function()
+describe("the outcome", function()
   setup(visit_all)
 
   for i, rule in ipairs(RULES) do
     it(rule[1], function() assert.is_nil(counterexamples[i]) end)
   end
 
-  it("was asked for everything", function()
+  it("is judged for every status, cause and circumstance", function()
     local causes = 0
     for _ in pairs(probe.causes) do causes = causes + 1 end
     local statuses = #STATUSES + (causes - 1) * #CLASSES
@@ -196,7 +196,7 @@ describe("the outcome:", function()
     assert.equal((math.max(99, probe.last_code) + 1) * (32 * statuses - causes * 16), cases)
   end)
 
-  it("does not depend on what it must not", function()
+  it("of a whole response head depends on its status alone", function()
     -- of a whole head that answers what was sent, the status alone counts
     for _, status in ipairs(STATUSES) do
       if status ~= 0 then
@@ -217,7 +217,7 @@ describe("the outcome:", function()
 end)
 
 -- The cases that design.md tells of, one by one.
-describe("the outcome of", function()
+describe("the outcome of an attempt:", function()
   local HEAD, SENT, TLS, PROXIED, READY = 1, 2, 4, 8, 16
   for _, row in ipairs{
     { "a head cut off after its status line", { 0, "head_cut", 0, SENT + READY }, "unknown", "protocol" },
@@ -265,8 +265,8 @@ describe("the outcome of", function()
   end
 end)
 
-describe("another attempt after a proxy's refusal", function()
-  it("is of no use after 403 and 407, and may be after any other", function()
+describe("a refusal by a proxy", function()
+  it("is retryable unless it is 403 or 407", function()
     for status, again in pairs{ [403] = false, [407] = false, [500] = true, [502] = true, [404] = true, [0] = true } do
       for _, code in ipairs{ 7, 56 } do -- from libcurl 8.21 on, and before
         local outcome, kind, retryable = probe.judge(code, 0, 0, 4 + 8, false, false, status)
@@ -276,10 +276,10 @@ describe("another attempt after a proxy's refusal", function()
   end)
 end)
 
-describe("Retry-After", function()
+describe("the parser of Retry-After", function()
   local NOW = 784111777 -- Sun, 06 Nov 1994 08:49:37 GMT
 
-  it("is a number of seconds", function()
+  it("accepts a number of seconds", function()
     for _, text in ipairs{ "0", "1", "7", "007", "120", "86400" } do
       assert.equal(tonumber(text), probe.retry_after(text, NOW))
     end
@@ -287,7 +287,7 @@ describe("Retry-After", function()
     assert.is_true(probe.retry_after(("9"):rep(400), NOW) < math.huge)
   end)
 
-  it("is a date in any of HTTP's three forms", function()
+  it("accepts a date in each of HTTP's three formats", function()
     for _, text in ipairs{ "Sun, 06 Nov 1994 08:50:37 GMT", "Sunday, 06-Nov-94 08:50:37 GMT",
       "Sun Nov  6 08:50:37 1994" } do
       assert.equal(60, probe.retry_after(text, NOW))
@@ -296,7 +296,7 @@ describe("Retry-After", function()
     end
   end)
 
-  it("is neither", function()
+  it("refuses anything else", function()
     for _, text in ipairs{ "", " ", "soon", "-1", "-60", "1.5", "1e3", "0x10", "5s", "5 seconds", "120, 60", "\255",
       "GMT", "Sun", ";", "+7" } do
       assert.equal(-1, probe.retry_after(text, NOW), text)

@@ -14,7 +14,7 @@ before_each(retrying.open)
 after_each(retrying.close)
 teardown(fault.stop)
 
-describe("pause", function()
+describe("the pause before a retry", function()
   local function pause(call, err, now)
     local made = { attempts = 1, retries = 2, deadline = 1000 }
     for name, value in pairs(call) do made[name] = value end
@@ -34,7 +34,7 @@ describe("pause", function()
     end
   end)
 
-  it("is nil after an error that is not retryable, or after the last retry", function()
+  it("is nil for a non-retryable error or after the last retry", function()
     assert.is_nil(pause({}, { retryable = false, retry_after = 1 }))
     for retries = 0, 10 do
       assert.is_truthy(retries == 0 or pause({ attempts = retries, retries = retries }, { retryable = true }))
@@ -42,13 +42,13 @@ describe("pause", function()
     end
   end)
 
-  it("is what the server asks for", function()
+  it("is the server's Retry-After", function()
     for _, seconds in ipairs{ 0, 1, 7, 120 } do
       assert.equal(seconds, pause({}, { retryable = true, retry_after = seconds }))
     end
   end)
 
-  it("ends before the deadline, or is none", function()
+  it("is nil if it would end after the deadline", function()
     local err = { retryable = true, retry_after = 10 }
     assert.equal(10, pause({ deadline = 100 }, err, 89.9))
     assert.is_nil(pause({ deadline = 100 }, err, 90))
@@ -58,7 +58,7 @@ describe("pause", function()
     assert.is_nil(pause({ deadline = 100 }, { retryable = true }, 99.8))
   end)
 
-  it("has jitter from 0 up to 1, spread evenly", function()
+  it("has uniform jitter from 0 up to 1", function()
     local sum, below = 0, 0
     for _ = 1, 20000 do
       local x = retrying.random()
@@ -71,10 +71,10 @@ describe("pause", function()
   end)
 end)
 
-describe("another attempt", function()
+describe("a retry", function()
   local LATER = helper.response(429, "", { "Retry-After: 3" })
 
-  it("follows a 429 that says when", function()
+  it("follows a 429 with Retry-After", function()
     answers(LATER, LATER, helper.response(204))
     local result = cancel()
     local sent = requests()
@@ -86,7 +86,7 @@ describe("another attempt", function()
     assert.equal(sent[1], sent[3])
   end)
 
-  it("really waits for it", function()
+  it("waits for the pause to end", function()
     core.sleep = retrying.sleep
     answers(helper.response(429, "", { "Retry-After: 1" }), helper.response(204))
     local before = core.now()
@@ -94,7 +94,7 @@ describe("another attempt", function()
     assert.is_true(core.now() - before >= 1 and core.now() - before < 3)
   end)
 
-  it("follows at most as often as retries says", function()
+  it("is made at most as often as the option retries says", function()
     for retries = 0, 4 do
       retrying.server:set{ answer = LATER }
       local _, err = cancel{ retries = retries }
@@ -107,7 +107,7 @@ describe("another attempt", function()
     twice:close()
   end)
 
-  it("is not made when its pause would end after the deadline: the error comes at once", function()
+  it("is not made when its pause would end after the deadline", function()
     retrying.server:set{ answer = helper.response(429, "", { "Retry-After: 60" }) }
     local before = core.now()
     local _, err = cancel()
@@ -116,7 +116,7 @@ describe("another attempt", function()
     assert.equal(0, #retrying.pauses)
   end)
 
-  it("never follows what may have been carried out, or was refused", function()
+  it("never follows what may have been carried out or was rejected", function()
     for _, status in ipairs{ 400, 401, 409, 422, 429, 500, 502, 503, 302, 308 } do
       retrying.server:set{ answer = helper.response(status, "", { status ~= 429 and "Retry-After: 0" or "X-A: b" }) }
       local _, err = cancel{ retries = 10 }
@@ -131,7 +131,7 @@ describe("another attempt", function()
     cut:close()
   end)
 
-  it("follows an unknown outcome of a call that changes nothing", function()
+  it("follows an unknown outcome of get_order", function()
     answers(helper.response(503), helper.response(500), helper.response(200, '{"a":1}'))
     local result = get()
     assert.same({ 200, 3, 3 }, { result.status, result.meta.attempts, result.meta.sends })
@@ -144,13 +144,13 @@ describe("another attempt", function()
     cut:close()
   end)
 
-  it("heeds what such a server asks for", function()
+  it("of get_order waits for a Retry-After of 503", function()
     answers(helper.response(503, "", { "Retry-After: 4" }), helper.response(200))
     assert.equal("accepted", get().outcome)
     near(4, retrying.pauses[1])
   end)
 
-  it("follows what was not sent", function()
+  it("follows a refused connection", function()
     local refused = fault.refused()
     local _, err = cancel{ base_url = refused.base_url }
     assert.same({ "not_sent", "connect", 3, 0, 0 },
@@ -161,7 +161,7 @@ describe("another attempt", function()
     refused:close()
   end)
 
-  it("does not follow a certificate that proves nothing", function()
+  it("does not follow a certificate that is not trusted", function()
     local other = fault.serve{ tls = "self_signed", script = helper.ANSWER }
     local _, err = cancel{ base_url = other.base_url, ca_file = fault.ca_file, retries = 10 }
     assert.same({ "not_sent", "tls", 1, false }, { err.outcome, err.kind, err.meta.attempts, err.retryable })
@@ -169,8 +169,8 @@ describe("another attempt", function()
   end)
 end)
 
-describe("a call whose answer is lost, its process having forked,", function()
-  it("is not sent once more", function()
+describe("a call whose result was lost in a fork", function()
+  it("is not sent again", function()
     for _, on_event in ipairs{ false, function() end } do
       local sends = 0
       local ok = pcall(policy.carry, retrying.client:prepare("cancel_order", { order_uuid = U }).request, core.now() + 20,
@@ -180,14 +180,14 @@ describe("a call whose answer is lost, its process having forked,", function()
   end)
 end)
 
-it("a request that has ended is not sent", function()
+it("core.perform refuses a request that was released", function()
   local request = retrying.client:prepare("cancel_order", { order_uuid = U }).request
   core.release(request)
   assert.error_matches(function() core.perform(request, nil, core.now() + 1) end, "the request has ended")
 end)
 
-describe("one deadline", function()
-  it("is over every attempt and pause", function()
+describe("the deadline of a call", function()
+  it("includes every attempt and pause", function()
     core.sleep = retrying.sleep
     core.random = function() return 0.2 end
     local slow = fault.serve{ script = [[
@@ -203,7 +203,7 @@ describe("one deadline", function()
     slow:close()
   end)
 
-  it("is over a token function too", function()
+  it("includes the time of a token function", function()
     local _, err = cancel{ timeout = 0.1, token = function()
       retrying.sleep(0.2)
       return helper.TOKEN
@@ -213,8 +213,8 @@ describe("one deadline", function()
   end)
 end)
 
-describe("what is reported", function()
-  it("is the last attempt that was sent, if the last was not", function()
+describe("the error after several attempts", function()
+  it("is that of the last attempt that was sent", function()
     retrying.server:set{ answer = helper.response(503, '{"detail":"it was sent"}') }
     retrying.on_pause = function(n) if n == 1 then retrying.server:close() end end
     local _, err = get()
@@ -222,7 +222,7 @@ describe("what is reported", function()
     assert.same({ 3, 1 }, { err.meta.attempts, err.meta.sends })
   end)
 
-  it("is so also when it was for want of a token", function()
+  it("is that of the last attempt that was sent when a token is missing later", function()
     retrying.server:set{ answer = helper.response(503) }
     local calls = 0
     local _, err = get{ token = function()
@@ -233,7 +233,7 @@ describe("what is reported", function()
     assert.same({ "unknown", 503, 1, 1, 2 }, { err.outcome, err.status, err.meta.attempts, err.meta.sends, calls })
   end)
 
-  it("is the last word of several that were sent", function()
+  it("is that of the last response", function()
     answers(helper.response(503), helper.response(404))
     local _, err = get()
     assert.same({ "rejected", 404, 2, 2, false },

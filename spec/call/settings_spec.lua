@@ -22,8 +22,8 @@ teardown(function()
   fault.stop()
 end)
 
-describe("what a call says wins over its client's:", function()
-  it("every option", function()
+describe("an option of a call overrides the client's:", function()
+  it("every option can be given per call", function()
     local other = fault.serve{ script = helper.ANSWER, shared = { answer = helper.response(200, ("x"):rep(100)) } }
     local heard, also = {}, {}
     local client = assert(crux.new{
@@ -56,7 +56,7 @@ describe("what a call says wins over its client's:", function()
     other:close()
   end)
 
-  it("a token that is a string over one that is a function, and the other way", function()
+  it("a string token overrides a function, and the other way round", function()
     local client = assert(crux.new{ base_url = server.base_url, token = function() return "from-the-function" end })
     helper.new_requests(server)
     helper.call(client.cancel_order, client, { order_uuid = U })
@@ -72,7 +72,7 @@ describe("what a call says wins over its client's:", function()
     assert.same({ "from-its-function", "from-the-call", "from-the-client", "from-the-function" }, tokens)
   end)
 
-  it("the time", function()
+  it("timeout", function()
     local silent = fault.serve{}
     local client = assert(crux.new{ token = helper.TOKEN, base_url = silent.base_url, timeout = 60, retries = 0 })
     local before = core.now()
@@ -83,7 +83,7 @@ describe("what a call says wins over its client's:", function()
     silent:close()
   end)
 
-  it("connect_timeout ends an attempt to connect long before the whole call's", function()
+  it("connect_timeout ends an attempt to connect before timeout", function()
     local never = fault.silent()
     local before = core.now()
     local _, err = helper.call(core.cancel_order, helper.arguments(never, { timeout = 60, connect_timeout = 0.2 }))
@@ -93,7 +93,7 @@ describe("what a call says wins over its client's:", function()
   end)
 end)
 
-describe("trust anchors", function()
+describe("the trust anchors", function()
   -- a sanitizer takes its time over the system's bundle
   local function call(more)
     local arguments = helper.arguments(secure, more)
@@ -101,7 +101,7 @@ describe("trust anchors", function()
     return helper.call(core.cancel_order, arguments)
   end
 
-  it("are those of ca_file or ca_path, instead of the system's", function()
+  it("are those of ca_file or ca_path, not the system's", function()
     assert.equal("accepted", call{ ca_file = fault.ca_file }.outcome)
     assert.equal("accepted", call{ ca_path = fault.ca_path }.outcome)
     local _, err = call()
@@ -119,7 +119,7 @@ describe("trust anchors", function()
 end)
 
 describe("a proxy", function()
-  it("is asked for a tunnel, is told the password, and is never shown the token", function()
+  it("gets CONNECT and its password, never the token", function()
     local proxy = fault.serve{ script = "conn:request() conn:write(shared.answer) conn:eof()", shared = {
       answer = helper.response(403),
     } }
@@ -135,7 +135,7 @@ describe("a proxy", function()
     proxy:close()
   end)
 
-  it("that nobody is at, or whose name does not resolve, is kind proxy, and its password not told", function()
+  it("that cannot be reached gives kind proxy, without its password", function()
     local port = fault.refused_port()
     for _, host in ipairs{ "127.0.0.1:" .. port, "no-such-host.invalid:1" } do
       local url = ("http://user:%s@%s"):format(PASSWORD, host)
@@ -144,7 +144,7 @@ describe("a proxy", function()
     end
   end)
 
-  it("never gets a call by http", function()
+  it("is not used for http", function()
     local url = "http://127.0.0.1:" .. fault.refused_port()
     for _, fn in ipairs{ core.cancel_order, crux.cancel_order } do
       assert.equal("accepted", helper.call(fn, helper.arguments(server, { proxy = url })).outcome)
@@ -153,7 +153,7 @@ describe("a proxy", function()
 end)
 
 -- Lua holds copies of its own, which are the host's.
-it("a token and a proxy's password are wiped from memory with the client's settings", function()
+it("the token and the proxy's password are wiped from memory with the client", function()
   local object = forks.compile("secrets.c", helper.curl_libs)
   finally(function() os.remove(object) end)
   local leaves = assert(package.loadlib(object, "luaopen_secrets"))()

@@ -13,8 +13,8 @@ local _, server
 setup(function() _, server = arguments.open() end)
 teardown(arguments.close)
 
-describe("a token", function()
-  it("is refused where it cannot stand in a header, and not echoed", function()
+describe("the option token", function()
+  it("is refused if it cannot be in a header, and is not shown", function()
     for _, token in ipairs{ "", "with space", "tab\t", "line\r\nX-Evil: 1", "nul\0", "caf\195\169", "\127del", " lead",
       "trail\n", "trail\r\n", 5, true, {} } do
       for _, way in ipairs(WAYS) do
@@ -31,13 +31,13 @@ describe("a token", function()
     end
   end)
 
-  it("is a string to crux.core", function()
+  it("must be a string for crux.core", function()
     local _, err = helper.call(core.cancel_order, { order_uuid = U, token = function() return helper.TOKEN end,
       base_url = server.base_url })
     assert.equal("token: expected a string of printable ASCII without spaces, found a function", err.message)
   end)
 
-  it("is missing: kind auth", function()
+  it("left out gives kind auth", function()
     for _, call in ipairs{ core.cancel_order, crux.cancel_order } do
       local _, err = helper.call(call, { order_uuid = U, base_url = server.base_url })
       assert.same({ "auth", "not_sent", false }, { err.kind, err.outcome, err.retryable })
@@ -47,7 +47,7 @@ describe("a token", function()
   end)
 end)
 
-describe("a token in the wrong place", function()
+describe("a token in the place of another value", function()
   local short, own = "short-token", "own-token"
   local mine
 
@@ -61,7 +61,7 @@ describe("a token in the wrong place", function()
     assert.is_truthy(err.message:find(("a string of %d bytes"):format(#token), 1, true), err.message)
   end
 
-  it("is not shown, however short", function()
+  it("is not shown in the message", function()
     for token, given in pairs{ [short] = false, [own] = own } do
       local function hide(name, value, field)
         hidden(token, { order_uuid = U, token = given or nil, [name] = value }, field or name)

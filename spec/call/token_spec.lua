@@ -28,7 +28,7 @@ describe("a token function", function()
     return list
   end
 
-  it("is asked before every attempt", function()
+  it("is called before every attempt", function()
     answers(helper.response(429, "", { "Retry-After: 0" }), helper.response(429, "", { "Retry-After: 0" }),
       helper.response(204))
     assert.equal("accepted", cancel{ token = giving("one", "two", "three") }.outcome)
@@ -36,7 +36,7 @@ describe("a token function", function()
     for i = 1, 3 do assert.is_nil(asked[i][1]) end
   end)
 
-  it("is asked once more after a 401, with true, and a different token gets another attempt", function()
+  it("is called with true after a 401, and another token gets a retry", function()
     answers(helper.response(401), helper.response(204))
     local result = cancel{ token = giving("old", "new"), retries = 1 }
     assert.same({ 2, 2 }, { result.meta.attempts, result.meta.sends })
@@ -46,7 +46,7 @@ describe("a token function", function()
     assert.is_true(asked[2][1])
   end)
 
-  it("is asked so only once in a call", function()
+  it("is called with true only once in a call", function()
     retrying.server:set{ answer = helper.response(401) }
     local _, err = cancel{ token = giving("one", "two", "three", "four"), retries = 10 }
     assert.same({ 401, "auth", 2 }, { err.status, err.kind, err.meta.attempts })
@@ -54,7 +54,7 @@ describe("a token function", function()
     assert.equal(2, #asked)
   end)
 
-  it("that has no other token ends the call with the 401", function()
+  it("without another token ends the call with the 401", function()
     for _, second in ipairs{ "same", false, "", "not usable", 5 } do
       retrying.server:set{ answer = helper.response(401, '{"detail":"expired"}') }
       local _, err = cancel{ token = giving("same", second), retries = 2 }
@@ -72,20 +72,20 @@ describe("a token function", function()
     assert.same({ 401, 1 }, { err.status, err.meta.attempts })
   end)
 
-  it("is not asked again where there are no retries", function()
+  it("is not called again with retries = 0", function()
     retrying.server:set{ answer = helper.response(401) }
     local _, err = cancel{ token = giving("one", "two"), retries = 0 }
     assert.same({ 401, 1, 1 }, { err.status, err.meta.attempts, #asked })
     assert.equal(1, #requests())
   end)
 
-  it("is not asked because of any other status", function()
+  it("is not called again after 403", function()
     retrying.server:set{ answer = helper.response(403) }
     cancel{ token = giving("one", "two") }
     assert.equal(1, #asked)
   end)
 
-  it("that fails is kind auth, and nothing is sent", function()
+  it("that fails gives kind auth, and nothing is sent", function()
     local secret = "a-secret-in-an-error"
     helper.watch(secret)
     for _, row in ipairs{
@@ -113,7 +113,7 @@ describe("a token function", function()
     assert.equal(0, retrying.server:record().connections)
   end)
 
-  it("may give any reason, which is cut to a line of text", function()
+  it("can give any reason, which is shortened to one line", function()
     for _, reason in ipairs{ ("long "):rep(100), ("\195\169"):rep(200), "x" .. ("\195\169"):rep(200),
       ("\226\130\172"):rep(300), "not UTF-8: \255", "" } do
       local _, err = cancel{ token = function() return nil, reason end }
@@ -121,7 +121,7 @@ describe("a token function", function()
     end
   end)
 
-  it("may name in its reason the token that it gave before: the message does not", function()
+  it("can give a reason with an earlier token, which is redacted", function()
     local refused = fault.refused()
     local calls = 0
     local _, err = cancel{ base_url = refused.base_url, token = function()
@@ -134,13 +134,13 @@ describe("a token function", function()
     refused:close()
   end)
 
-  it("may have given several: no message has any of them", function()
+  it("can return several tokens, all of which are redacted", function()
     retrying.server:set{ answer = helper.response(401, '{"detail":"token-one was followed by token-two"}') }
     local _, err = cancel{ token = giving("token-one", "token-two") }
     assert.same({ 2, "HTTP 401 Unauthorized: [redacted] was followed by [redacted]" }, { err.meta.attempts, err.message })
   end)
 
-  it("is called in the caller's own coroutine, and may yield there", function()
+  it("is called in the caller's coroutine, and can yield", function()
     -- 5.1 cannot yield across pcall
     if _VERSION == "Lua 5.1" and not rawget(_G, "jit") then return end
     local thread = coroutine.create(function()

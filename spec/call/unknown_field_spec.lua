@@ -13,7 +13,7 @@ setup(function() client, server = arguments.open() end)
 teardown(arguments.close)
 
 describe("an unknown field", function()
-  it("comes with the nearest name", function()
+  it("is refused with the nearest name", function()
     for name, near in pairs{
       order_uid = "order_uuid", oder_uuid = "order_uuid", Order_uuid = "order_uuid", orderuuid = "order_uuid",
         sku = "skus", skuss = "skus",
@@ -33,7 +33,7 @@ describe("an unknown field", function()
     end
   end)
 
-  it("that is near to none comes with all that there are, and options are none of a SKU's", function()
+  it("with no near name is refused with the list of names", function()
     for _, name in ipairs{ "xyz", "uuid_of_the_order", "line_items", "q" } do
       refused({ [name] = 1 }, name, "unknown field")
     end
@@ -43,7 +43,7 @@ describe("an unknown field", function()
     refused({ order_uuid = U, skus = { { supplier_uuid = S } } }, "skus", "unknown field", "get_order")
   end)
 
-  it("comes before any other fault, nested ones too", function()
+  it("is reported before any other error", function()
     refused({ zzz = 1 }, "zzz", "unknown field")
     refused({ order_uuid = 5, skus = 5, zzz = 1, timeout = -1 }, "zzz", "unknown field")
     refused({ order_uuid = 5, skus = { { supplier_uuid = S, zzz = 1 } } }, "skus[1].zzz", "unknown field")
@@ -55,7 +55,7 @@ describe("an unknown field", function()
     refused({ yyy = 1, order_uuid = U, skus = { { zzz = 1 } } }, "yyy", "unknown field")
   end)
 
-  it("is the first by name of several, however the table was filled", function()
+  it("is the first by name if there are several", function()
     local names = { "aaa", "bbb", "ccc", "ddd", "eee", "fff" }
     for first = 1, #names do
       local given = { order_uuid = U }
@@ -64,7 +64,7 @@ describe("an unknown field", function()
     end
   end)
 
-  it("may be no string", function()
+  it("is shown by its type if it is no string", function()
     refused({ U }, "[1]", "unknown field")
     refused({ order_uuid = U, [1.5] = 1 }, "[1.5]", "unknown field")
     refused({ order_uuid = U, [true] = 1 }, "[boolean]", "unknown field")
@@ -79,12 +79,12 @@ describe("an unknown field", function()
     refused(sku("sku id", 1), "skus[1][a string of 6 bytes]", "unknown field")
   end)
 
-  it("is not shown where it may be a secret in the wrong place", function()
+  it("is not shown if it may be a secret", function()
     refused({ [helper.TOKEN] = true }, ("[a string of %d bytes]"):format(#helper.TOKEN), "unknown field")
     refused({ [U] = true }, "[a string of 36 bytes]", "unknown field")
   end)
 
-  it("is what the Lua layer alone knows, to crux.core", function()
+  it("is what only the Lua layer knows for crux.core", function()
     for name, value in pairs{ retries = 1, on_event = print } do
       local given = { order_uuid = U, token = helper.TOKEN, base_url = server.base_url, [name] = value }
       local _, err = helper.call(core.cancel_order, given)
@@ -94,7 +94,7 @@ describe("an unknown field", function()
   end)
 end)
 
-describe("of several faults", function()
+describe("of several invalid fields", function()
   it("the first in the order of interface.md is reported", function()
     refused({ order_uuid = 1, skus = 1 }, "order_uuid", wrong("uuid", 1))
     local item = { supplier_uuid = 1, sku_id = 1, quantity = 0, price = -1, expected_sku_cost = -1 }

@@ -19,8 +19,8 @@ end
 
 cuts.describe(describe, it, core.cancel_order)
 
-describe("a kept connection", function()
-  it("that is closed after a request has gone out on it leaves that request unknown", function()
+describe("a reused connection", function()
+  it("closed after the request was sent gives unknown", function()
     local server = fault.serve{ script = [[
       conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
       conn:request() conn:cut()
@@ -32,7 +32,7 @@ describe("a kept connection", function()
     server:close()
   end)
 
-  it("turns from an unfit connection to a new one, of which it claims no more than of any", function()
+  it("that the server has closed is replaced by a new one", function()
     for how, kind in pairs{
       ['conn:hold()'] = "timeout", ['conn:cut()'] = "proxy",
       ['conn:write_raw("HTTP/1.1 403 Forbidden\\r\\n\\r\\n") conn:cut()'] = "proxy",
@@ -59,13 +59,13 @@ describe("a kept connection", function()
   end)
 end)
 
-describe("on the wire", function()
+describe("the wire format:", function()
   local OK = [[while true do
     if not conn:request() then break end
     conn:write("HTTP/1.1 204 No Content\r\n\r\n")
   end]]
 
-  it("is what was documented, byte for byte, and what was asked", function()
+  it("a request has the documented bytes", function()
     local server = fault.serve{ script = OK, tls = "good" }
     local answer = call(server)
     local data = server:record().conns[1].data
@@ -83,7 +83,7 @@ describe("on the wire", function()
     server:close()
   end)
 
-  it("is the same as the dry run says", function()
+  it("a request is what dry_run returns", function()
     local server = fault.serve{ script = OK }
     local client = assert(crux.new{ token = TOKEN, base_url = server.base_url .. "/a/prefix/", api = "timp", user_agent = "shop/1.2" })
     local order = { order_uuid = ORDER, skus = { { supplier_uuid = SUPPLIER, price = 5 } } }
@@ -148,7 +148,7 @@ describe("on the wire", function()
     server:close()
   end)
 
-  it("a large body is sent whole and counted", function()
+  it("a large body is sent whole, and bytes_sent counts it", function()
     for _, tls in ipairs{ false, "good" } do
       local server = fault.serve{ script = OK, tls = tls or nil }
       local skus = {}
