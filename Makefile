@@ -58,9 +58,9 @@ CLEAN_ENV = env $(foreach name,$(filter CRUX_% %_proxy %_PROXY LUA_INIT% LUA_PAT
             LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(or $(LUA_PATH),;)' \
             LUA_CPATH='$(CURDIR)/$(OUT)/?.so;$(or $(LUA_CPATH),;)'
 # Specs start children that load crux with TEST_LUA: under a sanitizer it is the host, otherwise the interpreter itself.
-# They compile C that sees libcurl, and build crux for another Lua, with the flags that were used here. CUTS=all or
-# CUTS=boundaries says where cuts_spec cuts answers off.
-RUN = $(CLEAN_ENV) TEST_LUA='$(1)' CURL_CFLAGS='$(CURL_CFLAGS)' CURL_LIBS='$(CURL_LIBS)' $(addprefix CRUX_CUTS=,$(CUTS)) $(2) $(1)
+# They compile C that sees libcurl, and build crux for another Lua, with the flags that were used here. TRUNCATION=all
+# or TRUNCATION=boundaries selects the lengths in spec/http/truncation_spec.lua.
+RUN = $(CLEAN_ENV) TEST_LUA='$(1)' CURL_CFLAGS='$(CURL_CFLAGS)' CURL_LIBS='$(CURL_LIBS)' $(addprefix CRUX_TRUNCATION=,$(TRUNCATION)) $(2) $(1)
 # One libcurl differs from the next, so the one that specs run with is told first.
 TELL_CURL = $(RUN) -e 'print(" with " .. require "crux.core".curl_version())'
 
@@ -186,7 +186,7 @@ hosted: $(CORE) $(OUT)/host
 	@$(call TELL_CURL,$(CURDIR)/$(OUT)/host,$(HOST_ENV))
 	@$(call say,$(HOSTED) under $(OUT)/host) $(call RUN,$(CURDIR)/$(OUT)/host,$(HOST_ENV)) $(HOSTED)
 
-valgrind: CUTS ?= boundaries
+valgrind: TRUNCATION ?= boundaries
 valgrind: deps-valgrind ## the specs under valgrind, definite leaks included
 	@$(MAKE) -s all
 	@$(call TELL_CURL,$(LUA))

@@ -1,7 +1,7 @@
 -- The worker: whatever servers, names and numbers do, the host's thread does not feel it, and what is claimed is true.
 local crux = require "crux"
 local core = require "crux.core"
-local cuts = require "spec.support.truncation"
+local truncation = require "spec.support.truncation"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
 local helper = require "spec.helper"
@@ -20,7 +20,7 @@ end
 describe("a submitted call:", function()
   local client = assert(crux.new{ token = helper.TOKEN, retries = 0 })
 
-  cuts.describe(describe, it, function(arguments)
+  truncation.describe_faults(describe, it, function(arguments)
     local pending, err = client:submit("cancel_order", arguments)
     if not pending then return nil, err end
     repeat

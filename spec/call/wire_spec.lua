@@ -2,12 +2,12 @@
 -- whatever the server does, and wherever it stops. The server's own record is the judge.
 local crux = require "crux"
 local core = require "crux.core"
-local cuts = require "spec.support.truncation"
+local truncation = require "spec.support.truncation"
 local fault = require "spec.support.fault"
 local libcurl = require "spec.support.libcurl"
 
-local TOKEN, ORDER, SUPPLIER = cuts.TOKEN, cuts.ORDER, cuts.SUPPLIER
-local arguments, patches = cuts.arguments, cuts.patches
+local TOKEN, ORDER, SUPPLIER = truncation.TOKEN, truncation.ORDER, truncation.SUPPLIER
+local arguments, patches = truncation.arguments, truncation.patches
 
 local function call(server, more)
   local result, err = core.cancel_order(arguments(server, more))
@@ -17,7 +17,7 @@ local function call(server, more)
   return answer
 end
 
-cuts.describe(describe, it, core.cancel_order)
+truncation.describe_faults(describe, it, core.cancel_order)
 
 describe("a reused connection", function()
   it("closed after the request was sent gives unknown", function()

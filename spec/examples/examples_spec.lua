@@ -89,7 +89,7 @@ describe("examples/cancel.lua", function()
     has(said, "accepted (HTTP 204)")
   end)
 
-  it("cancels what the suppliers named have of an order", function()
+  it("cancels the SKUs of the named suppliers", function()
     start_sandbox()
     assert.equal(0, (cancel(ORDER .. " " .. SUPPLIER)))
     local status, _, complaints = cancel(ORDER .. " " .. SUPPLIER)
@@ -113,7 +113,7 @@ describe("examples/cancel.lua", function()
     assert.equal(1, status)
   end)
 
-  it("exits with 1 and shows how it is used if the arguments are wrong", function()
+  it("exits with 1 and prints its usage if the arguments are wrong", function()
     start_sandbox()
     for _, arguments in ipairs{ "", "--help", "54a31ec5", ORDER .. " 757ce28d" } do
       local status, said, complaints = cancel(arguments)
@@ -142,7 +142,7 @@ describe("examples/cancel.lua", function()
     has(complaints, "not_sent (tls)")
   end)
 
-  it("exits with 3 if it is unknown, and has looked", function()
+  it("exits with 3 if it is unknown, and prints what get_order says", function()
     start_sandbox()
     local status, said, complaints = cancel(ORDER, { CRUX_BASE_URL = sandbox.base_url .. "/~drop=after,times=1/" })
     assert.equal(3, status)
@@ -151,14 +151,14 @@ describe("examples/cancel.lua", function()
     has(said, "2 of 2 line items are cancelled")
   end)
 
-  it("looks, and finds that it did not arrive", function()
+  it("finds by get_order that the request did not arrive", function()
     start_sandbox()
     local status, said = cancel(ORDER, { CRUX_BASE_URL = sandbox.base_url .. "/~drop=before,times=1/" })
     assert.equal(3, status)
     has(said, "0 of 2 line items are cancelled")
   end)
 
-  it("says so if it could not look", function()
+  it("reports that get_order failed", function()
     start_sandbox()
     local status, said, complaints = cancel(ORDER, { CRUX_BASE_URL = sandbox.base_url .. "/~status=500/" })
     assert.equal(3, status)
@@ -193,7 +193,7 @@ end
 
 describe("README.md", function()
   for _, block in ipairs(blocks()) do
-    it(("runs as printed, and prints what it says, in line %d"):format(block.line), function()
+    it(("runs the code in line %d as printed, with the printed output"):format(block.line), function()
       if block.by then return assert(read(block.by)) end
       start_sandbox("--plain")
       local path = os.tmpname()
@@ -212,7 +212,7 @@ describe("README.md", function()
     end)
   end
 
-  it("shows no Lua but in such blocks", function()
+  it("has no Lua code outside of blocks that are run", function()
     local _, count = read("README.md"):gsub("```%s*[Ll]ua", "")
     assert.equal(count, #blocks())
     assert.is_true(count > 3)

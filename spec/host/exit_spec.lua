@@ -116,7 +116,7 @@ if not ok then error(why, 0) end
 ]]
 
   for _, name in ipairs{ "cancel_order", "get_order" } do
-    it("ends a " .. name .. " that waits for an answer", function()
+    it("ends a " .. name .. " that waits for a response", function()
       local server = fault.serve{ script = "conn:request() conn:hold()" }
       local child = start(server, TIMED:format("crux." .. name .. "(arguments())"))
       until_true(has_requests(server, 1))
@@ -125,7 +125,7 @@ if not ok then error(why, 0) end
     end)
   end
 
-  it("ends one that nothing catches with the interpreter's usual words", function()
+  it("ends an uncaught call with the interpreter's usual message", function()
     local server = fault.serve{ script = "conn:request() conn:hold()" }
     local child = start(server, "crux.cancel_order(arguments())\nsay 'not reached'")
     until_true(has_requests(server, 1))
@@ -139,7 +139,7 @@ if not ok then error(why, 0) end
   end)
 
   -- So fast that the signal finds the call busy as often as waiting; hence several times.
-  it("ends a call whose answer drips", function()
+  it("ends a call whose response is slow", function()
     for _ = 1, 6 do
       local server = fault.serve{ script = [[
         conn:request()
@@ -162,7 +162,7 @@ if not ok then error(why, 0) end
     server:close()
   end)
 
-  it("ends a slow connect", function()
+  it("ends a call that waits for a connection", function()
     local server = fault.silent()
     local child = start(server, TIMED:format("crux.cancel_order(arguments{ on_event = function(e) say(e.name) end })"))
     assert.equal("request", child:line())
@@ -171,7 +171,7 @@ if not ok then error(why, 0) end
     server:close()
   end)
 
-  it("ends the pause before another attempt", function()
+  it("ends the pause before a retry", function()
     local server = fault.serve{ script = [[
       conn:request()
       conn:write("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 15\r\nContent-Length: 0\r\n\r\n")
@@ -185,7 +185,7 @@ if not ok then error(why, 0) end
     server:close()
   end)
 
-  it("ends a wait for a call that was submitted", function()
+  it("ends pending:wait", function()
     local server = fault.serve{ script = "conn:request() conn:hold()" }
     local child = start(server, [[
       local options = arguments()
@@ -199,7 +199,7 @@ if not ok then error(why, 0) end
     server:close()
   end)
 
-  it("leaves a client that can be used, but not the connection", function()
+  it("leaves the client usable, without the connection", function()
     local server = fault.serve{ script = [[
       conn:request()
       if n == 1 then conn:hold() end
@@ -225,7 +225,7 @@ if not ok then error(why, 0) end
   end)
 end)
 
-describe("the end of a process", function()
+describe("the process ends normally", function()
   local ENDS = {
     { "os.exit", "os.exit(3)", 3 },
     -- to Lua 5.1 the same as the one above

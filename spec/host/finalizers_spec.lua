@@ -42,13 +42,13 @@ for _ = 1, rounds do
 end
 ]]
 
-describe("a finalizer that aborts its object's call", function()
+describe("a finalizer that aborts its object's pending call", function()
   for _, row in ipairs{
     { 50, 100, "collectgarbage('incremental', 200, 100, 6)" }, { 200, 8, "" },
     { 20, 100, "collectgarbage('setpause', 100)" }, { 20, 60, "collectgarbage('generational')" },
   } do
     local rounds, each, before = row[1], row[2], row[3]
-    it(("touches no other call: %d rounds of %d %s"):format(rounds, each, before), function()
+    it(("does not affect other calls: %d rounds of %d %s"):format(rounds, each, before), function()
       if before:find("al'") and _VERSION ~= "Lua 5.4" then return end -- a mode that is 5.4's
       local script = before .. JOBS:format(rounds, each, refused.base_url, helper.ORDER)
       assert.equal("", helper.child(script))
@@ -71,7 +71,7 @@ local function interrupted(count, hook, run)
   return called, ok, result, err
 end
 
-describe("at every single instruction of a call with a retry, #stock", function()
+describe("at each instruction of a call with a retry, #stock", function()
   -- What is prepared, what is then interrupted by what, and what comes of it.
   local function sweep(prepare, run, hook, check)
     server:set{ answer = helper.response(429, "", { "Retry-After: 0" }) }
@@ -142,13 +142,13 @@ describe("a finalizer that makes a call while its Lua state is closed", function
     crux, core = require "crux", require "crux.core"
     print(select(2, assert(crux.new(options)):cancel_order{ order_uuid = arguments.order_uuid, retries = 0 }).kind)]]
 
-  it("gets an error, after crux's own finalizers have run", function()
+  it("gets an error after crux's own finalizers have run", function()
     local base_url, told = refused.base_url, "\nnot_sent (aborted): the Lua state is being closed"
     assert.equal("connect" .. told:rep(2), helper.child(SCRIPT:format(base_url, helper.ORDER)))
   end)
 end)
 
-describe("a fork", function()
+describe("fork()", function()
   it("in on_event of a submitted call leaves the call to the parent #fork", function()
     server:set{ answer = helper.response(204) }
     helper.new_requests(server)

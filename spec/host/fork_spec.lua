@@ -151,7 +151,7 @@ describe("fork under load, #fork", function()
   -- A sanitizer makes each fork many times slower.
   local times = helper.lua:find("/", 1, true) and 100 or 1000
 
-  it(times .. " times at random, both sides go on #slow", function()
+  it(times .. " times at random moments leaves parent and child working #slow", function()
     local server = fault.serve{ script = ANSWER }
     local said, took = run(server, times, FORKS)
     assert.equal("ok", said)
@@ -160,14 +160,14 @@ describe("fork under load, #fork", function()
     server:close()
   end)
 
-  it("so they do over TLS", function()
+  it("at random moments over TLS leaves parent and child working", function()
     local server = fault.serve{ tls = "good", script = ANSWER }
     assert.equal("ok", (run(server, times / 10, FORKS)))
     is_kept_apart(server)
     server:close()
   end)
 
-  it("in the middle of a blocking call leaves the call to the parent", function()
+  it("during a blocking call leaves the call to the parent", function()
     local server = fault.serve{ script = "while conn:request() do conn:sleep(0.7) conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') end" }
     assert.equal("accepted child 0", run(server, 0, [[
       local client, pid = connect()
@@ -188,7 +188,7 @@ describe("fork under load, #fork", function()
     server:close()
   end)
 
-  it("the child's descriptor is another", function()
+  it("gives the child another pollfd", function()
     local server = fault.serve{ script = HOLD }
     assert.equal("ok", (run(server, 0, [[
       local client = connect()
@@ -216,7 +216,7 @@ describe("fork under load, #fork", function()
     server:close()
   end)
 
-  it("a child closes what it inherited without a word on the parent's connections", function()
+  it("lets the child close its copies without a byte on the parent's connections", function()
     local server = fault.serve{ tls = "good", script = ANSWER }
     assert.equal("ok", (run(server, 0, [[
       local client = connect()
@@ -237,7 +237,7 @@ describe("fork under load, #fork", function()
     server:close()
   end)
 
-  it("a batch under way goes on in the parent, and ends in the child", function()
+  it("during a batch lets the parent go on, and ends it in the child", function()
     local server = fault.serve{ script = ANSWER }
     assert.equal("ok", (run(server, 0, [[
       local client = connect()
@@ -259,7 +259,7 @@ describe("fork under load, #fork", function()
   end)
 end)
 
-describe("the end of a process", function()
+describe("exit() with calls in flight", function()
   local paths = {}
   teardown(function() for _, path in ipairs(paths) do os.remove(path) end end)
 
@@ -286,7 +286,7 @@ describe("the end of a process", function()
     end
   end
 
-  it("at a random moment, a hundred times #slow", function()
+  it("succeeds at 100 random moments #slow", function()
     local server = fault.serve{ tls = "good", script = ANSWER }
     ends(server, 100, [[
       local client = connect{ max_connections = 16 }
@@ -303,7 +303,7 @@ describe("the end of a process", function()
     server:close()
   end)
 
-  it("does not wait for a look-up", function()
+  it("does not wait for a name lookup", function()
     local why = libcurl.lacks "leave a look-up"
     if why then pending(why) end
     local resolver = forks.compile("slow_resolver.c")
@@ -316,7 +316,7 @@ describe("the end of a process", function()
     os.remove(resolver)
   end)
 
-  it("in a blocking call's on_event, with others under way", function()
+  it("succeeds in on_event of a blocking call", function()
     local server = fault.serve{ script = ANSWER }
     ends(server, 5, [[
       local client = connect()
@@ -329,8 +329,8 @@ describe("the end of a process", function()
   end)
 end)
 
-describe("a worker pushed off its processor between handing over and ringing", function()
-  it("does not ring for what was taken meanwhile, which nothing would end", function()
+describe("a worker preempted before it signals a completed call", function()
+  it("does not signal for a call that was taken meanwhile", function()
     local server = fault.serve{ script = ANSWER }
     local slow = forks.compile("slow_lock.c")
     finally(function() os.remove(slow) end)
@@ -351,8 +351,8 @@ describe("a worker pushed off its processor between handing over and ringing", f
   end)
 end)
 
-describe("a worker pushed off its processor while it makes room for more calls #fork", function()
-  it("does not leave a forked child half of that", function()
+describe("a worker preempted while it grows a queue #fork", function()
+  it("leaves no half-grown queue to a forked child", function()
     local server = fault.serve{ script = HOLD }
     local slow = forks.compile("slow_heap.c")
     finally(function() os.remove(slow) end)
@@ -379,7 +379,7 @@ describe("a worker pushed off its processor while it makes room for more calls #
   end)
 end)
 
-describe("a Lua state", function()
+describe("a Lua state with submitted calls", function()
   local server
 
   local function thread(script, count) return forks.thread(preamble(server, count) .. script) end
@@ -389,7 +389,7 @@ describe("a Lua state", function()
     server = nil
   end)
 
-  it("closed with work in flight leaves nothing behind", function()
+  it("leaks no memory or descriptor when it is closed", function()
     for _, tls in ipairs{ false, "good" } do
       server = fault.serve{ tls = tls or nil, script = "if n % 3 == 0 then conn:request() end conn:hold()" }
       -- a state that lasts keeps the worker
@@ -417,7 +417,7 @@ describe("a Lua state", function()
     end
   end)
 
-  it("in each of two threads gets what it submitted, and nothing else", function()
+  it("gets its own results only, with two states in two threads", function()
     server = fault.serve{ script = ANSWER }
     local WORK = [[
       local client = connect{ max_connections = 8 }
@@ -448,7 +448,7 @@ describe("a Lua state", function()
     assert.equal(2 * (500 + 10 + 50), server:record().requests)
   end)
 
-  it("may come and go while another forks #fork", function()
+  it("can be opened and closed while another thread forks #fork", function()
     -- AddressSanitizer's malloc may be locked for good in a child that was forked by another thread
     if helper.lua:find("/", 1, true) then return end
     server = fault.serve{ script = ANSWER }

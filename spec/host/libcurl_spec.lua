@@ -20,11 +20,11 @@ describe("the libcurl that these specs run with", function()
     assert.equal("libcurl/" .. headers, core.curl_version():match("^%S+"))
   end)
 
-  it("is that of child processes too", function()
+  it("is the one of child processes too", function()
     assert.equal(core.curl_version(), helper.child 'print(require "crux.core".curl_version())')
   end)
 
-  it("keeps five specs at most from being run", function()
+  it("makes at most five specs pending", function()
     assert.is_true(libcurl.skipped() <= 5)
   end)
 end)

@@ -64,7 +64,7 @@ describe("32 calls at once on a fresh client", function()
     assert.is_true(live <= 8, live .. " at once")
   end)
 
-  it("open no second connection while the first gets no answer to its SYN", function()
+  it("open no second connection while the first waits for a SYN-ACK", function()
     local silent = fault.silent()
     local before = forks.descriptors()
     local client = calls.client(silent)
@@ -86,16 +86,16 @@ local function resident_memory()
   return text and tonumber(text:match("\nVmRSS:%s*(%d+)"))
 end
 
-describe("1,000 connections, one after the other,", function()
+describe("1,000 connections in a row,", function()
   local CLOSES = [[
     if conn:request() then conn:write("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n") end
   ]]
   local CASES = {
-    { name = "closed after an answer", script = CLOSES, outcome = "accepted" },
-    { name = "closed after an answer over TLS", script = CLOSES, tls = "good",
+    { name = "closed after a response", script = CLOSES, outcome = "accepted" },
+    { name = "closed after a response over TLS", script = CLOSES, tls = "good",
       outcome = "accepted" },
-    { name = "reset before an answer", script = "conn:request() conn:rst()", outcome = "unknown" },
-    { name = "cut during the handshake", script = "conn:raw(1) conn:cut()", tls = "good",
+    { name = "reset before a response", script = "conn:request() conn:rst()", outcome = "unknown" },
+    { name = "closed during the handshake", script = "conn:raw(1) conn:cut()", tls = "good",
       outcome = "not_sent" },
     -- Where the system gives it that very port, a client connects to itself. It happens.
     { name = "refused", outcome = "not_sent", or_else = "unknown" },
@@ -131,7 +131,7 @@ describe("1,000 connections, one after the other,", function()
 
   for _, case in ipairs(CASES) do
     for _, way in ipairs(calls.WAYS) do
-      it(("%s, leave nothing behind (%s) #stock #tree"):format(case.name, way.name), function()
+      it(("%s, leak no memory or descriptor (%s) #stock #tree"):format(case.name, way.name), function()
         leave_nothing(case, way)
       end)
     end

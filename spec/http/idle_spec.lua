@@ -31,8 +31,8 @@ local LEAVING = "conn:request() conn:write(shared.answer) conn:half() conn:eof()
 
 for _, tls in ipairs{ false, "good" } do
   for _, way in ipairs(calls.WAYS) do
-    describe(("%s, over %s,"):format(way.name, tls and "TLS" or "TCP"), function()
-      it("idle_timeout = 0 is a new connection for every call, and none is kept", function()
+    describe(("a %s call over %s:"):format(way.name, tls and "TLS" or "TCP"), function()
+      it("idle_timeout = 0 uses a new connection for every call", function()
         local server = calls.serve{ tls = tls }
         local client = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 0 })
         for _ = 1, 4 do
@@ -50,7 +50,7 @@ for _, tls in ipairs{ false, "good" } do
         server:close()
       end)
 
-      it("a connection is used again before idle_timeout, and not after it", function()
+      it("a connection is reused before idle_timeout and not after it", function()
         local server = calls.serve{ tls = tls }
         local long = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 100 })
         local short = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 0.1 })
@@ -65,7 +65,7 @@ for _, tls in ipairs{ false, "good" } do
         server:close()
       end)
 
-      it("a call's own idle_timeout counts", function()
+      it("the call's own idle_timeout overrides the client's", function()
         local server = calls.serve{ tls = tls }
         local client = calls.client(server, { ca_file = fault.ca_file })
         assert.is_false(way.call(client).meta.reused)
@@ -74,7 +74,7 @@ for _, tls in ipairs{ false, "good" } do
         server:close()
       end)
 
-      it("a connection is not used again after connection_lifetime, however busy it is", function()
+      it("a busy connection is not reused after connection_lifetime", function()
         local server = calls.serve{ tls = tls }
         local client = calls.client(server, { ca_file = fault.ca_file, connection_lifetime = 0.5 })
         local begun = core.now()
@@ -91,7 +91,7 @@ for _, tls in ipairs{ false, "good" } do
         server:close()
       end)
 
-      it("Keep-Alive: timeout shortens idle_timeout to a second less", function()
+      it("Keep-Alive: timeout shortens idle_timeout to one second less", function()
         local function serve(seconds)
           local line = "Keep-Alive: timeout=" .. seconds
           return calls.serve{ tls = tls, shared = { answer = helper.response(204, nil, { line }) } }
@@ -107,10 +107,10 @@ for _, tls in ipairs{ false, "good" } do
     end)
   end
 
-  describe("over " .. (tls and "TLS" or "TCP") .. ",", function()
+  describe("an idle connection over " .. (tls and "TLS" or "TCP"), function()
     local function call(client) return helper.call(client.cancel_order, client, calls.order()) end
 
-    it("the worker closes a connection at once that the server has closed", function()
+    it("is closed by the worker as soon as the server has closed it", function()
       local server = calls.serve{ tls = tls, script = LEAVING }
       local client = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 600 })
       local pending = assert(client:submit("cancel_order", calls.order()))
@@ -120,7 +120,7 @@ for _, tls in ipairs{ false, "good" } do
       server:close()
     end)
 
-    it("the worker closes a connection after idle_timeout", function()
+    it("is closed by the worker after idle_timeout", function()
       local server = calls.serve{ tls = tls }
       local client = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 0.2 })
       local pending = assert(client:submit("cancel_order", calls.order()))
@@ -147,7 +147,7 @@ for _, tls in ipairs{ false, "good" } do
       end,
       ["when its own client is closed"] = function(client) client:close() end,
     } do
-      it("a blocking call's connection that the server has closed is closed " .. what, function()
+      it("of a blocking call that the server has closed is closed " .. what, function()
         local server = calls.serve{ tls = tls, script = LEAVING }
         local client = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 600 })
         call(client)

@@ -33,7 +33,7 @@ local LARGE = [[
 
 local function describe_pieces(way, tls)
   for name, text in pairs(ANSWERS) do
-    it(("an answer %s that arrives byte by byte is whole"):format(name), function()
+    it(("a response %s that arrives byte by byte is complete"):format(name), function()
       local server = fault.serve{ tls = tls, shared = { answer = text }, script = BYTE_BY_BYTE }
       local client, answers = calls.client(server, { ca_file = fault.ca_file }), {}
       for i = 1, 2 do
@@ -49,7 +49,7 @@ local function describe_pieces(way, tls)
     end)
   end
 
-  it("a body without a length that a reset ends is cut off", function()
+  it("a body without a length that a reset ends is truncated", function()
     local server = fault.serve{ tls = tls, script = [[
       conn:request() conn:write("HTTP/1.1 200 OK\r\n\r\n[1,2]") conn:rst()
     ]] }
@@ -61,7 +61,7 @@ local function describe_pieces(way, tls)
     server:close()
   end)
 
-  it("a body without a length that the deadline ends is cut off", function()
+  it("a body without a length that the deadline ends is truncated", function()
     local server = fault.serve{ tls = tls, script = [[
       conn:request() conn:write("HTTP/1.1 422 X\r\n\r\n[1,2]") conn:hold()
     ]] }
@@ -82,7 +82,7 @@ local function describe_pieces(way, tls)
 end
 
 local function describe_large(tls)
-  it("64 large answers on 16 connections reach the calls they belong to", function()
+  it("64 large responses on 16 connections reach their own calls", function()
     local server = fault.serve{ tls = tls, script = LARGE }
     local client = calls.client(server, { ca_file = fault.ca_file, max_connections = 16 })
     local pendings, answers = {}, {}

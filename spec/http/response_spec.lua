@@ -22,14 +22,14 @@ describe("the response parser #tree", function()
     end)
   end
 
-  it("makes the same of each response in single bytes and in two pieces cut anywhere", function()
+  it("parses each response alike in one piece, two pieces and single bytes", function()
     for _, row in ipairs(responses) do
       local cut = parser.differing_cut(row.bytes, row.max_body)
       assert.is_nil(cut, row.name .. ": " .. quoted(row.bytes))
     end
   end)
 
-  it("has a name of its own for each row", function()
+  it("has a different name for each row", function()
     local names = {}
     for _, row in ipairs(responses) do
       assert.is_nil(names[row.name], row.name)

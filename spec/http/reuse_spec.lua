@@ -66,7 +66,7 @@ local function describe_reuse(way, tls)
   end
 
   for name, answer in pairs(REUSED) do
-    it(("the connection of an answer %s is used again"):format(name), function()
+    it(("after a response %s the connection is reused"):format(name), function()
       start(ANSWER, { answer = answer })
       local first, second = twice()
       assert.equal(first.status, second.status)
@@ -84,7 +84,7 @@ local function describe_reuse(way, tls)
   end
 
   for name, answer in pairs(CLOSED) do
-    it(("the connection of an answer %s is not used again"):format(name), function()
+    it(("after a response %s the connection is not reused"):format(name), function()
       is_not_reused(answer)
     end)
   end
@@ -93,7 +93,7 @@ local function describe_reuse(way, tls)
     is_not_reused(with "Keep-Alive: timeout=2", 1.1)
   end)
 
-  it("a kept connection that ends after the request arrived: unknown, sent once", function()
+  it("a reused connection that closes after the request gives unknown, sent once", function()
     for _, how in ipairs{ "fin", "cut", "rst" } do
       start("conn:request() conn:write(shared.answer) conn:request() conn[shared.how](conn)",
         { answer = NO_CONTENT, how = how })
@@ -105,7 +105,7 @@ local function describe_reuse(way, tls)
     end
   end)
 
-  it("a kept connection that ends while it is idle: another is used", function()
+  it("a connection that closes while idle is replaced", function()
     for _, how in ipairs{ "fin", "cut", "rst", "half" } do
       start([[
         conn:request() conn:write(shared.answer)
@@ -141,15 +141,15 @@ local BETWEEN = [[
 ]]
 
 for _, way in ipairs(calls.WAYS) do
-  describe(("a %s call, plain:"):format(way.name), function() describe_reuse(way) end)
-  describe(("a %s call, TLS:"):format(way.name), function() describe_reuse(way, "good") end)
+  describe(("a %s call over TCP:"):format(way.name), function() describe_reuse(way) end)
+  describe(("a %s call over TLS:"):format(way.name), function() describe_reuse(way, "good") end)
 
-  it(("a %s call: a close between probe and send: unknown"):format(way.name), function()
+  it(("a %s call: a FIN between probe and send gives unknown"):format(way.name), function()
     local said = patient.run("before", way.name, BETWEEN:format "fin")
     assert.equal("accepted 204 1 1\nunknown network 1 1\n1 some\n", said)
   end)
 
-  it(("a %s call: a reset between probe and send: sent once"):format(way.name), function()
+  it(("a %s call: a reset between probe and send gives one send"):format(way.name), function()
     local said = patient.run("before", way.name, BETWEEN:format "rst")
     local rest = said:match("^accepted 204 1 1\n(.*)\n$")
     -- The system takes no byte, which may be noticed. Then another connection may be used.
@@ -178,7 +178,7 @@ local GONE = [[
 ]]
 
 for _, way in ipairs(calls.WAYS) do
-  it(("a %s call that found no connection after a kept one was reset: not sent, nothing reused"):format(
+  it(("a %s call: a reset, then a refused connection gives not_sent, reused = false"):format(
     way.name), function()
     local said = patient.run("before", way.name, GONE)
     assert.equal("accepted 204 1 1\nnot_sent connect 1 0\n0 false\n", said)

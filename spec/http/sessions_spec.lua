@@ -21,14 +21,14 @@ end
 
 for _, way in ipairs(calls.WAYS) do
   for _, version in ipairs{ "1.2", "1.3" } do
-    describe(("connections, %s, TLS %s,"):format(way.name, version), function()
+    describe(("TLS %s sessions of %s calls"):format(way.name, version), function()
       local function serve(more)
         local options = { tls_version = version, script = calls.CLOSING }
         for name, value in pairs(more or {}) do options[name] = value end
         return calls.serve(options)
       end
 
-      it("do without where the server has no sessions", function()
+      it("are not used if the server has none", function()
         local server = serve{ tickets = 0 }
         local client = calls.client(server, { ca_file = fault.ca_file })
         for _ = 1, 3 do assert.equal("accepted", way.call(client).outcome) end
@@ -39,7 +39,7 @@ for _, way in ipairs(calls.WAYS) do
 
       if not calls.resumes(version) then return end
 
-      it("resume the session of the one before", function()
+      it("are resumed by the next connection", function()
         local server = serve()
         local client = calls.client(server, { ca_file = fault.ca_file })
         for _ = 1, 5 do
@@ -53,7 +53,7 @@ for _, way in ipairs(calls.WAYS) do
 
       -- One that ends without close_notify may take its session with it, in TLS 1.2: OpenSSL's
       -- choice.
-      it("resume it after one that the server closed while it was idle", function()
+      it("are resumed after the server closed an idle connection", function()
         local server = serve{ script = [[
           conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n") conn:sleep(0.05) conn:fin()
         ]] }
@@ -70,7 +70,7 @@ for _, way in ipairs(calls.WAYS) do
   end
 end
 
-describe("a name", function()
+describe("a host name", function()
   local resolver
 
   setup(function() resolver = forks.compile("slow_resolver.c") end)
@@ -125,14 +125,14 @@ describe("a name", function()
     return (count(record))
   end
 
-  it("is looked up once for 32 calls, of which 31 resume a session, TLS 1.2", function()
+  it("is resolved once for 32 calls, 31 of which resume a session, TLS 1.2", function()
     assert.equal(31, resumed_of_many "1.2")
   end)
 
   -- OpenSSL takes a ticket of TLS 1.3 for used up once the first handshake with it is complete, and
   -- libcurl from 8.12 on once it has begun: later ones are full, until there is another ticket. And
   -- if the first ticket is long in coming, nobody waits for it.
-  it("is looked up once for 32 calls, of which some resume a session, TLS 1.3", function()
+  it("is resolved once for 32 calls, some of which resume a session, TLS 1.3", function()
     local resumed = 0
     for _ = 1, 5 do
       if resumed == 0 then resumed = resumed_of_many "1.3" end
@@ -141,7 +141,7 @@ describe("a name", function()
   end)
 
   for i, way in ipairs(calls.WAYS) do
-    it("is looked up once for one connection after the other, " .. way.name, function()
+    it("is resolved once for successive connections of " .. way.name .. " calls", function()
       local server = calls.serve{ tls_names = { NAME }, script = calls.CLOSING }
       local said, names = run(([[
         local calls = require "spec.support.calls"
@@ -154,7 +154,7 @@ describe("a name", function()
       server:close()
     end)
 
-    it("is looked up again after nobody was found where it pointed, " .. way.name, function()
+    it("is resolved again after its address refused a " .. way.name .. " call", function()
       local refused = fault.refused()
       local said, names = run(([[
         local calls = require "spec.support.calls"

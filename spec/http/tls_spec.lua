@@ -63,13 +63,13 @@ CipherString = ALL:@SECLEVEL=0
     return said, record
   end
 
-  it("is refused, kind tls", function()
+  it("is refused with kind tls", function()
     local said, record = run("1.1")
     assert.equal("not_sent tls\nnot_sent tls", said)
     assert.same({ 2, 0 }, { record.connections, record.requests })
   end)
 
-  it("is refused though the system's OpenSSL would allow it", function()
+  it("is refused even if the system's OpenSSL configuration allows it", function()
     local path = os.tmpname()
     finally(function() os.remove(path) end)
     local file = assert(io.open(path, "w"))
@@ -84,9 +84,9 @@ CipherString = ALL:@SECLEVEL=0
 end)
 
 for _, way in ipairs(calls.WAYS) do
-  describe("TLS, " .. way.name .. ",", function()
+  describe("the TLS version of a " .. way.name .. " call", function()
     for _, version in ipairs{ "1.2", "1.3" } do
-      it("is version " .. version .. " where the server has no other", function()
+      it("is " .. version .. " if the server has no other", function()
         local server = serve(version, helper.ANSWER)
         assert.equal("accepted", calls.once(way, server, trusting()).outcome)
         assert.equal(version, server:record().conns[1].version)
@@ -94,14 +94,14 @@ for _, way in ipairs(calls.WAYS) do
       end)
     end
 
-    it("is the newest version that both know", function()
+    it("is the newest that both support", function()
       local server = serve(nil, helper.ANSWER)
       assert.equal("accepted", calls.once(way, server, trusting()).outcome)
       assert.equal("1.3", server:record().conns[1].version)
       server:close()
     end)
 
-    it("names the server as base_url does", function()
+    it("goes with the host of base_url as server name", function()
       local server = serve(nil, helper.ANSWER)
       local answer = calls.once(way, server, trusting{ base_url = url(server, "localhost") })
       assert.equal("accepted", answer.outcome)
@@ -110,7 +110,7 @@ for _, way in ipairs(calls.WAYS) do
     end)
   end)
 
-  describe("a handshake that breaks off, " .. way.name .. ",", function()
+  describe("a broken handshake of a " .. way.name .. " call", function()
     -- How many bytes of the server's have come when the handshake is complete. The client has the
     -- last word of it in TLS 1.3, and the last but one in TLS 1.2; then follows the request.
     local function handshake_length(server, version)
@@ -124,7 +124,7 @@ for _, way in ipairs(calls.WAYS) do
 
     for _, version in ipairs{ "1.2", "1.3" } do
       for _, how in ipairs{ "fin", "rst" } do
-        it(("by %s at any point is kind tls, TLS %s"):format(how, version), function()
+        it(("closed by %s at any point is kind tls, TLS %s"):format(how, version), function()
           local server = serve(version, helper.ANSWER)
           local length = handshake_length(server, version)
           assert.is_true(length > 400, length)
@@ -148,7 +148,7 @@ for _, way in ipairs(calls.WAYS) do
       end
     end
 
-    it("before a byte of the client's is read, is kind tls", function()
+    it("before the server has read a byte is kind tls", function()
       for _, script in ipairs{
         "conn:rst()", "conn:cut()", "conn:raw(1) conn:cut()", "conn:raw(1) conn:rst()",
       } do
@@ -162,7 +162,7 @@ for _, way in ipairs(calls.WAYS) do
       end
     end)
 
-    it("by something else than TLS, is kind tls", function()
+    it("by bytes that are not TLS is kind tls", function()
       for _, bytes in ipairs{
         "HTTP/1.1 400 Bad Request\r\n\r\n", "\21\3\3\0\2\2\40", "\21\3\1\0\2\2\70", ("\0"):rep(8),
         "\22\3\3\255\255",
@@ -176,7 +176,7 @@ for _, way in ipairs(calls.WAYS) do
       end
     end)
 
-    it("never, ends with connect_timeout", function()
+    it("without an end fails at connect_timeout", function()
       for _, script in ipairs{
         "conn:hold()", "conn:raw(1) conn:hold()",
         "conn:raw(1) conn:write_raw('\\22\\3') conn:hold()",
@@ -189,8 +189,8 @@ for _, way in ipairs(calls.WAYS) do
     end)
   end)
 
-  describe("a new handshake, asked for by a TLS 1.2 server, " .. way.name .. ",", function()
-    it("before the answer, does not keep it from being taken", function()
+  describe("a TLS 1.2 renegotiation during a " .. way.name .. " call", function()
+    it("before the response does not prevent the response", function()
       local server = serve("1.2", [[
         while conn:request() do
           conn:hello_request()
@@ -211,7 +211,7 @@ for _, way in ipairs(calls.WAYS) do
       server:close()
     end)
 
-    it("in the middle of the answer's head and body, does not keep it from being taken", function()
+    it("amid the response head and body does not prevent the response", function()
       local server = serve("1.2", [[
         for _, cut in ipairs{ 10, #shared.answer - 3 } do
           conn:request()
@@ -235,7 +235,7 @@ for _, way in ipairs(calls.WAYS) do
 
     -- What comes while the client has begun a handshake is for OpenSSL to take or to refuse; it is
     -- not sent again.
-    it("right before the answer, leaves it accepted or unknown, once on the wire", function()
+    it("right before the response gives accepted or unknown, sent once", function()
       local server = serve("1.2", [[
         conn:request()
         conn:hello_request()
@@ -252,7 +252,7 @@ for _, way in ipairs(calls.WAYS) do
       server:close()
     end)
 
-    it("on an idle connection, is not an answer to the next call", function()
+    it("on an idle connection is not taken for a response", function()
       local server = serve("1.2", [[
         if not conn:request() then return end
         conn:write(shared.answer)
@@ -269,7 +269,7 @@ for _, way in ipairs(calls.WAYS) do
       server:close()
     end)
 
-    it("never completed, ends with the call's time", function()
+    it("that is never completed fails at the deadline", function()
       local server = serve("1.2", "conn:request() conn:hello_request() conn:hold()")
       local answer = calls.once(way, server, trusting{ timeout = 0.5 })
       assert.same({ "unknown", "timeout", 1 }, { answer.outcome, answer.kind, answer.meta.sends })
@@ -277,9 +277,9 @@ for _, way in ipairs(calls.WAYS) do
     end)
   end)
 
-  describe("a KeyUpdate of a TLS 1.3 server's, " .. way.name .. ",", function()
+  describe("a TLS 1.3 KeyUpdate during a " .. way.name .. " call", function()
     for _, wanted in ipairs{ false, true } do
-      it(wanted and "that asks for one in return, is answered" or "alone, does no harm", function()
+      it(wanted and "that requests one in return gets it" or "is accepted", function()
         local server = serve("1.3", [[
           for _, cut in ipairs{ 0, 10, #shared.answer - 3, #shared.answer } do
             conn:request()
@@ -304,7 +304,7 @@ for _, way in ipairs(calls.WAYS) do
     end
 
     -- Until the server reads on, the client cannot write what it is asked for.
-    it("while a request is going out and stands still, does not harm the request", function()
+    it("during a stalled upload does not break the request", function()
       local server = serve("1.3", [[
         conn:read(20)
         conn:sleep(0.2)
@@ -330,7 +330,7 @@ for _, way in ipairs(calls.WAYS) do
     end)
   end)
 
-  describe("a certificate asked for after the handshake, " .. way.name .. ",", function()
+  describe("a post-handshake certificate request during a " .. way.name .. " call", function()
     -- A client without one may go on if it is only asked. In TLS 1.3 it may not even be asked,
     -- unless it has offered to be.
     local ASKING = [[
@@ -342,14 +342,14 @@ for _, way in ipairs(calls.WAYS) do
       conn:eof()
     ]]
 
-    it("by TLS 1.2, and not needed, does no harm", function()
+    it("in TLS 1.2 that is optional is ignored without a certificate", function()
       local server = serve("1.2", ASKING)
       assert.equal("accepted", calls.once(way, server, trusting()).outcome)
       assert.equal(1, server:record().requests)
       server:close()
     end)
 
-    it("by TLS 1.2, and needed, leaves the call unknown where there is none", function()
+    it("in TLS 1.2 that is required gives unknown without a certificate", function()
       local server = serve("1.2", ASKING, { shared = { answer = OK, required = true } })
       local answer = calls.once(way, server, trusting{ retries = 5 })
       assert.same({ "unknown", 1, 1 }, { answer.outcome, answer.meta.attempts, answer.meta.sends })
@@ -360,7 +360,7 @@ for _, way in ipairs(calls.WAYS) do
     end)
 
     for _, version in ipairs{ "1.2", "1.3" } do
-      it("is shown where there is one, TLS " .. version, function()
+      it("gets the certificate if there is one, TLS " .. version, function()
         local server = serve(version, ASKING, { shared = { answer = OK, required = true } })
         local one = fault.clients.one
         local files = trusting{ cert_file = one.cert_file, key_file = one.key_file }
@@ -378,9 +378,9 @@ for _, way in ipairs(calls.WAYS) do
     end
   end)
 
-  describe("a body that ends with the connection, " .. way.name .. ",", function()
+  describe("a body without a length in a " .. way.name .. " call over TLS", function()
     for _, version in ipairs{ "1.2", "1.3" } do
-      it("and its close_notify, is whole, TLS " .. version, function()
+      it("is complete with close_notify, TLS " .. version, function()
         local server = serve(version, "conn:request() conn:write(shared.answer) conn:fin()",
           { shared = { answer = 'HTTP/1.1 200 OK\r\n\r\n{"a":1}' } })
         local answer = calls.once(way, server, trusting())
@@ -392,7 +392,7 @@ for _, way in ipairs(calls.WAYS) do
 
       -- OpenSSL tells a cut from an end; Debian's libcurl 7.88.1 does not pass that on, and so
       -- cannot be held to it.
-      it("without close_notify, leaves the outcome to the status, TLS " .. version, function()
+      it("is truncated without close_notify, which does not change the outcome, TLS " .. version, function()
         local OUTCOMES = { [200] = "accepted", [422] = "rejected", [503] = "unknown" }
         for _, how in ipairs{ "cut", "rst" } do
           for status, outcome in pairs(OUTCOMES) do
@@ -417,7 +417,7 @@ for _, way in ipairs(calls.WAYS) do
       end)
     end
 
-    it("and is cut where its length was told, has a body_error", function()
+    it("has a body_error if a body with a length is truncated beside it", function()
       local server = serve(nil, "conn:request() conn:write(shared.answer) conn:cut()",
         { shared = { answer = 'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"a":1}' } })
       local answer = calls.once(way, server, trusting())

@@ -72,7 +72,7 @@ local INTERIM_TWICE = [[
 ]]
 
 local function describe_uploads(way, kind)
-  it("a server that reads a part and closes: unknown, with no less bytes_sent", function()
+  it("a server that reads a part and closes gives unknown with enough bytes_sent", function()
     for _, how in ipairs{ "fin", "cut", "rst" } do
       for _, size in ipairs{ 1, 200, 50000 } do
         for kept = 0, 1 do
@@ -91,7 +91,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("an early 413 or 401 to 8 MB: rejected, and the connection is not used again", function()
+  it("an early 413 or 401 to 8 MB gives rejected, and the connection is not reused", function()
     for _, status in ipairs{ 413, 401 } do
       for _, next_step in ipairs{ "eof", "hold", "half", "fin", "cut", "rst" } do
         local text = helper.response(status, '{"detail":"enough"}')
@@ -107,7 +107,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("an early 200 to 8 MB: accepted, and the connection is not used again", function()
+  it("an early 200 to 8 MB gives accepted, and the connection is not reused", function()
     for _, next_step in ipairs{ "eof", "half", "fin", "cut", "rst" } do
       local text = helper.response(200, "{}")
       local call, done = session(way, kind, EARLY, { answer = text, next = next_step })
@@ -119,7 +119,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("an early answer that arrives in pieces is read to its end", function()
+  it("an early response that arrives in pieces is read to its end", function()
     for _, case in ipairs{
       { 413, "rejected", "http" }, { 200, "accepted", nil, "Connection: close" },
     } do
@@ -137,7 +137,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("an interim answer during 8 MB: the upload and the connection go on", function()
+  it("an interim response during 8 MB ends neither upload nor connection", function()
     local call, done = session(way, kind, INTERIM_TWICE)
     is({ "accepted", nil, 204 }, call{ skus = LARGE })
     local second = call{ skus = LARGE }
@@ -146,7 +146,7 @@ local function describe_uploads(way, kind)
     assert.equal(1, done().connections)
   end)
 
-  it("8 MB to a server that reads slowly or not at all: unknown at the deadline", function()
+  it("8 MB to a server that reads slowly or nothing gives unknown at the deadline", function()
     for _, script in ipairs{
       "conn:read(1) conn:hold()", "for _ = 1, 50 do conn:read(1) conn:sleep(0.02) end conn:hold()",
     } do
@@ -160,7 +160,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("a server that ends its side without an answer: unknown, and not waited for", function()
+  it("a half-close without a response gives unknown at once", function()
     for _, case in ipairs{
       { "conn:request() conn:half() conn:eof()" },
       { "conn:read(100000) conn:half() conn:eof()", LARGE },
@@ -174,7 +174,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("a server that ends its side after the answer: accepted, and not used again", function()
+  it("a half-close after the response gives accepted, and no reuse", function()
     for _, piece in ipairs{ "conn:cork()", "" } do
       local call, done, server = session(way, kind, ([[
         if not conn:request() then return end
@@ -190,7 +190,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("a body without a length ends where the server ends its side", function()
+  it("a body without a length ends with a half-close", function()
     local call, done = session(way, kind, [[
       conn:request() conn:write("HTTP/1.1 200 OK\r\n\r\n[1,") conn:write("2]")
       conn:half() conn:eof()
@@ -208,7 +208,7 @@ end
 for _, kind in ipairs{ "plain", "TLS 1.2", "TLS 1.3" } do
   local tag = kind == "TLS 1.2" and " #stock" or ""
   for _, way in ipairs(calls.WAYS) do
-    describe(("a %s call, %s:%s"):format(way.name, kind, tag), function()
+    describe(("a %s call over %s:%s"):format(way.name, kind, tag), function()
       describe_uploads(way, kind)
     end)
   end
@@ -216,7 +216,7 @@ end
 
 for _, tls in ipairs{ "plain", "TLS" } do
   for _, how in ipairs{ "aborted", "closed with its client" } do
-    it(("8 MB, %s, %s on the way: unknown, with no less bytes_sent"):format(tls, how), function()
+    it(("an upload of 8 MB over %s that is %s gives unknown with enough bytes_sent"):format(tls, how), function()
       local server = fault.serve{ tls = tls == "TLS" and "good" or nil,
         script = "conn:read(50000) conn:sleep(0.1) conn:eof()" }
       local client = calls.client(server, { ca_file = fault.ca_file })

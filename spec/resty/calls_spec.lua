@@ -101,7 +101,7 @@ describe("crux.resty #stock", function()
   local server
 
   for _, way in ipairs(resty.MODES) do
-    it("says and sends what crux does, woken by " .. way, function()
+    it("sends and returns the same as crux, wakeup by " .. way, function()
       server = resty.start{ way = way }
       for _, case in ipairs(CASES) do
         local what, name = case[1], case.name or "cancel_order"
@@ -147,7 +147,7 @@ end)
 describe("examples/openresty #tree", function()
   if missing then return it("needs nginx", function() pending(missing) end) end
 
-  it("answers by outcome in examples/openresty", function()
+  it("responds by outcome", function()
     local pipe = assert(io.popen("lua5.4 examples/openresty/demo.lua 2>&1 </dev/null; echo ended $?"))
     local text = pipe:read("*a")
     pipe:close()

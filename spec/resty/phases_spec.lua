@@ -11,7 +11,7 @@ local missing = resty.missing()
 after_each(resty.stop_failed)
 teardown(fault.stop)
 
-describe("crux.resty #tree", function()
+describe("crux.resty in nginx's phases and light threads #tree", function()
   if missing then return it("needs nginx", function() pending(missing) end) end
 
   local server, sandbox, upstream
@@ -26,7 +26,7 @@ describe("crux.resty #tree", function()
     upstream:close()
   end)
 
-  it("names a phase that cannot wait, and runs in those that can", function()
+  it("makes calls in phases that can wait, and names the phase in others", function()
     local arguments = quote(resty.arguments(sandbox, sandbox.orders[1]))
     local function attempt(keep)
       return ("local ok, r, e = pcall(require('crux.resty').get_order, %s) %s"):format(arguments, keep)
@@ -62,7 +62,7 @@ describe("crux.resty #tree", function()
     assert.equal("accepted", log:match("timer| (%a+)"))
   end)
 
-  it("makes clients before the fork, and raises what misuse raises", function()
+  it("makes clients before workers are forked, and raises errors on misuse", function()
     local options = quote{ token = sandbox.tokens.retailer, base_url = sandbox.base_url }
     server = resty.start{ workers = 2, init = "client = require('crux.resty').new" .. options }
     local answer = server:run("local result, err = client:get_order" .. quote{ order_uuid = sandbox.orders[1] } .. [[
@@ -76,7 +76,7 @@ describe("crux.resty #tree", function()
     resty.stop()
   end)
 
-  it("lets a token function wait as its caller may", function()
+  it("lets a token function yield", function()
     server = resty.start()
     local answer = server:run([[
       local client = crux.new{ token = function() ngx.sleep(0.01) return "]] .. sandbox.tokens.retailer .. [[" end }
@@ -88,7 +88,7 @@ describe("crux.resty #tree", function()
     resty.stop()
   end)
 
-  it("raises what is raised while it waits, and goes on", function()
+  it("passes on an error of on_event, and makes further calls", function()
     server = resty.start()
     local answer = server:run([[
       local arguments = ]] .. quote(resty.arguments(sandbox, sandbox.orders[1], "status=429,retry_after=0")) .. [[
@@ -102,7 +102,7 @@ describe("crux.resty #tree", function()
     resty.stop()
   end)
 
-  it("survives light threads that are killed, and gives their calls up", function()
+  it("aborts the calls of light threads that are killed", function()
     for _, way in ipairs(resty.MODES) do
       server = resty.start{ way = way }
       upstream:set({ answer = helper.response(204) }, true)
@@ -135,7 +135,7 @@ describe("crux.resty #tree", function()
     end
   end)
 
-  it("survives clients that go away", function()
+  it("aborts the calls of clients that disconnect", function()
     server = resty.start()
     local slow = { body = chunk("get_order", resty.arguments(sandbox, sandbox.orders[1], "delay=500")), give_up = 0.1 }
     for _, answer in ipairs(server:ask(times(60, slow), 30)) do assert.equal(0, answer.status) end
@@ -145,7 +145,7 @@ describe("crux.resty #tree", function()
     resty.stop()
   end)
 
-  it("gives up what other light threads of a request wait for when its handler raises", function()
+  it("aborts the calls of other light threads when the handler raises an error", function()
     for _, way in ipairs(resty.MODES) do
       server = resty.start{ way = way }
       local held = fault.serve{ script = "conn:request() conn:hold()" }
@@ -166,7 +166,7 @@ describe("crux.resty #tree", function()
     end
   end)
 
-  it("lets a call finish whose client went away, unless lua_check_client_abort is set", function()
+  it("finishes a call whose client disconnects, unless lua_check_client_abort is set", function()
     local finish = [[ content_by_lua_block {
       ngx.req.read_body()
       _G.crux = require "crux.resty"

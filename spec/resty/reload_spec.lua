@@ -12,7 +12,7 @@ local missing = resty.missing()
 after_each(resty.stop_failed)
 teardown(fault.stop)
 
-describe("crux.resty #tree", function()
+describe("crux.resty when nginx is reloaded or stopped #tree", function()
   if missing then return it("needs nginx", function() pending(missing) end) end
 
   local server, sandbox
@@ -25,7 +25,7 @@ describe("crux.resty #tree", function()
     sandbox:close()
   end)
 
-  it("finishes what is in flight when told to quit, and then ends", function()
+  it("finishes the calls in flight at QUIT", function()
     server = resty.start()
     local began = core.now()
     local answers = server:begin(times(20, { body = chunk("get_order", resty.arguments(sandbox, sandbox.orders[1], "delay=600")) }), 20)
@@ -39,7 +39,7 @@ describe("crux.resty #tree", function()
     assert.is_true(core.now() - began < 10, "quitting took " .. core.now() - began)
   end)
 
-  it("ends in time when told to quit, though a call would not", function()
+  it("ends at worker_shutdown_timeout with calls in flight at QUIT", function()
     for _, way in ipairs(resty.MODES) do
       server = resty.start{ way = way, shutdown = "1s" }
       local began = core.now()
@@ -53,7 +53,7 @@ describe("crux.resty #tree", function()
 
   -- `make reloads` has half a minute of it. Connections are not kept: a request that comes as nginx closes a kept one is
   -- nobody's to answer.
-  it("loses no call in reloads, in two workers", function()
+  it("loses no call in reloads of two workers", function()
     local seconds = tonumber(os.getenv "RELOADS") or 2
     local orders = process.sandbox{ orders = 200 * seconds, plain = true }
     server = resty.start{ workers = 2, http = "keepalive_timeout 0;" }
@@ -87,7 +87,7 @@ describe("crux.resty #tree", function()
     orders:close()
   end)
 
-  it("ends in the middle of calls when told to stop at once", function()
+  it("ends at once with calls in flight at TERM", function()
     server = resty.start()
     local answers = server:begin(times(50, { body = chunk("get_order", resty.arguments(sandbox, sandbox.orders[1], "delay=20000")) }), 50)
     os.execute("sleep 0.3")

@@ -13,7 +13,7 @@ local missing = resty.missing()
 after_each(resty.stop_failed)
 teardown(fault.stop)
 
-describe("crux.resty #tree", function()
+describe("crux.resty and nginx's event loop #tree", function()
   if missing then return it("needs nginx", function() pending(missing) end) end
 
   local server, sandbox
@@ -27,7 +27,7 @@ describe("crux.resty #tree", function()
   end)
 
   for _, way in ipairs(resty.MODES) do
-    it("lets the worker go on while 100 calls wait, woken by " .. way, function()
+    it("serves other requests while 100 calls wait, wakeup by " .. way, function()
       server = resty.start{ way = way }
       local slow = { body = chunk("get_order", resty.arguments(sandbox, sandbox.orders[1], "delay=800", { max_connections = 100 })) }
       local answers = server:begin(times(100, slow), 100)
@@ -44,7 +44,7 @@ describe("crux.resty #tree", function()
     end)
   end
 
-  it("uses no processor time for 500 calls that wait, and one thread", function()
+  it("uses no processor time and one thread for 500 calls that wait", function()
     server = resty.start()
     local held = fault.serve{ backlog = 1024, script = [[
       conn:request()
@@ -74,7 +74,7 @@ describe("crux.resty #tree", function()
     resty.stop()
   end)
 
-  it("goes on when the application has used up its timers", function()
+  it("works when the application has used up its timers", function()
     server = resty.start{ way = "socket", http = "lua_max_running_timers 1; lua_max_pending_timers 10;",
       server = [[location = /exhaust { content_by_lua_block {
         ngx.timer.at(0, function() ngx.sleep(2) end)
@@ -89,7 +89,7 @@ describe("crux.resty #tree", function()
     assert.is_truthy(log:find("lua_max_running_timers are not enough", 1, true))
   end)
 
-  it("pauses between attempts without holding the worker up", function()
+  it("serves other requests during the pause before a retry", function()
     server = resty.start()
     local answers = server:begin({ { body = chunk("cancel_order",
       resty.arguments(sandbox, sandbox.orders[1], "status=429,retry_after=1", { retries = 1 })) } })
@@ -101,7 +101,7 @@ describe("crux.resty #tree", function()
     resty.stop()
   end)
 
-  it("lets the worker go on while it waits for what was submitted", function()
+  it("serves other requests during pending:wait and client:cancel_orders", function()
     server = resty.start()
     local answers = server:begin{ { body = [[
       local client = crux.new]] .. quote{ token = sandbox.tokens.retailer, base_url = sandbox.base_url .. "/~delay=600" } .. [[
@@ -125,7 +125,7 @@ describe("crux.resty #tree", function()
     resty.stop()
   end)
 
-  it("gives each call its own answer, in two workers with a thread each", function()
+  it("gives each call its own result, in two workers with a thread each", function()
     server = resty.start{ workers = 2 }
     local requests, seen = {}, {}
     for i = 1, 200 do
@@ -148,7 +148,7 @@ describe("crux.resty #tree", function()
     resty.stop()
   end)
 
-  it("has an inbox for each Lua state, with lua_code_cache off", function()
+  it("works with lua_code_cache off", function()
     for _, way in ipairs(resty.MODES) do
       server = resty.start{ code_cache = "off", way = way }
       local answers = server:ask(times(40, { body = chunk("get_order", resty.arguments(sandbox, sandbox.orders[1], "delay=50")) }), 10)
