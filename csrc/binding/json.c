@@ -1,4 +1,4 @@
-/* json: TODO. */
+/* json: see json.h. */
 #include "json.h"
 
 #include <locale.h>

@@ -1,3 +1,4 @@
+/* buffer: see buffer.h. */
 #include "buffer.h"
 
 #include <stdlib.h>

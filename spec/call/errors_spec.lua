@@ -71,7 +71,7 @@ describe("err.fields and err.detail of the body", function()
     { "{}" }, { "[]" }, { "null" }, { "true" }, { "false" }, { "5" }, { '{"skus": [{}, {}]}' }, { '{"a": null}' },
     { '{"detail": null}' }, { '{"detail": ""}', "" },
   } do
-    it(row[1], function()
+    it((row[1]:gsub("\n", "\\n")), function()
       for _, status in ipairs{ 400, 500 } do
         local err = err_of(status, row[1])
         assert.equal(status == 400 and "rejected" or "unknown", err.outcome)
@@ -431,9 +431,10 @@ end)
 describe("a reused connection that breaks after the request", function()
   local KINDS = { fin = "network", cut = "network", rst = "network", hold = "timeout", garbage = "protocol" }
   for how, kind in pairs(KINDS) do
-    for _, tls in ipairs{ "plain", "good" } do
-      it(("by %s over %s is kind %s, and its message does not say \"no connection\""):format(how, tls, kind), function()
-        local kept = fault.serve{ tls = tls == "good" and tls or nil, shared = { how = how }, script = [[
+    for tls, identity in pairs{ TCP = false, TLS = "good" } do
+      local name = "by %s over %s is kind %s, and its message does not say \"no connection\""
+      it(name:format(how, tls, kind), function()
+        local kept = fault.serve{ tls = identity or nil, shared = { how = how }, script = [[
           if not conn:request() then return end
           conn:write("HTTP/1.1 204 No Content\r\n\r\n")
           if not conn:request() then return end

@@ -227,9 +227,9 @@ end)
 
 describe("the process ends normally", function()
   local ENDS = {
-    { "os.exit", "os.exit(3)", 3 },
+    { "os.exit(3)", "os.exit(3)", 3 },
     -- to Lua 5.1 the same as the one above
-    { "os.exit after lua_close", "os.exit(3, true)", 3 },
+    { "os.exit(3, true)", "os.exit(3, true)", 3 },
     { "an error", "error('the end', 0)", 1 },
   }
 
@@ -282,9 +282,9 @@ describe("the process ends normally", function()
       server:close()
     end)
 
-    for _, tls in ipairs{ "plain", "good" } do
-      it(("by %s with submitted calls in flight, %s"):format(how[1], tls), function()
-        local server = fault.serve{ tls = tls == "good" and tls or nil, script = "conn:request() conn:hold()" }
+    for tls, identity in pairs{ TCP = false, TLS = "good" } do
+      it(("by %s with submitted calls in flight over %s"):format(how[1], tls), function()
+        local server = fault.serve{ tls = identity or nil, script = "conn:request() conn:hold()" }
         ends_well(server, ([[
           local options = arguments()
           local order = options.order_uuid
@@ -302,7 +302,7 @@ describe("the process ends normally", function()
 
   -- The worker may be anywhere: not yet awake, in the middle of connecting, or done.
   for _, how in ipairs{ { "the end of the script", "", 0 }, ENDS[1], ENDS[2] } do
-    it(("by %s right after submitting, again and again"):format(how[1]), function()
+    it(("by %s right after submitting, 30 times"):format(how[1]), function()
       local silent, refused = fault.silent(), fault.refused()
       for i = 1, 30 do
         ends_well(i % 2 == 0 and silent or refused, ([[

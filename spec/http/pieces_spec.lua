@@ -7,10 +7,10 @@ teardown(fault.stop)
 
 local BODY = '{"a":[1,2]}'
 local ANSWERS = {
-  ["by length"] = helper.response(200, BODY),
+  ["with a length"] = helper.response(200, BODY),
   ["in chunks"] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" ..
     '1\r\n{\r\n9;x=y\r\n"a":[1,2]\r\n1\r\n}\r\n0\r\nX-Trailer: yes\r\n\r\n',
-  ["after interim answers"] = "HTTP/1.1 100 Continue\r\n\r\n" ..
+  ["after interim responses"] = "HTTP/1.1 100 Continue\r\n\r\n" ..
     "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" .. helper.response(200, BODY),
 }
 
@@ -101,12 +101,12 @@ local function describe_large(tls)
   end)
 end
 
-for _, tls in ipairs{ "plain", "TLS" } do
+for _, tls in ipairs{ "TCP", "TLS" } do
   local identity = tls == "TLS" and "good" or nil
   for _, way in ipairs(calls.WAYS) do
-    describe(("a %s call, %s:"):format(way.name, tls), function()
+    describe(("a %s call over %s:"):format(way.name, tls), function()
       describe_pieces(way, identity)
     end)
   end
-  describe(("submitted calls, %s:"):format(tls), function() describe_large(identity) end)
+  describe(("submitted calls over %s:"):format(tls), function() describe_large(identity) end)
 end

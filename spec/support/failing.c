@@ -1,12 +1,11 @@
-/*
-** Stand-ins for what crux's C code calls and what may fail for want of something. A core.so built
-** for the host is linked with --wrap for each name below (the Makefile reads them off these lines),
-** so that its calls, and nobody else's, come through here. All threads share one count: the call
-** that fails may be the worker's.
-**
-** It is a shared object, which core.so is linked with too: libgcc has a __wrap_pthread_create of
-** its own, for split stacks, which the linker would take for a name that it finds nowhere else.
-*/
+/* failing: wrappers of the functions that core.so calls and that can fail, one of which is made to fail.
+
+   A core.so built for the host is linked with --wrap for each name below (the Makefile reads the
+   names off these lines), so that core.so's calls, and no others, come here. All threads share one
+   count, since the call that fails may be the worker's.
+
+   This is a shared object, which core.so is linked with too: libgcc has a __wrap_pthread_create of
+   its own, for split stacks, and the linker would look for it in vain. */
 #define _GNU_SOURCE
 #include "failing.h"
 

@@ -185,6 +185,57 @@ describe("the tree #tree", function()
     end))
   end)
 
+  it("has a first line in each source file that says what the file is", function()
+    local COMMENT = {
+      c = "^/%* (.*)$", h = "^/%* (.*)$", lua = "^%-%-%-? (.*)$", sh = "^# (.*)$",
+    }
+    local without = {}
+    for _, path in ipairs(FILES) do
+      local pattern = COMMENT[path:match("%.(%a+)$")]
+      local folder = path:match("^%./(%l+)/")
+      if pattern and folder then
+        local text = read(path):gsub("^#![^\n]*\n", "")
+        local line = text:match("^[^\n]*")
+        local said = line:match(pattern)
+        if not said or said:find("TODO", 1, true) or select(2, said:gsub("%S+", "")) < 3 then
+          without[#without + 1] = path .. ": " .. line
+        end
+      end
+    end
+    assert.same({}, without)
+  end)
+
+  it("has no file under spec/ of more than 500 lines", function()
+    local long = {}
+    for _, path in ipairs(matching("^%./(spec/.*)$")) do
+      local _, count = read(path):gsub("\n", "\n")
+      if count > 500 then long[#long + 1] = ("%s: %d lines"):format(path, count) end
+    end
+    assert.same({}, long)
+  end)
+
+  -- A name stands in a list of failures, and is what --filter is matched against.
+  it("gives each spec a name of its own that makes sense alone", function()
+    local REFERS_BACK = {
+      so = true, it = true, its = true, he = true, she = true, they = true, them = true, their = true, one = true,
+      this = true, these = true, those = true, again = true, also = true, too = true,
+    }
+    assert.same({}, faults("^%./spec/.*%.lua$", function(line)
+      local name = line:match("%f[%w]it%(+\"([^\"]*)\"") or line:match("%f[%w]describe%(+\"([^\"]*)\"")
+      return name and not line:find("^%s*%-%-") and (not name:find("%w") or REFERS_BACK[name:match("^%s*(%a+)")])
+    end))
+    local command = ("%s %s --list spec 2>/dev/null"):format(helper.lua, helper.quoted(arg[0]))
+    local count, wrong, seen = 0, {}, {}
+    for _, line in ipairs(lines(command)) do
+      local name = line:match("^%S+%.lua:%d+: (.*)$") or line
+      count = count + 1
+      if seen[name] or name:find("%s$") or not name:find("%w") then wrong[#wrong + 1] = line end
+      seen[name] = true
+    end
+    assert.same({}, wrong)
+    assert.is_true(count > 1000, ("expected more than 1000 names, found %d"):format(count))
+  end)
+
   it("has no tabs and no trailing spaces", function()
     assert.same({}, faults("^.*%.[chlua]+$", function(line) return line:find("\t") or line:find("%s$") end))
   end)
