@@ -135,11 +135,11 @@ describe("pending:abort", function()
     local server = serve(ANSWERS, { answers = { helper.response(200, long), helper.response(200, long) } })
     -- in a heap that is small
     local said = helper.child([[
-      local crux, core = require "crux", require "crux.core"
+      local crux, forks = require "crux", require "spec.support.forks"
       local client = crux.new{ token = "pending-spec-token", base_url = "]] .. server.base_url .. [[" }
       for _ = 1, 2 do
         local call = client:submit("cancel_order", { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29" })
-        core.sleep(0.3)
+        forks.readable(client:pollfd(), 20)
         local ran = false
         local function finalizer()
           ran = true
@@ -158,12 +158,14 @@ describe("pending:abort", function()
   end)
 
   it("that runs out of memory still aborts, and the next method completes it", function()
-    local client = connect(serve(HOLD))
+    local server = serve(HOLD)
+    local client = connect(server)
     local failure = core.failure
     finally(function() core.failure = failure end)
     for _, again in ipairs{ "abort", "poll", "wait", "close" } do
       local call = client:submit("cancel_order", ORDER)
-      core.sleep(0.1)
+      until_true(function() return server:record().requests == 1 end)
+      server:record(true)
       core.failure = function() error("not enough memory", 0) end
       assert.is_false((pcall(call.abort, call)))
       core.failure = failure

@@ -287,7 +287,7 @@ describe("client:cancel_orders", function()
           before = forks.descriptors()
         end
       end
-      local deadline = core.now() + 2
+      local deadline = core.now() + 10
       local function is_clean() return not before or forks.descriptors() <= before + 2 end
       repeat core.sleep(0.02) until is_clean() or core.now() > deadline
       assert.is_true(is_clean(), "descriptors are left behind")
@@ -296,7 +296,9 @@ describe("client:cancel_orders", function()
 
   for _, where in ipairs{ "on_result", "on_event" } do
     it("returns at once when its client is closed from " .. where, function()
+      -- its calls would last for a minute
       serve([[ if n == 1 then conn:request() conn:write("HTTP/1.1 204 X\r\n\r\n") end conn:request() conn:hold() ]], nil, {
+        timeout = 60,
         on_event = function(e) if where == "on_event" and e.name == "response" then client:close() end end,
       })
       local items, told = orders(("0"):rep(20)), {}
@@ -306,7 +308,7 @@ describe("client:cancel_orders", function()
         hear(...)
         if where == "on_result" then client:close() end
       end })
-      assert.is_true(core.now() - before < 2)
+      assert.is_true(core.now() - before < 30)
       agree(report, items, told)
       assert.equal(1, report.counts.accepted)
       assert.equal(16, report.counts.not_started)

@@ -5,7 +5,7 @@ local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
 local helper = require "spec.helper"
 
-local ORDER, OK, HOLD, ANSWERS = async.ORDER, async.OK, async.HOLD, async.ANSWERS
+local ORDER, OK, ANSWERS = async.ORDER, async.OK, async.ANSWERS
 local serve, connect = async.serve, async.connect
 local until_true, is_done = async.until_true, async.is_done
 
@@ -46,6 +46,10 @@ describe("a client with calls in flight", function()
   end)
 
   it("at lua_close answers a host's finalizer that waits for a call", function()
+    local flag = os.tmpname()
+    os.remove(flag)
+    finally(function() os.remove(flag) end)
+    local server = serve(("conn:request() io.open(%q, 'w'):close() conn:hold()"):format(flag))
     -- older than crux, so that it is the last to be called
     local said = helper.child([[
       local call
@@ -60,9 +64,9 @@ describe("a client with calls in flight", function()
         getmetatable(kept).__gc = finalizer
       else kept = setmetatable({}, { __gc = finalizer }) end
       local crux, core = require "crux", require "crux.core"
-      local client = crux.new{ token = "pending-spec-token", base_url = "]] .. serve(HOLD).base_url .. [[" }
+      local client = crux.new{ token = "pending-spec-token", base_url = "]] .. server.base_url .. [[" }
       call = client:submit("cancel_order", { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29" })
-      core.sleep(0.1)
+      repeat core.sleep(0.005) until io.open("]] .. flag .. [[") -- the server has the request
     ]])
     assert.equal(("true\tnil\taborted\tunknown\n"):rep(2):sub(1, -2), said)
   end)
@@ -103,10 +107,12 @@ describe("a client with calls in flight", function()
     collectgarbage()
     local before = forks.descriptors()
     for _ = 1, 20 do use() end
-    for _ = 1, 3 do collectgarbage() end
-    -- connections of earlier specs may end meanwhile
-    local after = forks.descriptors()
-    assert.is_true(not before or after <= before, ("expected at most %s descriptors, found %s"):format(before, after))
+    -- the worker closes the connections when it comes to it; those of earlier specs may end meanwhile
+    if not before then return pending("expected a /proc to count descriptors in") end
+    until_true(function()
+      collectgarbage()
+      return forks.descriptors() <= before
+    end)
   end)
 
   it("has every call done after close, and its methods raise an error", function()

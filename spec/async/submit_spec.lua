@@ -121,10 +121,17 @@ describe("pending:wait", function()
     local client = connect(serve(HOLD))
     local pending = client:submit("cancel_order", ORDER)
     for _, seconds in ipairs{ 0, 0.05, 0.3 } do
-      local before = core.now()
-      assert.is_false((pending:wait(seconds)))
-      local took = core.now() - before
-      assert.is_true(took >= seconds - 0.001 and took < seconds + 0.25, took .. " for " .. seconds)
+      -- a busy machine makes some waits longer, not all of them
+      local least
+      for _ = 1, 20 do
+        local before = core.now()
+        assert.is_false((pending:wait(seconds)))
+        local took = core.now() - before
+        assert.is_true(took >= seconds - 0.001, took .. " for " .. seconds)
+        least = math.min(least or took, took)
+        if least < seconds + 0.25 then break end
+      end
+      assert.is_true(least < seconds + 0.25, least .. " for " .. seconds)
     end
   end)
 
@@ -143,24 +150,24 @@ describe("pending:wait", function()
   it("returns as soon as the call is done", function()
     local client = connect(serve("conn:request() conn:sleep(0.2) conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') conn:request()"))
     local before = core.now()
-    assert.is_true(client:submit("cancel_order", ORDER):wait(5))
-    assert.is_true(core.now() - before < 1)
+    assert.is_true(client:submit("cancel_order", ORDER):wait(60))
+    assert.is_true(core.now() - before < 30)
   end)
 
   it("raises an error at once for what is no number", function()
-    local pending = connect(serve(HOLD)):submit("cancel_order", ORDER)
+    local pending = connect(serve(HOLD), { timeout = 60 }):submit("cancel_order", ORDER)
     local before = core.now()
     for _, value in ipairs{ false, true, "5", {}, 0 / 0 } do
       assert.error_matches(function() pending:wait(value) end, "expected a number of seconds")
     end
     assert.is_false(pending:wait(-1))
-    assert.is_true(core.now() - before < 2)
+    assert.is_true(core.now() - before < 30)
   end)
 
   it("returns when a debug hook aborts the call or closes the client", function()
     local server = serve(HOLD)
     for _, what in ipairs{ "abort", "close" } do
-      local client = connect(server)
+      local client = connect(server, { timeout = 60 })
       local pending = client:submit("cancel_order", ORDER)
       local when = core.now() + 0.3
       local hook, mask, count = debug.gethook()
@@ -171,10 +178,10 @@ describe("pending:wait", function()
         core.sleep(0.1) -- for the worker to let go of it
       end, "c")
       local before = core.now()
-      local ok, done = pcall(pending.wait, pending, 5)
+      local ok, done = pcall(pending.wait, pending, 60)
       debug.sethook(hook, mask, count)
       assert.same({ true, true }, { ok, done })
-      assert.is_true(core.now() - before < 3)
+      assert.is_true(core.now() - before < 30)
       assert.equal("aborted", select(2, is_done(pending)).kind)
     end
   end)
