@@ -89,8 +89,13 @@ describe("a client with calls in flight", function()
       collectgarbage()
       return resident()
     end
-    local before = use(100)
-    local more = use(400) - before
+    local before, more = use(100), nil
+    -- what is kept grows with each round, the allocator's own memory does not
+    for _ = 1, 3 do
+      local after = use(400)
+      before, more = after, after - before
+      if more < 5000 then break end
+    end
     assert.is_true(more < 5000, "expected none of 20,000 KiB to be kept, found " .. more)
     assert.equal(200, is_done(late).status)
   end)

@@ -87,11 +87,12 @@ describe("a retry", function()
   end)
 
   it("waits for the pause to end", function()
-    core.sleep = retrying.sleep
+    retrying.real_time()
     answers(helper.response(429, "", { "Retry-After: 1" }), helper.response(204))
     local before = core.now()
     assert.equal("accepted", cancel().outcome)
-    assert.is_true(core.now() - before >= 1 and core.now() - before < 3)
+    local took = core.now() - before
+    assert.is_true(took >= 1 and took < 15, took)
   end)
 
   it("is made at most as often as the option retries says", function()
@@ -109,10 +110,10 @@ describe("a retry", function()
 
   it("is not made when its pause would end after the deadline", function()
     retrying.server:set{ answer = helper.response(429, "", { "Retry-After: 60" }) }
-    local before = core.now()
-    local _, err = cancel()
+    local before = retrying.now()
+    local _, err = cancel{ timeout = 50 }
     assert.same({ 429, 1, 60, true }, { err.status, err.meta.attempts, err.retry_after, err.retryable })
-    assert.is_true(core.now() - before < 2)
+    assert.is_true(retrying.now() - before < 30)
     assert.equal(0, #retrying.pauses)
   end)
 
@@ -188,15 +189,16 @@ end)
 
 describe("the deadline of a call", function()
   it("includes every attempt and pause", function()
-    core.sleep = retrying.sleep
+    retrying.real_time()
     core.random = function() return 0.2 end
     local slow = fault.serve{ script = [[
       conn:request()
       if n == 1 then conn:write(shared.answer) conn:fin() else conn:hold() end]],
         shared = { answer = helper.response(503) } }
     local before = core.now()
-    local _, err = get{ base_url = slow.base_url, timeout = 0.6, retries = 10 }
-    assert.is_true(core.now() - before >= 0.59 and core.now() - before < 2)
+    local _, err = get{ base_url = slow.base_url, timeout = 1.5, retries = 10 }
+    local took = core.now() - before
+    assert.is_true(took >= 1.49 and took < 15, took)
     assert.same({ "unknown", "timeout", 2, 2, true },
       { err.outcome, err.kind, err.meta.attempts, err.meta.sends, err.retryable })
     assert.equal(2, slow:record().requests)
@@ -204,6 +206,7 @@ describe("the deadline of a call", function()
   end)
 
   it("includes the time of a token function", function()
+    retrying.real_time()
     local _, err = cancel{ timeout = 0.1, token = function()
       retrying.sleep(0.2)
       return helper.TOKEN

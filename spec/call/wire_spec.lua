@@ -44,12 +44,12 @@ describe("a reused connection", function()
         if n > 1 then ]=] .. how .. [=[ return end
         conn:write_raw("HTTP/1.1 200 OK\r\n\r\n")
         conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
-        conn:sleep(0.1) conn:write("HTTP/1.1 408 Request Timeout\r\n\r\n")
+        conn:sleep(0.1) conn:write("HTTP/1.1 408 Request Timeout\r\n\r\n") conn:tell("told", true)
         conn:hold()
       ]=] }
       local through = { proxy = server.base_url:gsub("^https", "http") }
       assert.equal("accepted", call(server, through).outcome)
-      core.sleep(0.5)
+      repeat core.sleep(0.005) until server:record().conns[1].told
       if kind == "timeout" then through.timeout = 1 end
       local answer = call(server, through)
       assert.same({ "not_sent", kind, 0, 0 }, { answer.outcome, answer.kind, answer.meta.sends, answer.meta.bytes_sent }, how)

@@ -81,12 +81,12 @@ after_each(function()
 end)
 
 local function until_true(condition)
-  local deadline = core.now() + 5
+  local deadline = core.now() + 15
   repeat
     if condition() then return end
     os.execute("sleep 0.02")
   until core.now() > deadline
-  error("expected the child to come so far within 5 s")
+  error("expected the child to come so far within 15 s")
 end
 
 local function has_requests(server, count)
@@ -96,16 +96,30 @@ end
 teardown(fault.stop)
 
 describe("Ctrl-C", function()
-  -- Half a second is promised; the rest is for a machine that has other things to do.
-  local PROMPT = 1.5
+  -- Half a second is promised; the rest is for starting `kill` and for a sanitizer. A busy machine
+  -- may be late, but not in every round.
+  local PROMPT, ROUNDS = 1.5, 5
 
-  local function ends_promptly(child)
+  -- A spec whose body returns how many seconds after the signal the call has ended.
+  local function prompt(name, body)
+    it(name, function()
+      local took
+      for _ = 1, ROUNDS do
+        took = body()
+        if took < PROMPT then return end
+      end
+      error(("expected less than %g s, found %.3f s"):format(PROMPT, took))
+    end)
+  end
+
+  -- Interrupts a child, checks how it ends, and returns how many seconds that took.
+  local function interrupt(child)
     child:interrupt()
     local ended = child:finish()
     assert.is_truthy(ended.errors:find("interrupted!", 1, true), ended.errors)
     assert.equal(1, ended.status, ended.errors)
     local at = tonumber(ended.lines[#ended.lines])
-    assert.is_true(at - child.interrupted < PROMPT, ("took %.3f s"):format(at - child.interrupted))
+    return at - child.interrupted
   end
 
   -- The clock is the machine's, the same in both processes.
@@ -116,30 +130,33 @@ if not ok then error(why, 0) end
 ]]
 
   for _, name in ipairs{ "cancel_order", "get_order" } do
-    it("ends a " .. name .. " that waits for a response", function()
+    prompt("ends a " .. name .. " that waits for a response", function()
       local server = fault.serve{ script = "conn:request() conn:hold()" }
       local child = start(server, TIMED:format("crux." .. name .. "(arguments())"))
       until_true(has_requests(server, 1))
-      ends_promptly(child)
+      local took = interrupt(child)
       server:close()
+      return took
     end)
   end
 
-  it("ends an uncaught call with the interpreter's usual message", function()
+  prompt("ends an uncaught call with the interpreter's usual message", function()
     local server = fault.serve{ script = "conn:request() conn:hold()" }
     local child = start(server, "crux.cancel_order(arguments())\nsay 'not reached'")
     until_true(has_requests(server, 1))
     child:interrupt()
     local ended = child:finish()
-    assert.is_true(core.now() - child.interrupted < PROMPT)
+    local took = core.now() - child.interrupted
     assert.same({}, ended.lines)
     assert.is_truthy(ended.errors:find("interrupted!", 1, true), ended.errors)
     assert.equal(1, ended.status, ended.errors)
     server:close()
+    return took
   end)
 
   -- So fast that the signal finds the call busy as often as waiting; hence several times.
-  it("ends a call whose response is slow", function()
+  prompt("ends a call whose response is slow", function()
+    local most = 0
     for _ = 1, 6 do
       local server = fault.serve{ script = [[
         conn:request()
@@ -147,31 +164,34 @@ if not ok then error(why, 0) end
         local piece = ("x"):rep(2000)
         while not conn.closed and conn:write(piece) do conn:sleep(0.0005) end
       ]] }
-      local child = start(server, TIMED:format("crux.cancel_order(arguments{ max_body = 64 * 1024 * 1024, timeout = 4 })"))
+      local child = start(server, TIMED:format("crux.cancel_order(arguments{ max_body = 64 * 1024 * 1024 })"))
       until_true(has_requests(server, 1))
-      ends_promptly(child)
+      most = math.max(most, interrupt(child))
       server:close()
     end
+    return most
   end)
 
-  it("ends a call whose handshake is never finished", function()
+  prompt("ends a call whose handshake is never finished", function()
     local server = fault.serve{ tls = "good", script = "conn:raw() conn:hold()" }
     local child = start(server, TIMED:format("crux.cancel_order(arguments())"))
     until_true(function() return server:record().raw > 0 end)
-    ends_promptly(child)
+    local took = interrupt(child)
     server:close()
+    return took
   end)
 
-  it("ends a call that waits for a connection", function()
+  prompt("ends a call that waits for a connection", function()
     local server = fault.silent()
     local child = start(server, TIMED:format("crux.cancel_order(arguments{ on_event = function(e) say(e.name) end })"))
     assert.equal("request", child:line())
     os.execute("sleep 0.3")
-    ends_promptly(child)
+    local took = interrupt(child)
     server:close()
+    return took
   end)
 
-  it("ends the pause before a retry", function()
+  prompt("ends the pause before a retry", function()
     local server = fault.serve{ script = [[
       conn:request()
       conn:write("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 15\r\nContent-Length: 0\r\n\r\n")
@@ -180,12 +200,13 @@ if not ok then error(why, 0) end
       "crux.cancel_order(arguments{ on_event = function(e) if e.name == 'retry' then say(e.pause) end end })"))
     assert.equal(15, tonumber(child:line()))
     os.execute("sleep 0.3")
-    ends_promptly(child)
+    local took = interrupt(child)
     assert.equal(1, server:record().requests)
     server:close()
+    return took
   end)
 
-  it("ends pending:wait", function()
+  prompt("ends pending:wait", function()
     local server = fault.serve{ script = "conn:request() conn:hold()" }
     local child = start(server, [[
       local options = arguments()
@@ -195,8 +216,9 @@ if not ok then error(why, 0) end
       local pending = client:submit("cancel_order", { order_uuid = order })
     ]] .. TIMED:format("pending:wait()"))
     until_true(has_requests(server, 1))
-    ends_promptly(child)
+    local took = interrupt(child)
     server:close()
+    return took
   end)
 
   it("leaves the client usable, without the connection", function()
@@ -241,7 +263,7 @@ describe("the process ends normally", function()
     if how[1] == "an error" then assert.is_truthy(ended.errors:find("the end", 1, true), ended.errors)
     else assert.equal("", ended.errors) end
     assert.equal(how[3], ended.status, ended.errors)
-    assert.is_true(core.now() - before < 5)
+    assert.is_true(core.now() - before < 15)
   end
 
   for _, how in ipairs(ENDS) do

@@ -282,7 +282,7 @@ describe("exit() with calls in flight", function()
       pipe:close()
       assert.equal("7\n", said, ENDS[i % #ENDS + 1])
       local took = core.now() - before
-      assert.is_true(took < 2.5, ("took %.1f s: %s"):format(took, ENDS[i % #ENDS + 1]))
+      assert.is_true(took < 12, ("took %.1f s: %s"):format(took, ENDS[i % #ENDS + 1]))
     end
   end
 
@@ -312,7 +312,7 @@ describe("exit() with calls in flight", function()
       local calls = {}
       for i = 1, 10 do calls[i] = client:submit("cancel_order", order()) end
       core.sleep(0.1)
-    ]], ("LD_PRELOAD=%s ASAN_OPTIONS=verify_asan_link_order=0"):format(resolver))
+    ]], ("LD_PRELOAD=%s SLOW_RESOLVER=15 ASAN_OPTIONS=verify_asan_link_order=0"):format(resolver))
     os.remove(resolver)
   end)
 
@@ -408,7 +408,7 @@ describe("a Lua state with submitted calls", function()
         assert.is_nil(why)
         if i == 10 then before = forks.descriptors() end
       end
-      local deadline = core.now() + 5
+      local deadline = core.now() + 15
       repeat core.sleep(0.02) until forks.descriptors() <= before or core.now() > deadline
       assert.is_true(forks.descriptors() <= before)
       assert.is_false((call:poll()))

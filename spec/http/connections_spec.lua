@@ -116,8 +116,14 @@ describe("1,000 connections in a row,", function()
     end
     local descriptors, memory = cycles(300)
     local later, later_memory = cycles(1000)
+    -- a leak grows with each round, the allocator's own memory does not
+    for _ = 1, 2 do
+      if later_memory - memory < 400 then break end
+      memory = later_memory
+      later, later_memory = cycles(1000)
+    end
     -- the worker may still be closing the last one
-    local deadline = core.now() + 5
+    local deadline = core.now() + 15
     while later > descriptors and core.now() < deadline do
       core.sleep(0.005)
       later = forks.descriptors()

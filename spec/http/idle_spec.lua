@@ -27,7 +27,11 @@ local function ended(server)
 end
 
 -- After its answer it says that it will write no more, and goes on listening.
-local LEAVING = "conn:request() conn:write(shared.answer) conn:half() conn:eof() conn:hold()"
+local LEAVING = [[
+  conn:request() conn:write(shared.answer)
+  conn:half() conn:tell("left", true)
+  conn:eof() conn:hold()
+]]
 
 for _, tls in ipairs{ false, "good" } do
   for _, way in ipairs(calls.WAYS) do
@@ -76,14 +80,14 @@ for _, tls in ipairs{ false, "good" } do
 
       it("a busy connection is not reused after connection_lifetime", function()
         local server = calls.serve{ tls = tls }
-        local client = calls.client(server, { ca_file = fault.ca_file, connection_lifetime = 0.5 })
+        local client = calls.client(server, { ca_file = fault.ca_file, connection_lifetime = 1.5 })
         local begun = core.now()
         local record
         repeat
           assert.equal("accepted", way.call(client).outcome)
           core.sleep(0.02)
           record = server:record()
-        until record.connections >= 2 or core.now() > begun + 10
+        until record.connections >= 2 or core.now() > begun + 20
         assert.is_true(record.connections >= 2, record.connections)
         -- and not before it, or it would be no reuse at all
         assert.is_true(record.connections < record.requests)
@@ -151,8 +155,8 @@ for _, tls in ipairs{ false, "good" } do
         local server = calls.serve{ tls = tls, script = LEAVING }
         local client = calls.client(server, { ca_file = fault.ca_file, idle_timeout = 600 })
         call(client)
+        assert.is_true(comes_true(function() return server:record().conns[1].left end))
         assert.is_nil(server:record().errors[1])
-        core.sleep(0.2)
         act(client)
         assert.is_true(comes_true(function() return ended(server) end))
         client:close()

@@ -56,11 +56,12 @@ for _, way in ipairs(calls.WAYS) do
       it("are resumed after the server closed an idle connection", function()
         local server = serve{ script = [[
           conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n") conn:sleep(0.05) conn:fin()
+          conn:tell("left", true)
         ]] }
         local client = calls.client(server, { ca_file = fault.ca_file })
-        for _ = 1, 3 do
+        for i = 1, 3 do
           assert.equal("accepted", way.call(client).outcome)
-          core.sleep(0.2)
+          repeat core.sleep(0.005) until server:record().conns[i].left
         end
         assert.same({ 2, 1 }, { count(server:record()) })
         client:close()

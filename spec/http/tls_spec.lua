@@ -256,12 +256,12 @@ for _, way in ipairs(calls.WAYS) do
       local server = serve("1.2", [[
         if not conn:request() then return end
         conn:write(shared.answer)
-        if n == 1 then conn:sleep(0.1) conn:hello_request() shared.asked = true end
+        if n == 1 then conn:sleep(0.1) conn:hello_request() conn:tell("asked", true) end
         while conn:request() do conn:write(shared.answer) end
       ]])
       local client = calls.client(server, trusting())
       assert.equal("accepted", way.call(client).outcome)
-      core.sleep(0.4)
+      repeat core.sleep(0.005) until server:record().conns[1].asked
       local answer = way.call(client)
       assert.same({ "accepted", 1 }, { answer.outcome, answer.meta.sends })
       assert.equal(2, server:record().requests)

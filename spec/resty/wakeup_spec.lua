@@ -29,17 +29,17 @@ describe("crux.resty and nginx's event loop #tree", function()
   for _, way in ipairs(resty.MODES) do
     it("serves other requests while 100 calls wait, wakeup by " .. way, function()
       server = resty.start{ way = way }
-      local slow = { body = chunk("get_order", resty.arguments(sandbox, sandbox.orders[1], "delay=800", { max_connections = 100 })) }
-      local answers = server:begin(times(100, slow), 100)
-      os.execute("sleep 0.3")
+      -- a call that blocked the worker would hold the others up for 3 s
+      local arguments = resty.arguments(sandbox, sandbox.orders[1], "delay=3000", { max_connections = 100 })
+      local answers = resty.begin(sandbox, times(100, { body = chunk("get_order", arguments) }))
       local static = server:ask(times(100, { path = "/static" }))
-      assert.is_true(slowest(static) < 0.4, "static took " .. slowest(static))
+      assert.is_true(slowest(static) < 1.5, "static took " .. slowest(static))
       answers = answers()
       for _, answer in ipairs(answers) do
         assert.equal(200, answer.status, answer.body)
         assert.equal("accepted", cjson.decode(answer.body).result.outcome)
       end
-      assert.is_true(slowest(answers) < 2.5, "the slowest took " .. slowest(answers))
+      assert.is_true(slowest(answers) < 20, "the slowest took " .. slowest(answers))
       resty.stop()
     end)
   end
@@ -60,11 +60,19 @@ describe("crux.resty and nginx's event loop #tree", function()
     local worker = server:workers()[1]
     local used, slept, threads = nginx.usage(worker)
     if used then
-      os.execute("sleep 2")
-      local used_now, slept_now = nginx.usage(worker)
-      assert.is_true(used_now - used < 0.1, ("expected less than 5 %% of a core, found %.2f s in 2 s"):format(used_now - used))
-      -- whoever polls is up more often than that, however little each time takes
-      assert.is_true(slept_now - slept < 200, ("woken %d times in 2 s"):format(slept_now - slept))
+      -- in the quietest of several intervals: at first, nginx still takes its requests
+      local least, fewest
+      for _ = 1, 10 do
+        os.execute("sleep 2")
+        local used_now, slept_now
+        used_now, slept_now, threads = nginx.usage(worker)
+        least, fewest = used_now - used, slept_now - slept
+        used, slept = used_now, slept_now
+        if least < 0.1 and fewest < 200 then break end
+      end
+      assert.is_true(least < 0.1, ("expected less than 5 %% of a core, found %.2f s in 2 s"):format(least))
+      -- polling would wake the worker more often than that, however little each time takes
+      assert.is_true(fewest < 200, ("woken %d times in 2 s"):format(fewest))
       assert.equal(2, threads)
     end
     assert.equal(500, held:record().requests)
@@ -77,34 +85,35 @@ describe("crux.resty and nginx's event loop #tree", function()
   it("works when the application has used up its timers", function()
     server = resty.start{ way = "socket", http = "lua_max_running_timers 1; lua_max_pending_timers 10;",
       server = [[location = /exhaust { content_by_lua_block {
-        ngx.timer.at(0, function() ngx.sleep(2) end)
+        ngx.timer.at(0, function() ngx.sleep(6) end)
         ngx.sleep(0.05)
         ngx.print("done")
       } }]] }
     server:ask{ { path = "/exhaust" } }
-    local answers = server:ask(times(20, { body = chunk("get_order", resty.arguments(sandbox, sandbox.orders[1], "delay=200")) }), 20)
+    local body = chunk("get_order", resty.arguments(sandbox, sandbox.orders[1], "delay=200"))
+    local answers = server:ask(times(20, { body = body }), 20)
     for _, answer in ipairs(answers) do assert.equal("accepted", cjson.decode(answer.body).result.outcome) end
-    assert.is_true(slowest(answers) < 1.5, "the slowest took " .. slowest(answers))
+    assert.is_true(slowest(answers) < 4, "the slowest took " .. slowest(answers))
     local log = server:close()
     assert.is_truthy(log:find("lua_max_running_timers are not enough", 1, true))
   end)
 
   it("serves other requests during the pause before a retry", function()
     server = resty.start()
-    local answers = server:begin({ { body = chunk("cancel_order",
-      resty.arguments(sandbox, sandbox.orders[1], "status=429,retry_after=1", { retries = 1 })) } })
-    os.execute("sleep 0.2")
-    assert.is_true(slowest(server:ask(times(20, { path = "/static" }))) < 0.4)
+    local answers = resty.begin(sandbox, { { body = chunk("cancel_order",
+      resty.arguments(sandbox, sandbox.orders[1], "status=429,retry_after=3", { retries = 1 })) } })
+    assert.is_true(slowest(server:ask(times(20, { path = "/static" }))) < 1.5)
     local answer = answers()[1]
     assert.equal(2, cjson.decode(answer.body).err.meta.attempts)
-    assert.is_true(answer.seconds > 0.9)
+    assert.is_true(answer.seconds > 2.9)
     resty.stop()
   end)
 
   it("serves other requests during pending:wait and client:cancel_orders", function()
     server = resty.start()
-    local answers = server:begin{ { body = [[
-      local client = crux.new]] .. quote{ token = sandbox.tokens.retailer, base_url = sandbox.base_url .. "/~delay=600" } .. [[
+    local options = { token = sandbox.tokens.retailer, base_url = sandbox.base_url .. "/~delay=3000" }
+    local answers = resty.begin(sandbox, { { body = [[
+      local client = crux.new]] .. quote(options) .. [[
 
       local order = ]] .. quote(sandbox.orders[450]) .. [[
 
@@ -113,9 +122,8 @@ describe("crux.resty and nginx's event loop #tree", function()
       local done, result = pending:wait()
       local report = client:cancel_orders({ { order_uuid = order }, { order_uuid = "x" } }, { stop_on = {} })
       return { first = first[1], done = done, outcome = result.outcome, counts = report.counts }
-    ]] } }
-    os.execute("sleep 0.2")
-    assert.is_true(slowest(server:ask(times(50, { path = "/static" }))) < 0.4)
+    ]] } })
+    assert.is_true(slowest(server:ask(times(50, { path = "/static" }))) < 1.5)
     local answer = cjson.decode(answers()[1].body)
     assert.is_false(answer.first)
     assert.is_true(answer.done)

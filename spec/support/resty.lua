@@ -90,16 +90,32 @@ function resty.arguments(sandbox, uuid, directive, more)
   return made
 end
 
---- Waits until every connection of a listener has been closed by its client; raises after 10 seconds.
-function resty.wait_until_closed(listener)
-  local open
-  for _ = 1, 200 do
-    open = 0
-    for _, conn in ipairs(listener:record().conns) do if not conn.eof then open = open + 1 end end
-    if open == 0 then return end
+--- Waits until a condition holds; raises after 20 seconds.
+-- @tparam function condition
+-- @tparam string what it is, for the message
+function resty.wait_until(condition, what)
+  for _ = 1, 400 do
+    if condition() then return end
     os.execute("sleep 0.05")
   end
-  error(("expected every connection to be closed, found %d open"):format(open), 2)
+  error("expected within 20 s: " .. what, 2)
+end
+
+--- Waits until every connection of a listener has been closed by its client.
+function resty.wait_until_closed(listener)
+  resty.wait_until(function()
+    for _, conn in ipairs(listener:record().conns) do if not conn.eof then return false end end
+    return true
+  end, "every connection closed")
+end
+
+--- Starts requests as `server:begin` does, and waits until a sandbox has got that many requests.
+function resty.begin(sandbox, requests)
+  local before = sandbox:record().requests
+  local answers = server:begin(requests, #requests)
+  resty.wait_until(function() return sandbox:record().requests >= before + #requests end,
+    #requests .. " requests at the sandbox")
+  return answers
 end
 
 return resty

@@ -1,5 +1,6 @@
---- A server and a client for the specs of retries, token functions and events in spec/call. Pauses between attempts take
--- no time there unless a spec says so; how long they would have been is kept in `retrying.pauses`.
+--- A server and a client for the specs of retries, token functions and events in spec/call. The
+-- clock of the Lua layer stands still and pauses between attempts take no time, unless a spec calls
+-- `retrying.real_time`; how long the pauses would have been is kept in `retrying.pauses`.
 --
 --     before_each(retrying.open)
 --     after_each(retrying.close)
@@ -14,7 +15,7 @@ local helper = require "spec.helper"
 
 local retrying = {
   --- The functions of crux.core that are replaced meanwhile.
-  random = core.random, sleep = core.sleep,
+  now = core.now, random = core.random, sleep = core.sleep,
 }
 
 --- Opens a server that answers with 204, and a client of it: `retrying.server`, `retrying.client`. `retrying.on_pause`, if
@@ -23,6 +24,8 @@ function retrying.open()
   retrying.server = fault.serve{ script = helper.ANSWER, shared = { answer = helper.response(204) } }
   retrying.client = assert(crux.new{ token = helper.TOKEN, base_url = retrying.server.base_url, timeout = 20 })
   retrying.pauses, retrying.on_pause = {}, nil
+  local now = retrying.now()
+  core.now = function() return now end
   core.random = function() return 0.999 end
   core.sleep = function(seconds)
     local pauses = retrying.pauses
@@ -31,9 +34,13 @@ function retrying.open()
   end
 end
 
+--- Lets the clock go on and pauses take their time.
+function retrying.real_time() core.now, core.sleep = retrying.now, retrying.sleep end
+
 --- Closes both.
 function retrying.close()
-  core.random, core.sleep = retrying.random, retrying.sleep
+  retrying.real_time()
+  core.random = retrying.random
   retrying.client:close()
   retrying.server:close()
 end
@@ -54,9 +61,9 @@ function retrying.get(more) return call("get_order", more) end
 --- The requests that the server has got since this was last asked, each as its bytes.
 function retrying.requests() return helper.new_requests(retrying.server) end
 
---- Asserts that a pause has about this length: the clock has moved on by the time that a pause begins.
+--- Asserts that a pause has this length, but for rounding.
 function retrying.near(expected, found)
-  assert.is_true(math.abs(expected - found) < 0.1, ("expected %g, found %g"):format(expected, found))
+  assert.is_true(math.abs(expected - found) < 0.002, ("expected %g, found %g"):format(expected, found))
 end
 
 return retrying
