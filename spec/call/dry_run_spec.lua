@@ -1,4 +1,4 @@
--- Looking without sending: what dry_run shows is what goes over the wire, but for the token.
+-- client:dry_run returns the request that a call sends, except for the token.
 local cjson = require "cjson"
 local core = require "crux.core"
 local crux = require "crux"

@@ -20,7 +20,7 @@ teardown(function()
   fault.stop()
 end)
 
--- In children, whose environment is not this process's.
+-- Each case runs in a child process with its own environment.
 describe("the environment variable", function()
   local PRELUDE = [[
     local crux, core = require "crux", require "crux.core"
@@ -81,7 +81,7 @@ describe("the environment variable", function()
       { CRUX_BASE_URL = "http://example.com" }):find("base_url: .* in CRUX_BASE_URL %[base_url%]$"))
     assert.is_truthy(child("say(crux.new())",
       { https_proxy = "ftp://u:" .. PASSWORD .. "@h" }):find("proxy: .* in https_proxy.* %[proxy%]$"))
-    -- what is overridden is not looked at
+    -- an overridden variable is not checked
     local environment = { CRUX_TOKEN = "bad token", CRUX_BASE_URL = "bad" }
     local source = ("say(crux.cancel_order{ order_uuid = U, token = 't', base_url = %q })"):format(server.base_url)
     assert.equal("accepted", child(source, environment))
@@ -128,7 +128,7 @@ describe("the environment variable", function()
   end)
 
   it("can change between calls", function()
-    -- os.setenv there is none: what os.getenv says is what counts
+    -- Lua has no os.setenv, so os.getenv is replaced
     local source = ([[
       local getenv = os.getenv
       local said = {}

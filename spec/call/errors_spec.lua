@@ -1,5 +1,5 @@
--- Errors that help: what a server says becomes a message, a detail, fields and a hint, whatever it says, and the outcome
--- is the status's all the same.
+-- Errors from responses: message, detail, fields and hint for any body and any headers. The outcome depends on the status
+-- alone.
 local cjson = require "cjson"
 local core = require "crux.core"
 local crux = require "crux"
@@ -19,13 +19,13 @@ teardown(function()
   once:close()
 end)
 
--- What becomes of a call that is answered so.
+-- Makes a call that gets this response: result | nil, err.
 local function answered(status, body, headers, more, name)
   server:set{ answer = helper.response(status, body, headers) }
   return helper.call(core[name or "cancel_order"], helper.arguments(server, more))
 end
 
--- The same, as an error.
+-- The same, and returns the error.
 local function err_of(...)
   local result, err = answered(...)
   assert.is_nil(result)

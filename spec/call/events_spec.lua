@@ -93,7 +93,7 @@ describe("on_event", function()
       assert.equal(name, seen[#seen])
       assert.equal(sent == 0 and 0 or 1, #requests())
     end
-    -- and the client is as good as before
+    -- the client can be used afterwards
     retrying.server:set{ answer = helper.response(204) }
     assert.equal("accepted", cancel().outcome)
   end)

@@ -1,5 +1,5 @@
--- Where a server's message and its words on each field are found, and what it costs to look for them. For the bodies of
--- Django REST Framework, see errors_spec.
+-- err.detail and err.fields from bodies of many shapes, and the time and memory that takes. For bodies of Django REST
+-- Framework, see errors_spec.lua.
 local cjson = require "cjson"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -41,7 +41,7 @@ describe("err.detail and err.fields of", function()
     { nil, '{"title":"t"}', "t" },
     { nil, '{"detail":"d","message":"m"}', "d", { message = { "m" } } },
     { nil, '["a"]', "a", { [""] = { "a" } } },
-    -- and not in what is a field's
+    -- names of fields are not messages
     { nil, '{"title":["This field is required."]}', nil, { title = { "This field is required." } } },
     { nil, '{"message":["a"],"status":["b"]}', nil, { message = { "a" }, status = { "b" } } },
     { nil, '{"error":{"message":["m"]},"errors":["e"]}', nil, { ["error.message"] = { "m" }, errors = { "e" } } },

@@ -1,5 +1,5 @@
--- Options that name files: what cannot be read is `invalid` at once, by name, and nothing that is
--- read makes anybody wait. CRUX_CA_FILE is one of them.
+-- Options that name files: a file that cannot be read gives `invalid` with its name, and reading never
+-- blocks on a pipe. CRUX_CA_FILE is one of them.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local crux = require "crux"
@@ -15,7 +15,7 @@ teardown(function()
   fault.stop()
 end)
 
--- What the option needs beside it to be looked at for itself.
+-- Other options that each option needs.
 local FILES = {
   ca_file = function(path) return { ca_file = path } end,
   cert_file = function(path) return { cert_file = path, key_file = fault.clients.one.key_file } end,
@@ -25,14 +25,14 @@ local FILES = {
 local OPTIONS = { ca_path = function(path) return { ca_path = path } end }
 for name, make in pairs(FILES) do OPTIONS[name] = make end
 
--- Options as they are written in a table.
+-- Options as Lua source.
 local function listed(options)
   local parts = {}
   for name, value in pairs(options) do parts[#parts + 1] = ("%s = %q"):format(name, value) end
   return table.concat(parts, ", ")
 end
 
--- `new`, a call of a client and a call of the C module, with these options.
+-- Makes a client, a call of a client and a call of crux.core with these options.
 local function invalid(name, options)
   local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url })
   local ways = {
@@ -66,7 +66,7 @@ for name, make in pairs(FILES) do
     invalid(name, make("/"))
   end)
 
-  -- A named pipe that nobody writes to would be waited for without end.
+  -- Reading a named pipe without a writer would block for ever.
   it(name .. " that is a pipe is refused without reading it", function()
     calls.with_directory(function(dir)
       local pipe = dir .. "/pipe"
@@ -92,7 +92,7 @@ it("ca_path that is a file is invalid", function()
 end)
 
 describe("without read permission", function()
-  -- root reads everything, unless it does without that right
+  -- root can read everything, unless it drops that capability
   local DROP = "setpriv --bounding-set=-dac_override,-dac_read_search " ..
     "--inh-caps=-dac_override,-dac_read_search "
 

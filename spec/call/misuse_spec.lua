@@ -45,7 +45,7 @@ describe("an error is raised", function()
       function() crux.new(1) end,
     }
     for _, call in ipairs(calls) do
-      -- 5.1 knows nothing of a line that a tail call was made for
+      -- Lua 5.1 keeps no line for a tail call
       local line = _VERSION == "Lua 5.1" and "" or ":" .. debug.getinfo(call, "S").linedefined .. ": "
       raises(line .. "expected a table", call)
     end

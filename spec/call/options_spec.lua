@@ -37,7 +37,7 @@ local PROXY_URLS = {
   "http://user:" .. PASSWORD .. "@h:8080", "http://user:p%40ss@h", "http://[::1]:3128/", "",
 }
 
--- Each option: what it takes, what it does not, and how that is put. `quiet`: the value is never echoed.
+-- Each option: values it accepts, values it refuses, and the message. `quiet`: the value is never shown.
 local OPTIONS = {
   { name = "token", what = "a string of printable ASCII without spaces, or a function", quiet = true,
     core_what = "a string of printable ASCII without spaces",
@@ -45,7 +45,7 @@ local OPTIONS = {
     bad = { "", "a b", "a\n", "a\0b", "\200", ("t"):rep(8193), 5, true, false, {} } },
   { name = "base_url", what = "an https:// URL with no user, query or fragment", quiet = true,
     good = { crux.SANDBOX, crux.PRODUCTION, "https://h", "http://localhost" },
-    -- only the scheme is missing, and it is no secret
+    -- a URL without its scheme is shown: it is no secret
     told = {
       ["example.com"] = "'example.com': write 'https://example.com'",
       ["api.example.com:8443/pre/"] = "'api.example.com:8443/pre/': write 'https://api.example.com:8443/pre/'",

@@ -1,10 +1,10 @@
--- What may be claimed of an attempt: interface.md's statements, held against every curl code, cause, status and
--- circumstance. Written from that page and not from csrc/outcome.c.
+-- The outcome and kind of an attempt: the documented rules, checked for every curl code, cause, status and circumstance.
+-- Written from the documentation, not from csrc/http/outcome.c.
 local helper = require "spec.helper"
 
 local quoted = helper.quoted
 
--- Compiled here, so that it always is what the tree says, for the Lua that runs this.
+-- Compiles csrc/http/outcome.c as it is now, for the Lua that runs this.
 local function load_probe()
   local dir = assert(io.popen('mktemp -d "${TMPDIR:-/tmp}/crux-probe.XXXXXX"')):read("*l")
   local object = dir .. "/probe.so"
@@ -32,7 +32,7 @@ local STATUSES = {
   405, 407, 408, 409, 410, 415, 422, 425, 429, 431, 451, 499, 500, 501, 502, 503, 504, 599, 600, 700, 999,
 }
 
--- One of each class, and those that differ within theirs.
+-- One status of each class, and those that differ within their class.
 local CLASSES = { 0, 103, 204, 303, 308, 401, 429, 503, 600 }
 
 local function set(...)
@@ -47,10 +47,10 @@ local KINDS = set("auth", "dns", "connect", "proxy", "tls", "timeout", "network"
 local BEFORE_CONNECTION = set("dns", "connect", "proxy")
 local AGAIN = set("dns", "connect", "proxy", "timeout", "network")
 
--- curl's codes by what they are about, from curl's own manual (libcurl-errors).
+-- curl's error codes by subject, from its manual (libcurl-errors).
 local CERTIFICATE = set(35, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98)
 local NO_MEMORY = 27
--- The connection was cut, at whatever point: nothing came back, or a part, or an error on the socket.
+-- The connection was closed at any point: no response, a part of it, or a socket error.
 local BROKEN = set(18, 52, 55, 56)
 
 local CAUSE_KIND = {
@@ -59,7 +59,7 @@ local CAUSE_KIND = {
   expired = "timeout",
 }
 
--- The circumstances that cannot go together are asked all the same: no answer may claim more than they bear out.
+-- Impossible combinations are checked too: no outcome may claim more than the evidence shows.
 local RULES = {
   { "is accepted after a whole 2xx head, and only then", function(e, v)
     local answered = e.head and e.sent and e.cause ~= "unsolicited"
@@ -149,7 +149,7 @@ end
 
 local function bit(flags, value) return math.floor(flags / value) % 2 == 1 end
 
--- Each rule's first counterexample, in one pass over everything.
+-- The first counterexample of each rule, in one pass over all cases.
 local counterexamples, cases = {}, 0
 
 local function visit_all()
@@ -197,7 +197,7 @@ describe("the outcome", function()
   end)
 
   it("of a whole response head depends on its status alone", function()
-    -- of a whole head that answers what was sent, the status alone counts
+    -- with a whole response head, only the status matters
     for _, status in ipairs(STATUSES) do
       if status ~= 0 then
         local outcome, kind = probe.judge(0, 0, status, 31, false, false)
@@ -216,7 +216,7 @@ describe("the outcome", function()
   end)
 end)
 
--- The cases that design.md tells of, one by one.
+-- Typical cases, one by one.
 describe("the outcome of an attempt:", function()
   local HEAD, SENT, TLS, PROXIED, READY = 1, 2, 4, 8, 16
   for _, row in ipairs{

@@ -49,7 +49,7 @@ describe("an option of a call overrides the client's:", function()
     assert.is_truthy(result.meta.body_error)
     assert.equal(2, #heard)
     assert.equal(2, #also)
-    -- and only for that call
+    -- only for that call
     helper.call(client.cancel_order, client, { order_uuid = U })
     assert.is_truthy(helper.new_requests(server)[1]:find("Token " .. helper.TOKEN, 1, true))
     client:close()
@@ -96,7 +96,7 @@ describe("an option of a call overrides the client's:", function()
 end)
 
 describe("the trust anchors", function()
-  -- a sanitizer takes its time over the system's bundle
+  -- a sanitizer is slow at parsing the system's bundle
   local function call(more)
     local arguments = helper.arguments(secure, more)
     arguments.timeout, arguments.connect_timeout = 120, 120
@@ -154,7 +154,7 @@ describe("a proxy", function()
   end)
 end)
 
--- Lua holds copies of its own, which are the host's.
+-- Copies in Lua strings belong to the host, and are not checked.
 it("the token and the proxy's password are wiped from memory with the client", function()
   local object = forks.compile("secrets.c", helper.curl_libs)
   finally(function() os.remove(object) end)

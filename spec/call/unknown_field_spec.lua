@@ -1,4 +1,4 @@
--- Fields that no call has, and which of several faults is reported.
+-- Unknown fields in arguments, and which of several errors is reported.
 local arguments = require "spec.support.arguments"
 local core = require "crux.core"
 local helper = require "spec.helper"

@@ -1,10 +1,10 @@
--- A libcurl that does not know an option, such as one built without proxies: what was asked for is
--- refused when the client is made, what was not is not missed.
+-- A libcurl that lacks an option, such as one built without proxies: crux.new refuses the option if
+-- it was given, and calls work if it was not.
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
 local helper = require "spec.helper"
 
--- Numbers of curl/curl.h.
+-- Option numbers from curl/curl.h.
 local CAINFO, CAPATH, PROXY, SSLCERT, PROXY_CAINFO = 10065, 10097, 10004, 10025, 10246
 
 describe("a libcurl without support for #stock", function()

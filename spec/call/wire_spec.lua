@@ -1,5 +1,5 @@
--- One attempt puts the request on the wire at most once, and only the answer to that request is taken for its answer:
--- whatever the server does, and wherever it stops. The server's own record is the judge.
+-- One attempt sends the request at most once, and accepts only the response to that request, whatever the server does.
+-- Compared with the server's record.
 local crux = require "crux"
 local core = require "crux.core"
 local truncation = require "spec.support.truncation"
@@ -38,7 +38,7 @@ describe("a reused connection", function()
       ['conn:write_raw("HTTP/1.1 403 Forbidden\\r\\n\\r\\n") conn:cut()'] = "proxy",
       ['conn:write_raw("HTTP/1.1 200 OK\\r\\n\\r\\n") conn:cut()'] = "tls",
     } do
-      -- a proxy and what is behind it in one, which speaks once more after its answer
+      -- a proxy and its server in one, which sends another response after the first
       local server = fault.serve{ tls = "good", script = [=[
         conn:raw(1)
         if n > 1 then ]=] .. how .. [=[ return end

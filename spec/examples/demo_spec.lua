@@ -1,4 +1,4 @@
--- The demo checks itself; here, that it is run to its end, says what a reader should see, and leaves nothing running.
+-- examples/demo.lua runs to its end, prints what a reader should see, and leaves no process behind.
 local LUA = os.getenv("TEST_LUA") or "lua5.4"
 
 local function run()

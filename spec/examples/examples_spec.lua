@@ -1,4 +1,4 @@
--- What a reader is told to run is run: examples/cancel.lua to each of its ends, and every block of the README.
+-- examples/cancel.lua with each of its exit statuses, and every block of code in the README.
 local fault = require "spec.support.fault"
 
 local LUA = os.getenv("TEST_LUA") or "lua5.4"
@@ -18,7 +18,7 @@ local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 local sandbox
 
--- It ends with its stdin, which is ours; what it prints comes by a fifo, as popen gives one direction alone.
+-- It ends when its stdin, our pipe, is closed. Its output comes through a fifo, since popen has one direction.
 local function start_sandbox(options)
   local made = assert(io.popen('dir=$(mktemp -d "${TMPDIR:-/tmp}/crux-spec.XXXXXX") && mkfifo "$dir/said" && echo "$dir"'))
   local directory = made:read("*l")
@@ -48,7 +48,7 @@ after_each(function()
 end)
 teardown(fault.stop)
 
--- Runs a script as a child that knows of no service but the one given: its status, what it said, and its complaints.
+-- Runs a script in a child process with this server only: its exit status, output and errors.
 local function run(environment, script)
   local errors = os.tmpname()
   local settings = {}
@@ -170,8 +170,8 @@ end)
 
 -- ---------------------------------------------------------------------------------------------------------- the README
 
--- Its blocks: `line`, `source`, `expected` (what stands behind `-->`) and what a comment above says: `against`, a cue for
--- the sandbox's faults, or `by`, the spec that runs the block instead.
+-- Its blocks: `line`, `source`, `expected` (the text after `-->`), and from a comment above the block: `against`, a fault
+-- directive for the sandbox, or `by`, the spec that runs the block instead.
 local function blocks()
   local found, said, number, block = {}, {}, 0, nil
   for line in io.lines("README.md") do

@@ -1,6 +1,5 @@
--- Client certificates: shown where a server asks for one, and told truly where a server misses one,
--- in TLS 1.2, which says so during the handshake, and in TLS 1.3, which says so only afterwards. No
--- key ever makes anybody wait for a pass phrase.
+-- Client certificates: sent if a server requests one, and the outcome if it is missing: TLS 1.2
+-- reports that during the handshake, TLS 1.3 only afterwards. No key ever prompts for a pass phrase.
 local calls = require "spec.support.calls"
 local crux = require "crux"
 local fault = require "spec.support.fault"
@@ -123,7 +122,7 @@ for _, way in ipairs(calls.WAYS) do
       end)
     end
 
-    -- The server finishes the handshake late; a client that is later still has sent nothing by then.
+    -- The server finishes the handshake late; a slower client has sent nothing by then.
     it("that is required only after the request gives unknown", function()
       local answer
       for _, late in ipairs{ 0.3, 1, 3 } do
@@ -152,7 +151,7 @@ for _, way in ipairs(calls.WAYS) do
 end
 
 describe("the files of a client certificate", function()
-  -- Where crux can see what is wrong it says so in `new`; else libcurl does, when it connects.
+  -- crux reports in `new` what it can check; libcurl reports the rest when it connects.
   local function refused(options, fields)
     local server = serve("1.2")
     local given = trusting{ cert_file = options.cert_file, key_file = options.key_file }
@@ -199,7 +198,7 @@ describe("the files of a client certificate", function()
     assert.is_true(BOTH[err.field] or false, err.field)
   end)
 
-  -- A terminal is there to be asked on, and nobody answers.
+  -- There is a terminal for a prompt, and no answer.
   it("prompt for no pass phrase with an encrypted key", function()
     local status = os.execute("command -v script >/dev/null")
     if status ~= true and status ~= 0 then pending "expected the command script" end

@@ -1,4 +1,4 @@
--- How many connections are opened, and that closed ones leave no descriptor and no memory behind.
+-- How many connections are opened, and that closed ones leak no descriptor and no memory.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -70,7 +70,7 @@ describe("32 calls at once on a fresh client", function()
     local client = calls.client(silent)
     for _ = 1, 32 do assert(client:submit("cancel_order", ORDER)) end
     core.sleep(0.2)
-    -- beside the one, what the worker wakes and waits with
+    -- beside the connection, there are the worker's wakeup and poller
     local more = forks.descriptors() - before
     assert.is_true(more < 16, more .. " more descriptors")
     client:close()
@@ -78,7 +78,7 @@ describe("32 calls at once on a fresh client", function()
   end)
 end)
 
--- In kB, or nil where the system does not tell.
+-- Resident memory in kB, or nil without a /proc.
 local function resident_memory()
   local file = io.open("/proc/self/status")
   local text = file and file:read("*a")
@@ -97,7 +97,7 @@ describe("1,000 connections in a row,", function()
     { name = "reset before a response", script = "conn:request() conn:rst()", outcome = "unknown" },
     { name = "closed during the handshake", script = "conn:raw(1) conn:cut()", tls = "good",
       outcome = "not_sent" },
-    -- Where the system gives it that very port, a client connects to itself. It happens.
+    -- If the kernel picks that port as the local one, the client connects to itself. It happens.
     { name = "refused", outcome = "not_sent", or_else = "unknown" },
   }
 

@@ -1,5 +1,5 @@
--- How long connections are kept: idle_timeout, connection_lifetime and what the server says of it;
--- and that those which the server has closed do not stay open at this end.
+-- How long connections are kept: idle_timeout, connection_lifetime and the server's Keep-Alive; and
+-- that connections which the server has closed are closed here too.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local crux = require "crux"
@@ -8,8 +8,8 @@ local helper = require "spec.helper"
 
 teardown(fault.stop)
 
--- Whether something comes true before long: what the worker does on its own is waited for, and not
--- called for.
+-- Waits until a condition holds, and returns whether it did. Makes no call meanwhile: the worker acts
+-- on its own.
 local function comes_true(fn)
   local limit = core.now() + 10
   while core.now() < limit do
@@ -26,7 +26,7 @@ local function ended(server)
   return record.conns[1].eof
 end
 
--- After its answer it says that it will write no more, and goes on listening.
+-- Half-closes after the response.
 local LEAVING = [[
   conn:request() conn:write(shared.answer)
   conn:half() conn:tell("left", true)
@@ -89,7 +89,7 @@ for _, tls in ipairs{ false, "good" } do
           record = server:record()
         until record.connections >= 2 or core.now() > begun + 20
         assert.is_true(record.connections >= 2, record.connections)
-        -- and not before it, or it would be no reuse at all
+        -- some calls did reuse a connection
         assert.is_true(record.connections < record.requests)
         client:close()
         server:close()
@@ -134,7 +134,7 @@ for _, tls in ipairs{ false, "good" } do
       server:close()
     end)
 
-    -- What is left of a blocking call is looked after by whatever comes next on that thread.
+    -- The connection of a blocking call is closed by the next call of crux on that thread.
     for what, act in pairs{
       ["at the next call of another client"] = function()
         local other = calls.serve{ tls = false }

@@ -1,4 +1,4 @@
--- Answers that arrive in small pieces, and large ones on several connections at once.
+-- Responses that arrive in small pieces, and large ones on several connections at once.
 local calls = require "spec.support.calls"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
@@ -20,7 +20,7 @@ local BYTE_BY_BYTE = [[
   end
 ]]
 
--- Each answer repeats the order of its request.
+-- Each response repeats the order of its request.
 local LARGE = [[
   while true do
     local request = conn:request()

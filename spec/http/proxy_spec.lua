@@ -1,5 +1,5 @@
--- Proxies: every kind carries a call to a TLS origin, none is ever shown a token, and what a proxy
--- says or fails to do is told as its doing, and never taken for the origin's answer.
+-- Proxies: every kind tunnels a call to a TLS server, and none sees a token. A failure of a proxy has
+-- kind proxy, and a proxy's response is never taken for the server's.
 local calls = require "spec.support.calls"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
@@ -39,7 +39,7 @@ local function url(kind, proxy, user)
   return ("%s://%s127.0.0.1:%d"):format(kind.scheme, user or "", proxy.port)
 end
 
--- The URL of the commonest kind.
+-- The URL of an http proxy.
 local function http(proxy, user) return url(KINDS[1], proxy, user) end
 
 local function through(proxy, more)
@@ -48,7 +48,7 @@ local function through(proxy, more)
   return made
 end
 
--- Nothing reached a server since the last time.
+-- Asserts that nothing has reached a server since this was last asked.
 local function nothing_at(listener) assert.equal(0, listener:record(true).requests) end
 
 for _, way in ipairs(calls.WAYS) do
@@ -229,8 +229,7 @@ for _, way in ipairs(calls.WAYS) do
       end
     end)
 
-    -- What stands behind the 200 is read as TLS, which it is not; a length told of a 200 counts for
-    -- nothing.
+    -- Bytes after the 200 are read as TLS, and are not; a Content-Length of the 200 is ignored.
     it("that sends bytes after its 200 is not taken for the server", function()
       server:record(true)
       for _, stray in ipairs{

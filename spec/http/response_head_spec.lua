@@ -1,4 +1,4 @@
--- A status is claimed only from a well-formed head of HTTP/1.x.
+-- Only a well-formed HTTP/1.x head gives a status.
 local calls = require "spec.support.calls"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"

@@ -1,5 +1,5 @@
--- What the HTTP/1.1 response parser makes of bytes, and that it makes the same of them in whatever
--- pieces they arrive. The parser knows nothing of Lua: one Lua does (#tree).
+-- The HTTP/1.1 response parser: what it accepts and refuses, in whatever pieces the bytes arrive.
+-- The parser does not depend on Lua, so these specs run under one Lua (#tree).
 local forks = require "spec.support.forks"
 local responses = require "spec.support.responses"
 

@@ -1,4 +1,4 @@
--- Which connections are used again, and what becomes of a call on a kept connection that ends.
+-- Which connections are reused, and the outcome of a call whose reused connection closes.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -23,7 +23,7 @@ local REUSED = {
   ["with a length"] = helper.response(200, "{}"),
   ["with the same length twice"] = with "Content-Length: 2",
   ["in chunks"] = "HTTP/1.1 200 OK\r\n" .. CHUNKED .. "\r\n2\r\n{}\r\n0\r\nX-Trailer: yes\r\n\r\n",
-  ["after an interim answer"] = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" .. NO_CONTENT,
+  ["after an interim response"] = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" .. NO_CONTENT,
   ["of 422"] = helper.response(422, "{}"),
   ["of 503"] = helper.response(503),
   ["with Keep-Alive: timeout=60"] = with "Keep-Alive: timeout=60, max=100",
@@ -122,8 +122,8 @@ local function describe_reuse(way, tls)
   end)
 end
 
--- The server ends the connection when PATIENT_FLAG appears: after the client has probed it, and
--- before the client sends.
+-- The server closes the connection when PATIENT_FLAG appears: after the client has probed the
+-- connection, and before the client sends.
 local BETWEEN = [[
   local server = fault.serve{ shared = { how = %q }, script = [=[
     conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
@@ -152,13 +152,13 @@ for _, way in ipairs(calls.WAYS) do
   it(("a %s call: a reset between probe and send gives one send"):format(way.name), function()
     local said = patient.run("before", way.name, BETWEEN:format "rst")
     local rest = said:match("^accepted 204 1 1\n(.*)\n$")
-    -- The system takes no byte, which may be noticed. Then another connection may be used.
+    -- If the kernel took no byte, the client may notice and use another connection.
     assert.is_true(rest == "unknown network 1 1\n1 some" or rest == "accepted 204 1 1\n2 some" or
       rest == "accepted 204 2 1\n2 some", said)
   end)
 end
 
--- The same, but then nobody listens any more.
+-- The same, but the port then refuses connections.
 local GONE = [[
   local server = fault.serve{ script = [=[
     conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
@@ -189,8 +189,8 @@ end
 
 local IDLE = 5
 
--- Idle connections, each to a server of its own, which the servers have closed. Returns a
--- function that says how many of them are still open here, and one that ends it all.
+-- Opens idle connections, each to another server, which the servers then close. Returns a function
+-- that counts those still open on this side, and one that closes everything.
 local function closed_while_idle(way)
   local servers, client = {}, calls.client()
   for i = 1, IDLE do

@@ -1,4 +1,4 @@
--- What connections to one server have in common: its name is looked up once, and all but the first
+-- What connections to one server share: its name is resolved once, and all but the first connection
 -- resume the first one's TLS session.
 local calls = require "spec.support.calls"
 local core = require "crux.core"

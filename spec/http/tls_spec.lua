@@ -1,5 +1,5 @@
--- TLS under way: which versions are spoken, what a handshake that breaks off comes to, and what a
--- server may ask for after one, in the middle of a call.
+-- TLS: which versions are used, the outcome of a broken handshake, and messages that a server may
+-- send after the handshake: renegotiation, KeyUpdate, certificate requests.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -16,7 +16,7 @@ local function serve(version, script, more)
   return calls.serve(options)
 end
 
--- A listener that carries everything on to a server, as far as `shared.cut` says.
+-- A listener that forwards `shared.cut` bytes to a server.
 local function serve_between(server, how)
   return fault.serve{ script = proxies.BETWEEN, shared = { port = server.port, how = how } }
 end
@@ -31,11 +31,11 @@ local function trusting(more)
   return made
 end
 
--- That no script has failed.
+-- Asserts that no script has raised an error.
 local function undisturbed(record) assert.same({}, record.errors) end
 
 describe("a server that speaks no TLS but 1.1", function()
-  -- What an administrator may have allowed for the sake of something else: OpenSSL reads it from a
+  -- An administrator may have allowed old versions for another program, in OpenSSL's configuration
   -- file.
   local LAX = [[
 openssl_conf = all
@@ -78,7 +78,7 @@ CipherString = ALL:@SECLEVEL=0
     local said, record = run("1.1", { OPENSSL_CONF = path })
     assert.equal("not_sent tls\nnot_sent tls", said)
     assert.same({ 2, 0 }, { record.connections, record.requests })
-    -- and that file does no harm
+    -- calls over TLS 1.2 work with that file
     assert.equal("accepted 204\naccepted 204", (run("1.2", { OPENSSL_CONF = path })))
   end)
 end)
@@ -111,8 +111,8 @@ for _, way in ipairs(calls.WAYS) do
   end)
 
   describe("a broken handshake of a " .. way.name .. " call", function()
-    -- How many bytes of the server's have come when the handshake is complete. The client has the
-    -- last word of it in TLS 1.3, and the last but one in TLS 1.2; then follows the request.
+    -- How many bytes the server has sent when the handshake is complete. In TLS 1.3 the client sends
+    -- the last message, in TLS 1.2 the server; then the client sends the request.
     local function handshake_length(server, version)
       local between = serve_between(server)
       local answer = calls.once(way, server, trusting{ base_url = url(between) })
@@ -130,8 +130,7 @@ for _, way in ipairs(calls.WAYS) do
           assert.is_true(length > 400, length)
           local between = serve_between(server, how)
           local client = calls.client(server, trusting{ base_url = url(between), retries = 5 })
-          -- a signature, and with it the whole, is a few bytes longer or shorter from one time to
-          -- the next
+          -- the length of a signature varies by a few bytes
           local cuts, step = { 0, 1, 4, 5, 6, length - 12 }, math.floor(length / 12)
           for cut = step, length - step, step do cuts[#cuts + 1] = cut end
           for _, cut in ipairs(cuts) do
@@ -233,8 +232,8 @@ for _, way in ipairs(calls.WAYS) do
       server:close()
     end)
 
-    -- What comes while the client has begun a handshake is for OpenSSL to take or to refuse; it is
-    -- not sent again.
+    -- OpenSSL accepts or refuses a response during a handshake that the client has begun; the request
+    -- is not sent again.
     it("right before the response gives accepted or unknown, sent once", function()
       local server = serve("1.2", [[
         conn:request()
@@ -303,7 +302,7 @@ for _, way in ipairs(calls.WAYS) do
       end)
     end
 
-    -- Until the server reads on, the client cannot write what it is asked for.
+    -- The client cannot write its KeyUpdate until the server reads again.
     it("during a stalled upload does not break the request", function()
       local server = serve("1.3", [[
         conn:read(20)
@@ -331,8 +330,8 @@ for _, way in ipairs(calls.WAYS) do
   end)
 
   describe("a post-handshake certificate request during a " .. way.name .. " call", function()
-    -- A client without one may go on if it is only asked. In TLS 1.3 it may not even be asked,
-    -- unless it has offered to be.
+    -- A client without a certificate may continue if it is optional. In TLS 1.3 the server may send
+    -- a request only if the client has offered post-handshake authentication.
     local ASKING = [[
       conn:request()
       local asked = conn:request_certificate(shared.required)
@@ -390,8 +389,8 @@ for _, way in ipairs(calls.WAYS) do
         server:close()
       end)
 
-      -- OpenSSL tells a cut from an end; Debian's libcurl 7.88.1 does not pass that on, and so
-      -- cannot be held to it.
+      -- OpenSSL distinguishes truncation from close_notify; Debian's libcurl 7.88.1 does not report
+      -- it, so this is not checked there.
       it("is truncated without close_notify, which does not change the outcome, TLS " .. version, function()
         local OUTCOMES = { [200] = "accepted", [422] = "rejected", [503] = "unknown" }
         for _, how in ipairs{ "cut", "rst" } do

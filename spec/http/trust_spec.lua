@@ -1,5 +1,5 @@
--- Trust anchors: those that are given stand instead of the system's, whatever libcurl thinks of
--- that, and clients with different ones have neither connections nor TLS sessions in common.
+-- Trust anchors: those that are given replace the system's with every libcurl, and clients with
+-- different ones share no connections and no TLS sessions.
 local anchors = require "spec.support.anchors"
 local calls = require "spec.support.calls"
 local fault = require "spec.support.fault"
@@ -115,8 +115,7 @@ for _, way in ipairs(calls.WAYS) do
 
     for _, version in ipairs{ "1.2", "1.3" } do
       for _, closing in ipairs{ false, true } do
-        -- Kept connections could be shared; connections that are closed leave a session that could
-        -- be resumed.
+        -- An idle connection could be shared; a closed one leaves a session that could be resumed.
         local left = closing and "session" or "connection"
 
         it(("keep it off a %s of a client with others, TLS %s"):format(left, version), function()

@@ -1,6 +1,5 @@
--- Bytes that a server sends before it has the request are never the answer. A fresh connection on
--- which they arrive, or that the server closes, ends the attempt unsent; in place of a kept one
--- another is used.
+-- Bytes that a server sends before it has the request are never the response. On a new connection
+-- they end the attempt as not sent, as does a close; an idle connection is replaced by another.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -14,7 +13,7 @@ local UNSOLICITED = {
   ["empty line"] = "\r\n",
 }
 
--- What is written together with the end of a handshake leaves in one piece with it.
+-- Bytes written together with the end of a handshake are sent in one segment with it.
 local SPEAKS_AFTER_HANDSHAKE =
   "conn:cork() conn:handshake() conn:write(shared.unsolicited) conn:uncork() conn:eof()"
 local SPEAKS_FIRST = "conn:write(shared.unsolicited) conn:eof()"
@@ -24,8 +23,7 @@ teardown(function()
   fault.stop()
 end)
 
--- Options of a listener. `kind` is plain or a version of TLS; `tickets` is 0 for no session
--- tickets.
+-- Options of a listener. `kind` is plain or a TLS version; `tickets` is 0 for no session tickets.
 local function options(kind, tickets, script, unsolicited)
   return {
     tls = kind ~= "plain" and "good" or nil, tls_version = kind:match("[%d.]+$"), tickets = tickets,
@@ -113,8 +111,7 @@ local function describe_fresh(way)
     end)
   end
 
-  -- Nothing makes sure of the order here: the server may be too late. The request is sent once
-  -- all the same.
+  -- The order is not certain here: the server may be late. The request is sent at most once.
   it("from a server that sends first get at most one request", function()
     for _, kind in ipairs{ "plain", "TLS 1.2", "TLS 1.3" } do
       for _, text in pairs(UNSOLICITED) do
@@ -162,7 +159,7 @@ local function describe_kept(way)
   end)
 end
 
--- A TLS library may return after each message that is for itself, and leave the rest unread.
+-- A TLS library may return after each of its own messages, and leave later bytes unread.
 local function describe_behind_messages(way)
   it("on an idle connection after KeyUpdates make the call use another", function()
     for _, count in ipairs{ 1, 3 } do
@@ -189,8 +186,8 @@ local function describe_behind_messages(way)
   end)
 end
 
--- The other side of it: what was not acknowledged when the client counted it may be by the time that
--- the client reads. On a kept connection the server's system delays acknowledgements.
+-- Bytes that were not acknowledged when the client counted them may be acknowledged when the client
+-- reads. On an idle connection the server's kernel delays acknowledgements.
 local function describe_late(way)
   local KEPT = [[
     for _ = 1, 4 do
@@ -220,7 +217,7 @@ local function describe_late(way)
 end
 
 local function describe_closed(way)
-  -- `kinds` says which kinds of error each way of closing may have.
+  -- `kinds`: the kinds of error that each way of closing may give.
   local function is_not_sent_to(step, kind, tickets, kinds)
     local format, cases, listeners = "conn:cork() conn:handshake() conn:%s()", {}, {}
     if step == "connect" then format = "conn:%s()" end
@@ -257,7 +254,7 @@ local function describe_closed(way)
   end)
 
   each_tls(function(version, tickets, title)
-    -- Anything but an orderly end may be the server's word on the client's part of the handshake.
+    -- A close without close_notify may be a reaction to the client's part of the handshake.
     it(("after a handshake, %s, gives not_sent, with one connection for each attempt"):format(title), function()
       is_not_sent_to("handshake", version, tickets, {
         fin = { network = true }, cut = { network = true, tls = true },

@@ -1,5 +1,4 @@
--- Requests that a server does not read to the end, answers early, or answers with half a
--- connection.
+-- Large requests: a server that does not read to the end, responds early, or half-closes.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -7,7 +6,7 @@ local helper = require "spec.helper"
 
 teardown(fault.stop)
 
--- So many SKUs that the body has about so many bytes.
+-- SKUs for a body of about so many bytes.
 local function skus(bytes)
   local list, count = {}, math.ceil(bytes / 2000)
   local text = ("x"):rep(bytes / count - 70)
@@ -45,8 +44,8 @@ local function is(expected, answer, context)
   assert.same(expected, { answer.outcome, answer.kind, answer.status }, context)
 end
 
--- Reads the beginning of a request, answers, and then does shared.next; a second connection is
--- usual.
+-- Reads the beginning of a request, responds, and then does shared.next; a second connection is
+-- handled normally.
 local EARLY = [[
   if n == 1 then
     conn:read(100000) conn:write(shared.answer) conn[shared.next](conn) conn:eof()
@@ -204,7 +203,7 @@ local function describe_uploads(way, kind)
   end)
 end
 
--- 8 MB take their time under a tool, and the two versions of TLS differ little here.
+-- 8 MB are slow under a sanitizer, and the two versions of TLS differ little here.
 for _, kind in ipairs{ "plain", "TLS 1.2", "TLS 1.3" } do
   local tag = kind == "TLS 1.2" and " #stock" or ""
   for _, way in ipairs(calls.WAYS) do

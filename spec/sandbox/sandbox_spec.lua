@@ -1,5 +1,5 @@
--- The servers that other specs rely on: that the sandbox answers as documented, and that the fault server does to its
--- peers what it says. Spoken to with bare sockets, so that nothing here rests on crux (#tree).
+-- The servers that other specs use: the sandbox responds as documented, and the fault server does what its scripts say.
+-- These specs use plain sockets and not crux, so they run under one Lua (#tree).
 
 local loaded, socket = pcall(require, "cqueues.socket")
 if not loaded then
@@ -40,7 +40,7 @@ local function trusting(ca_file)
   return tls
 end
 
--- one response with a length off a connection that may carry more
+-- Reads one response with a length from a connection that may carry more.
 local function read_response(con)
   local head = con:xread("*L")
   if not head then return nil end
@@ -198,10 +198,10 @@ describe("the sandbox #tree", function()
     local body = { order_uuid = uuid }
     local busy = ask("PATCH", "/~status=503,retry_after=2/orders/cancel/", tokens.retailer, body)
     assert.same({ 503, "2" }, { busy.status, busy.headers["retry-after"] })
-    for cue, executed in pairs{ ["drop=before"] = 0, ["drop=after"] = 1 } do
+    for directive, executed in pairs{ ["drop=before"] = 0, ["drop=after"] = 1 } do
       local id = order()
       local single = connect(sandbox.port)
-      single:write(request_bytes("PATCH", "/~" .. cue .. "/orders/cancel/", tokens.retailer, { order_uuid = id }))
+      single:write(request_bytes("PATCH", "/~" .. directive .. "/orders/cancel/", tokens.retailer, { order_uuid = id }))
       assert.is_nil(read_response(single))
       single:close()
       assert.same({ received = 1, executed = executed, answers = { 0 } }, sandbox:record().cancels[id])
@@ -288,7 +288,7 @@ describe("the fault server #tree", function()
           local data, why = drain(con)
           con:close()
           assert.equal(ANSWER:sub(1, cut), data)
-          -- cqueues drops an error that it meets right behind some data
+          -- cqueues drops an error that comes right after data
           if cut == 0 then assert.equal(how == "rst" and ECONNRESET or nil, why) end
           local record = server:record()
           assert.same({ 1, 1 + warm, REQUEST:rep(1 + warm), how },
