@@ -133,7 +133,7 @@ describe("pending:abort", function()
   it("by a finalizer while the result is built ends the call as aborted", function()
     local long = "[" .. ("[1,2,3],"):rep(20000) .. "1]" -- long enough for a whole collection
     local server = serve(ANSWERS, { answers = { helper.response(200, long), helper.response(200, long) } })
-    -- in a heap that is small
+    -- in a child process, whose heap is small
     local said = helper.child([[
       local crux, forks = require "crux", require "spec.support.forks"
       local client = crux.new{ token = "pending-spec-token", base_url = "]] .. server.base_url .. [[" }
@@ -180,7 +180,7 @@ describe("pending:abort", function()
     local failure, redact = core.failure, core.redact
     finally(function() core.failure, core.redact = failure, redact end)
     local call, first
-    -- as a collection would in there
+    -- as a collection in there would
     local function meanwhile(made)
       return function(...)
         core.failure, core.redact = failure, redact

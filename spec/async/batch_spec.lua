@@ -1,4 +1,4 @@
--- Many orders at once: `cancel_orders`, and its report held against the server's own record.
+-- client:cancel_orders, and its report compared with the server's record.
 local crux = require "crux"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -7,8 +7,8 @@ local helper = require "spec.helper"
 local ledger = require "spec.support.ledger"
 local process = require "spec.support.process"
 
--- Answers each order by the last digit of its UUID: 2 is 422, 5 is 503, 9 is 401, f hangs up, else 204. It remembers how
--- many were under way at once.
+-- Responds to each order by the last digit of its UUID: 2 is 422, 5 is 503, 9 is 401, f closes, else 204. It counts how
+-- many requests there are at once.
 local BY_DIGIT = [[
   while true do
     local request = conn:request()
@@ -51,7 +51,7 @@ local function orders(digits)
   return list
 end
 
--- The report says what on_result was told.
+-- Asserts that the report agrees with the calls of on_result.
 local function agree(report, items, told)
   local counts = { accepted = 0, rejected = 0, not_sent = 0, unknown = 0, not_started = 0 }
   for index in ipairs(items) do
@@ -108,7 +108,7 @@ describe("client:cancel_orders", function()
     it(("has at most %s calls in flight"):format(case[1] or "8 (the default)"), function()
       serve(BY_DIGIT, { pause = 0.01 })
       client:cancel_orders(orders(("0"):rep(100)), { concurrency = case[1] })
-      -- the first of all goes alone, and no more go than the client has connections
+      -- the first call goes alone, and there are no more calls than connections
       local seen = server:record()
       assert.is_true(seen.connections <= case[2], seen.connections .. " connections")
       assert.equal(100, seen.requests)
@@ -116,8 +116,8 @@ describe("client:cancel_orders", function()
     end)
   end
 
-  -- A Lua's own tables, such as LuaJIT's of all strings, move by tens of KiB: so items are looked for one by one, and the
-  -- growth is held against what a string and its place in a table take for each.
+  -- Internal tables of a Lua, such as LuaJIT's string table, vary by tens of KiB. So items are looked for one by one, and
+  -- the growth is compared with the size of one string and its table slot for each item.
   it("accepts an iterator, and keeps no item after its result", function()
     serve(BY_DIGIT)
     local FIRST, ITEMS, STRING = 500, 4000, 64
@@ -255,13 +255,13 @@ describe("client:cancel_orders", function()
     assert.equal(0, client:in_flight())
   end)
 
-  -- What is raised inside is raised by the call; what was under way is given up, and nothing is lost.
+  -- An error raised in a callback is passed on; calls in flight are aborted, and no descriptor leaks.
   for _, where in ipairs{ "on_result", "on_progress", "the iterator" } do
     it("passes on an error raised by " .. where, function()
       local FIRST_ONLY = "if n == 1 then conn:request() conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') end conn:request() conn:hold()"
       local before
       for round = 1, 8 do
-        -- curl looks for connections whose server has gone once a second, when it makes another
+        -- curl looks for closed connections once a second, when it makes another
         if round == 8 then core.sleep(1.1) end
         serve(FIRST_ONLY)
         local mine, given = {}, 0
@@ -362,7 +362,7 @@ describe("the report of client:cancel_orders", function()
     for _, plain in ipairs{ true, false } do
       assert(io.open(journal, "w")):close()
       sandbox = process.sandbox{ orders = 1000, plain = plain, journal = journal }
-      -- answers take longer than a kill does, even under valgrind
+      -- a response takes longer than the kill, even under valgrind
       client = assert(crux.new{
         base_url = sandbox.base_url .. "/~delay_after=500/", token = sandbox.tokens.retailer,
         ca_file = sandbox.ca_file, retries = 0, max_connections = 100,

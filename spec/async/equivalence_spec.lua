@@ -11,7 +11,7 @@ local until_true, is_done, drain = async.until_true, async.is_done, async.drain
 after_each(async.close_all)
 teardown(fault.stop)
 
--- One policy: the same cases, blocking and in each of the ways a call can be carried on.
+-- The same cases as a blocking call, and with each way to complete a submitted call.
 describe("a submitted call has the outcome of a blocking one:", function()
   local function by_wait(client, name, arguments) return select(2, assert(client:submit(name, arguments)):wait()) end
 
@@ -66,7 +66,7 @@ describe("a submitted call has the outcome of a blocking one:", function()
     { "an on_event that raises an error at the retry", raises = "retry", answers = { too_many, fine } },
   }
 
-  -- What a case comes to, less what differs from run to run.
+  -- The result of a case, without what differs from run to run.
   local function outcome_of(case, carry)
     local server
     if case.refused then server = refused()
@@ -108,7 +108,7 @@ describe("a submitted call has the outcome of a blocking one:", function()
     }
   end
 
-  -- pauses at random are short ones here
+  -- makes random pauses short
   local random = core.random
   setup(function() core.random = function() return 0.05 end end)
   teardown(function() core.random = random end)
@@ -117,7 +117,7 @@ describe("a submitted call has the outcome of a blocking one:", function()
     it(case[1], function()
       local expected = outcome_of(case, function(client, name, arguments) return client[name](client, arguments) end)
       assert.is_true(#expected.story > 0 or expected.kind == "auth")
-      -- a port in a message differs
+      -- times and ports in messages differ
       local function less(found)
         found.message = found.message and found.message:gsub("%d+ ms", "ms"):gsub(":%d+", ":port"):gsub("port %d+", "port")
         return found

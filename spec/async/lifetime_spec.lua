@@ -26,7 +26,7 @@ describe("a client with calls in flight", function()
   end)
 
   it("can be closed by a finalizer during dry_run", function()
-    -- AddressSanitizer sees what goes wrong, if it does
+    -- AddressSanitizer detects a use after free
     assert.equal("closed 500 times", helper.child([[
       local crux = require "crux"
       local order = { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29", timeout = 5, user_agent = "a/1" }
@@ -50,7 +50,7 @@ describe("a client with calls in flight", function()
     os.remove(flag)
     finally(function() os.remove(flag) end)
     local server = serve(("conn:request() io.open(%q, 'w'):close() conn:hold()"):format(flag))
-    -- older than crux, so that it is the last to be called
+    -- made before crux is loaded, so that its finalizer runs last
     local said = helper.child([[
       local call
       local function finalizer()
@@ -112,7 +112,7 @@ describe("a client with calls in flight", function()
     collectgarbage()
     local before = forks.descriptors()
     for _ = 1, 20 do use() end
-    -- the worker closes the connections when it comes to it; those of earlier specs may end meanwhile
+    -- the worker closes connections a little later; those of earlier specs may be closed meanwhile
     if not before then return pending("expected a /proc to count descriptors in") end
     until_true(function()
       collectgarbage()

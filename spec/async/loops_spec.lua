@@ -1,4 +1,4 @@
--- The examples of calls that do not block, run as a user would run them.
+-- The examples of non-blocking calls, run as a user would run them.
 local process = require "spec.support.process"
 
 local LUA = os.getenv "TEST_LUA" or "lua5.4"

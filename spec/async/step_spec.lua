@@ -167,7 +167,7 @@ describe("for an event loop,", function()
     client:step()
     assert.is_false(forks.readable(fd, 0))
 
-    -- and aborted
+    -- aborted
     keep[1] = client:submit("cancel_order", ORDER)
     keep[1]:abort()
     assert.is_true(forks.readable(fd, 0))

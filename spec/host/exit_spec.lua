@@ -1,11 +1,11 @@
--- What a process that uses crux may do in the middle of a call: be interrupted, and end. Each case is a child process.
+-- Ctrl-C and exit() in the middle of a call. Each case is a child process.
 local core = require "crux.core"
 local fault = require "spec.support.fault"
 
 local LUA = os.getenv("TEST_LUA") or "lua5.4"
 local TOKEN = "process-spec-token-0123456789abcdef"
 
--- What every child starts with. `say` is heard at once, and `call` names everything that crux could want to know.
+-- The start of each child's script. `say` prints without buffering, `arguments` are those of a call.
 local PREAMBLE = [[
 local crux, core = require "crux", require "crux.core"
 local function say(...)
@@ -33,7 +33,7 @@ local Child = {}
 Child.__index = Child
 local running
 
--- The shell that is told of has become the interpreter; the one around it says how that ended, under any Lua.
+-- The inner shell becomes the interpreter, so its pid is known; the outer one prints the exit status, under any Lua.
 local function start(server, source)
   local self = setmetatable({ script = os.tmpname(), errors = os.tmpname() }, Child)
   local file = assert(io.open(self.script, "w"))
@@ -53,7 +53,7 @@ function Child:interrupt()
   os.execute("kill -INT " .. self.pid)
 end
 
--- How it ended: `{ status, lines, errors }`. Whatever it said, a token was not in it.
+-- Waits for the end: `{ status, lines, errors }`, none of which has a token in it.
 function Child:finish()
   local ended = { lines = {} }
   for line in self.output:lines() do
@@ -73,7 +73,7 @@ function Child:forget()
   os.remove(self.errors)
 end
 
--- A case that failed half-way leaves nothing behind.
+-- Ends the child of a case that failed.
 after_each(function()
   if not running then return end
   os.execute("kill -KILL " .. running.pid)
@@ -122,7 +122,7 @@ describe("Ctrl-C", function()
     return at - child.interrupted
   end
 
-  -- The clock is the machine's, the same in both processes.
+  -- The clock is the same in both processes.
   local TIMED = [[
 local ok, why = pcall(function() %s end)
 say(("%%.6f"):format(core.now()))
@@ -154,7 +154,7 @@ if not ok then error(why, 0) end
     return took
   end)
 
-  -- So fast that the signal finds the call busy as often as waiting; hence several times.
+  -- So fast that the signal finds the call busy as often as waiting; hence several rounds.
   prompt("ends a call whose response is slow", function()
     local most = 0
     for _ = 1, 6 do
@@ -250,7 +250,7 @@ end)
 describe("the process ends normally", function()
   local ENDS = {
     { "os.exit(3)", "os.exit(3)", 3 },
-    -- to Lua 5.1 the same as the one above
+    -- in Lua 5.1 the same as the one above
     { "os.exit(3, true)", "os.exit(3, true)", 3 },
     { "an error", "error('the end', 0)", 1 },
   }
@@ -297,7 +297,7 @@ describe("the process ends normally", function()
     end
 
     it("by " .. how[1] .. " in the middle of a call, from the token function", function()
-      -- an error there is no end: it becomes the call's
+      -- an error there becomes the call's error, and does not end the process
       if how[1] == "an error" then return end
       local server = fault.refused()
       ends_well(server, "crux.cancel_order(arguments{ token = function() say 'so far' " .. how[2] .. " end })", how)

@@ -1,5 +1,5 @@
--- Calls that a finalizer or a hook of the user's aborts, or whose client it closes, at any moment:
--- nothing raises, nothing crashes, and no other call is touched.
+-- Finalizers and debug hooks that abort a call or close its client at any moment: no error, no crash,
+-- and no effect on other calls.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
@@ -14,7 +14,7 @@ end)
 
 teardown(fault.stop)
 
--- Each job is dropped at once, and its finalizer aborts its call when the collector finds both.
+-- Each job is unreachable at once; its finalizer aborts its call when the collector finds both.
 local JOBS = [[
 local crux = require "crux"
 local rounds, each = %d, %d
@@ -57,8 +57,8 @@ describe("a finalizer that aborts its object's pending call", function()
   end
 end)
 
--- Calls `hook` after so many instructions of `run`. Returns whether that many were run, and what
--- `run` returns to pcall.
+-- Calls `hook` after `count` instructions of `run`. Returns whether that many were run, and what pcall
+-- of `run` returns.
 local function interrupted(count, hook, run)
   local called = false
   local before, mask, every = debug.gethook()
@@ -73,7 +73,7 @@ local function interrupted(count, hook, run)
 end
 
 describe("at each instruction of a call with a retry, #stock", function()
-  -- What is prepared, what is then interrupted by what, and what comes of it.
+  -- What is prepared, what is interrupted by what, and the expected result.
   local function sweep(prepare, run, hook, check)
     server:set{ answer = helper.response(429, "", { "Retry-After: 0" }) }
     local count, called = 0

@@ -1,5 +1,5 @@
--- A forked child closes no file of the host's, and sends nothing of what its parent has submitted: a
--- number that was a descriptor of crux's may be a file's by then.
+-- A forked child closes no file of the host, and sends nothing that its parent has submitted, even if
+-- the host has reused the number of a descriptor of crux for a file.
 local core = require "crux.core"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
@@ -176,7 +176,7 @@ describe("a call that waits for its retry during a fork #fork", function()
   end)
 end)
 
--- exit() runs its handlers in reverse: one that was registered before crux's runs after it.
+-- exit() runs handlers in reverse order: one that was registered before crux's runs after it.
 describe("a call by a finalizer after exit() has begun", function()
   local SCRIPT = [[
     local forks = package.loadlib(%q, "luaopen_fork")()

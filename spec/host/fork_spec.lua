@@ -1,4 +1,4 @@
--- Processes and threads around a busy worker: fork, the end of a process or of a Lua state, states in threads of their own.
+-- fork(), exit(), the end of a Lua state, and Lua states in several threads, all with a busy worker.
 local crux = require "crux"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -16,7 +16,7 @@ teardown(function()
   fault.stop()
 end)
 
--- A script in an interpreter of its own, told what it may want to know.
+-- The start of a script in a new interpreter.
 local PREAMBLE = [[
 local crux, core, forks = require "crux", require "crux.core", package.loadlib(%q, "luaopen_fork")()
 local count = %d
@@ -26,7 +26,7 @@ local function random(n)
   return seed %% n
 end
 local serial = 0
--- says in its UUID which process made it
+-- its UUID has the process id
 local function order()
   serial = serial + 1
   return { order_uuid = ("54a31ec5-b0be-4a92-%%04x-%%08x%%04x"):format(math.floor(serial / 65536), forks.getpid(), serial %% 65536) }
@@ -43,7 +43,7 @@ local function preamble(server, count)
     fault.ca_file and ("%q"):format(fault.ca_file) or "nil")
 end
 
--- What was its parent's, memory too, a forked child abandons, which LeakSanitizer is not to hold against it.
+-- A forked child abandons what was its parent's, memory too; LeakSanitizer must not report that.
 local ABANDONS = { ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":detect_leaks=0" }
 
 local function run(server, count, script)
@@ -51,9 +51,9 @@ local function run(server, count, script)
   return helper.child(preamble(server, count) .. script, ABANDONS), core.now() - before
 end
 
--- ThreadSanitizer does not know threads in a forked child: `make tsan` leaves out what is tagged #fork.
+-- ThreadSanitizer does not support threads in a forked child: `make tsan` excludes the tag #fork.
 describe("fork under load, #fork", function()
-  -- A forked child answers to nobody but its exit code.
+  -- A forked child reports by its exit status alone.
   local FORKS = [[
     local client = connect{ max_connections = 8 }
     local calls, accepted = {}, 0
@@ -135,7 +135,7 @@ describe("fork under load, #fork", function()
     os.exit(0)
   ]]
 
-  -- Each connection carried the requests of one process alone.
+  -- Each connection has the requests of one process only.
   local function is_kept_apart(server)
     local record = server:record()
     for _, conn in ipairs(record.conns) do
@@ -197,7 +197,7 @@ describe("fork under load, #fork", function()
       core.sleep(0.05)
       local pid = forks.fork()
       if pid == 0 then
-        -- there is something to do: the call is given up
+        -- there is something to return: the call was aborted
         if not forks.readable(client:pollfd(), 0) then os.exit(1) end
         if client:step() ~= call then os.exit(2) end
         client:step()
@@ -268,7 +268,7 @@ describe("exit() with calls in flight", function()
     "client:close() client:close() os.exit(7, true)",
   }
 
-  -- Each is `timeout`'s own child: 124 if it hangs, 128 and more if it crashes.
+  -- Run by timeout(1): status 124 if it hangs, 128 and more if it crashes.
   local function ends(server, times, script, environment)
     local path = os.tmpname()
     paths[#paths + 1] = path
@@ -356,7 +356,7 @@ describe("a worker preempted while it grows a queue #fork", function()
     local server = fault.serve{ script = HOLD }
     local slow = forks.compile("slow_heap.c")
     finally(function() os.remove(slow) end)
-    -- what is freed is overwritten, so that nobody gets away with using it
+    -- freed memory is overwritten, so that a later use of it fails
     local said = helper.child(preamble(server) .. [[
       local client, calls = connect{ max_connections = 1 }, {}
       for i = 1, 100 do calls[i] = client:submit("cancel_order", order()) end
@@ -392,7 +392,7 @@ describe("a Lua state with submitted calls", function()
   it("leaks no memory or descriptor when it is closed", function()
     for _, tls in ipairs{ false, "good" } do
       server = fault.serve{ tls = tls or nil, script = "if n % 3 == 0 then conn:request() end conn:hold()" }
-      -- a state that lasts keeps the worker
+      -- a state that stays open keeps the worker
       local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url, ca_file = fault.ca_file })
       local call = client:submit("cancel_order", { order_uuid = helper.ORDER })
       core.sleep(0.2)
@@ -449,7 +449,7 @@ describe("a Lua state with submitted calls", function()
   end)
 
   it("can be opened and closed while another thread forks #fork", function()
-    -- AddressSanitizer's malloc may be locked for good in a child that was forked by another thread
+    -- AddressSanitizer's malloc may stay locked in a child that another thread has forked
     if helper.lua:find("/", 1, true) then return end
     server = fault.serve{ script = ANSWER }
     assert.equal("ok", (run(server, 0, ([[

@@ -1,5 +1,5 @@
--- A guest that nobody notices: whatever the host has set stays as it is, and makes no difference to what is sent. In
--- children, since what they do to their process is not for the other specs.
+-- crux changes no state of its host process, and does not depend on it. Each case is a child process, since it changes
+-- process-wide state.
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
 
@@ -12,7 +12,7 @@ end)
 
 teardown(function() server:close() end)
 
--- What every child begins with: `sample` is a call's arguments in which there is something of everything.
+-- The start of each child's script: `sample` are arguments with every field.
 local PRELUDE = [[
   local U, S = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29", "757ce28d-fbd6-4b9f-8051-f847482e169f"
   local SERVER, OTHER = %q, %q
@@ -35,7 +35,7 @@ local function child(source, environment, other)
   return helper.child(PRELUDE:format(server.base_url, other or "") .. source, environment)
 end
 
--- The bodies that the server got since it was last asked.
+-- The bodies that the server got since this was last asked.
 local function bodies()
   local list = {}
   for _, sent in ipairs(helper.new_requests(server)) do list[#list + 1] = sent:match("\r\n\r\n(.*)$") end
@@ -112,7 +112,7 @@ describe("another user of lua-cjson", function()
 end)
 
 describe("a locale with a decimal comma", function()
-  -- Made here, of nothing but what it needs: few machines have one.
+  -- Made here, with what it needs only: few machines have one installed.
   local function make()
     local dir = assert(io.popen('mktemp -d "${TMPDIR:-/tmp}/crux-locale.XXXXXX"')):read("*l")
     local map = { "<code_set_name> ANSI_X3.4-1968", "<mb_cur_min> 1", "<mb_cur_max> 1", "CHARMAP" }
@@ -134,7 +134,7 @@ describe("a locale with a decimal comma", function()
 
   it("changes nothing in requests and results", function()
     local dir = make()
-    -- glibc itself loses what it made of LOCPATH
+    -- a leak of glibc's own, of LOCPATH
     local environment = { LOCPATH = dir, ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":detect_leaks=0" }
     local able = child([[print(os.setlocale("comma", "numeric"))]], environment)
     if able ~= "comma" then
@@ -192,7 +192,7 @@ describe("the host's", function()
       local found = { math.random() }
       answer_of(crux)
       found[2] = math.random()
-      -- with a pause, which is a matter of chance
+      -- with a pause, which is random
       local arguments = sample()
       arguments.base_url, arguments.retries = OTHER, 1
       crux.cancel_order(arguments)
@@ -335,7 +335,7 @@ describe("the host's", function()
 end)
 
 describe("a host that takes globals away", function()
-  -- Everything a program may do, with and without a fault.
+  -- Everything a program can do, with and without a mistake.
   local USE = [[
     local write, tostring, pcall, select, assert, pairs, G = io.write, tostring, pcall, select, assert, pairs, _G
     local function print(...)

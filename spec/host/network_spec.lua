@@ -1,5 +1,5 @@
--- What shows only where the server is not at once told all that was sent: an answer is not taken for that to a request of
--- which the server has not had a byte. And what shows only where connections share a port, or the system is an odd one.
+-- Cases that need a slow network, connections with the same local port, or an unusual kernel. A response that was sent
+-- before a byte of the request arrived is refused.
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
 local helper = require "spec.helper"
@@ -21,7 +21,7 @@ local function call(server, skus)
 end
 ]]
 
--- What the script prints; without a network of its own the spec stands aside.
+-- What the script prints; without a network namespace the spec is pending.
 local function run(script, environment)
   local said, why = network.run(PREAMBLE .. script .. "\nfault.stop()", environment)
   if not said then pending(why) end
@@ -29,7 +29,7 @@ local function run(script, environment)
 end
 
 describe("a response head sent before a byte of the request arrived", function()
-  -- The second head leaves as soon as it may be thought that the client is waiting for one.
+  -- The second head is sent as soon as the client may be waiting for one.
   local HASTY = [[
     local server = fault.serve{ script = "conn:read(100) conn:write(shared.head) conn:sleep(0.1) conn:write(shared.head) conn:hold()",
       shared = { head = helper.response(204) } }
@@ -56,7 +56,7 @@ end)
 
 local TWICE = ("accepted\t-\tfresh\t1\naccepted\t-\treused\t1\n"):rep(2):sub(1, -2)
 
--- Calls of a process that has something else in front of its libc.
+-- Calls of a process with a library preloaded before its libc.
 local function run_with(name, uncounted)
   local object = forks.compile(name)
   finally(function() os.remove(object) end)

@@ -1,4 +1,4 @@
--- One source, five interpreters: what each version's users may expect, and what they are told where they differ.
+-- Differences between Lua 5.1 to 5.4 and LuaJIT: what works in each, and the message for a module of another Lua.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"

@@ -12,7 +12,7 @@ local missing = resty.missing()
 after_each(resty.stop_failed)
 teardown(fault.stop)
 
--- Requests as heads and decoded bodies: lua-cjson writes fields in the order that the Lua it runs in has them.
+-- Requests as heads and decoded bodies: the order of fields in JSON depends on the Lua that encodes it.
 local function apart(requests)
   local list = {}
   for i, request in ipairs(requests) do
@@ -28,7 +28,7 @@ local SKU = {
   supplier_uuid = helper.SUPPLIER, sku_id = "000106", quantity = 3, price = 19.99, expected_sku_cost = "5",
 }
 
--- `said` is what the server answers in turn; `script`, what it does instead; `with`, what the call is given beside the usual.
+-- `said`: the server's responses in order; `script`: what the server does instead; `with`: further arguments.
 local CASES = {
   { "204", said = { helper.response(204) } },
   { "a body", said = { OK } },
@@ -82,7 +82,7 @@ local CASES = {
   { "nobody who listens", refused = true, with = { retries = 0 } },
 }
 
--- All there is of an answer but how long it took, what a connection was used for before, and the length of a random pause.
+-- An answer without its times, the reuse of connections and the length of random pauses.
 local function told(answer, text, events)
   local kept = {}
   for name, value in pairs(answer) do kept[name] = value end

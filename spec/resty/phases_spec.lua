@@ -1,4 +1,4 @@
--- Where in nginx a call may be made, and what becomes of it when its light thread, request or HTTP client ends.
+-- Where in nginx a call can be made, and what happens to it when its light thread, request or HTTP client ends.
 -- This does not depend on the Lua that runs the specs (#tree).
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
@@ -116,7 +116,7 @@ describe("crux.resty in nginx's phases and light threads #tree", function()
           ngx.thread.kill(thread)
           collectgarbage()
         end
-        -- some that end just as they are killed
+        -- some complete just as they are killed
         for i = 1, 100 do
           local thread = ngx.thread.spawn(function() crux.cancel_order(fast) end)
           ngx.sleep(i % 3 / 1000)

@@ -51,8 +51,8 @@ describe("crux.resty when nginx is reloaded or stopped #tree", function()
     end
   end)
 
-  -- `make reloads` has half a minute of it. Connections are not kept: a request that comes as nginx closes a kept one is
-  -- nobody's to answer.
+  -- `make reloads` runs it for half a minute. Connections are not kept alive: a request that arrives while nginx closes
+  -- one gets no response.
   it("loses no call in reloads of two workers", function()
     local seconds = tonumber(os.getenv "RELOADS") or 2
     local orders = process.sandbox{ orders = 200 * seconds, plain = true }
