@@ -1,5 +1,5 @@
---- Checks and arguments that all specs share. Every result and error of a call is checked for its promised shape, and
--- for secrets that it must not contain.
+--- Checks and arguments that all specs share. Every result and error of a call is checked for its
+-- promised shape, and for secrets that it must not contain.
 -- @module spec.helper
 
 -- luassert's functions are too slow for checks of every result, above all under valgrind.
@@ -200,8 +200,8 @@ function helper.arguments(server, more)
   return made
 end
 
---- A script for the fault server: it answers each request with `shared.answer`, or the i-th request of the listener with
--- `shared.answers[i]`.
+--- A script for the fault server: it answers each request with `shared.answer`, or the i-th request
+-- of the listener with `shared.answers[i]`.
 helper.ANSWER = [[
 while conn:request() do
   shared.count = (shared.count or 0) + 1
@@ -247,7 +247,8 @@ helper.quoted = quoted
 --- The interpreter for children that load crux: a sanitizer's host, or the one that runs this.
 helper.lua = os.getenv "TEST_LUA" or (rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d"))
 
---- Compiler and linker flags for libcurl in a shell command: those of make, else those of pkg-config.
+--- Compiler and linker flags for libcurl in a shell command: those of make, else those of
+-- pkg-config.
 helper.curl_cflags = "${CURL_CFLAGS-$(pkg-config --cflags libcurl)}"
 helper.curl_libs = "${CURL_LIBS-$(pkg-config --libs libcurl)}"
 

@@ -7,8 +7,8 @@ local helper = require "spec.helper"
 local ledger = require "spec.support.ledger"
 local process = require "spec.support.process"
 
--- Responds to each order by the last digit of its UUID: 2 is 422, 5 is 503, 9 is 401, f closes, else 204. It counts how
--- many requests there are at once.
+-- Responds to each order by the last digit of its UUID: 2 is 422, 5 is 503, 9 is 401, f closes,
+-- else 204. It counts how many requests there are at once.
 local BY_DIGIT = [[
   while true do
     local request = conn:request()
@@ -116,8 +116,9 @@ describe("client:cancel_orders", function()
     end)
   end
 
-  -- Internal tables of a Lua, such as LuaJIT's string table, vary by tens of KiB. So items are looked for one by one, and
-  -- the growth is compared with the size of one string and its table slot for each item.
+  -- Internal tables of a Lua, such as LuaJIT's string table, vary by tens of KiB. So items are
+  -- looked for one by one, and the growth is compared with the size of one string and its table
+  -- slot for each item.
   it("accepts an iterator, and keeps no item after its result", function()
     serve(BY_DIGIT)
     local FIRST, ITEMS, STRING = 500, 4000, 64
@@ -255,7 +256,8 @@ describe("client:cancel_orders", function()
     assert.equal(0, client:in_flight())
   end)
 
-  -- An error raised in a callback is passed on; calls in flight are aborted, and no descriptor leaks.
+  -- An error raised in a callback is passed on; calls in flight are aborted, and no descriptor
+  -- leaks.
   for _, where in ipairs{ "on_result", "on_progress", "the iterator" } do
     it("passes on an error raised by " .. where, function()
       local FIRST_ONLY = "if n == 1 then conn:request() conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') end conn:request() conn:hold()"

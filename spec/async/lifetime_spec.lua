@@ -1,4 +1,5 @@
--- The life of a client with calls in flight: garbage collection, close and the end of the Lua state.
+-- The life of a client with calls in flight: garbage collection, close and the end of the Lua
+-- state.
 local async = require "spec.support.async"
 local crux = require "crux"
 local fault = require "spec.support.fault"

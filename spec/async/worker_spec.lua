@@ -1,4 +1,5 @@
--- The worker thread and the queues of clients: how calls share connections, and that the host's thread never waits.
+-- The worker thread and the queues of clients: how calls share connections, and that the host's
+-- thread never waits.
 local crux = require "crux"
 local core = require "crux.core"
 local truncation = require "spec.support.truncation"
@@ -49,8 +50,8 @@ describe("the queue of a client", function()
     repeat core.sleep(0.02) until server:record().requests == 16 or core.now() > deadline
     assert.equal(16, server:record().connections)
     assert.equal(16, forks.connected(server.port))
-    -- beside them, there are the worker's wakeup and poller; connections of earlier specs may have closed meanwhile;
-    -- if each connection has a curl multi of its own, each has a socket pair too
+    -- beside them, there are the worker's wakeup and poller; connections of earlier specs may have
+    -- closed meanwhile; if each connection has a curl multi of its own, each has a socket pair too
     local each = libcurl.here() < libcurl.RUN_TIME.CLOSES_AT_ONCE and 3 or 1
     local more, most = forks.descriptors() - before, 16 * each + 6
     assert.is_true(more <= most, ("expected at most %d more descriptors, found %d"):format(most, more))
@@ -185,8 +186,8 @@ describe("the worker thread #stock", function()
   end)
 end)
 
--- The limit is half a frame at 60 Hz. Time that other processes use is not counted, and the best of three rounds is taken.
--- `make bench` prints the percentiles.
+-- The limit is half a frame at 60 Hz. Time that other processes use is not counted, and the best of
+-- three rounds is taken. `make bench` prints the percentiles.
 describe("step never blocks the host #slow", function()
   -- a sanitizer makes everything many times slower
   local HALF_A_FRAME = helper.lua:find("/", 1, true) and 80000 or 8000

@@ -1,4 +1,5 @@
--- Arguments are checked before anything is sent: by every way to call, with the same words. Nothing invalid is sent.
+-- Arguments are checked before anything is sent: by every way to call, with the same words. Nothing
+-- invalid is sent.
 local arguments = require "spec.support.arguments"
 local cjson = require "cjson"
 local crux = require "crux"

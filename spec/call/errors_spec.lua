@@ -1,5 +1,5 @@
--- Errors from responses: message, detail, fields and hint for any body and any headers. The outcome depends on the status
--- alone.
+-- Errors from responses: message, detail, fields and hint for any body and any headers. The outcome
+-- depends on the status alone.
 local cjson = require "cjson"
 local core = require "crux.core"
 local crux = require "crux"

@@ -1,5 +1,5 @@
--- Options that name files: a file that cannot be read gives `invalid` with its name, and reading never
--- blocks on a pipe. CRUX_CA_FILE is one of them.
+-- Options that name files: a file that cannot be read gives `invalid` with its name, and reading
+-- never blocks on a pipe. CRUX_CA_FILE is one of them.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local crux = require "crux"

@@ -1,5 +1,5 @@
--- Deliberate mistakes: the whole message that a user sees for each, and the corrected call, which the
--- spec makes too.
+-- Deliberate mistakes: the whole message that a user sees for each, and the corrected call, which
+-- the spec makes too.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
@@ -281,7 +281,8 @@ teardown(function()
   server:close()
 end)
 
--- Runs an expression as a user's program would, and returns its values, or the raised error as `err`.
+-- Runs an expression as a user's program would, and returns its values, or the raised error as
+-- `err`.
 local function evaluate(expression)
   local source = "local first, second = " .. expression .. " return first, second"
   local chunk

@@ -1,4 +1,5 @@
--- Options of a client: which values each takes, with which message another is refused, and which names there are.
+-- Options of a client: which values each takes, with which message another is refused, and which
+-- names there are.
 local core = require "crux.core"
 local crux = require "crux"
 local fault = require "spec.support.fault"
@@ -37,7 +38,8 @@ local PROXY_URLS = {
   "http://user:" .. PASSWORD .. "@h:8080", "http://user:p%40ss@h", "http://[::1]:3128/", "",
 }
 
--- Each option: values it accepts, values it refuses, and the message. `quiet`: the value is never shown.
+-- Each option: values it accepts, values it refuses, and the message. `quiet`: the value is never
+-- shown.
 local OPTIONS = {
   { name = "token", what = "a string of printable ASCII without spaces, or a function", quiet = true,
     core_what = "a string of printable ASCII without spaces",

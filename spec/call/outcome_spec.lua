@@ -1,5 +1,5 @@
--- The outcome and kind of an attempt: the documented rules, checked for every curl code, cause, status and circumstance.
--- Written from the documentation, not from csrc/http/outcome.c.
+-- The outcome and kind of an attempt: the documented rules, checked for every curl code, cause,
+-- status and circumstance. Written from the documentation, not from csrc/http/outcome.c.
 local helper = require "spec.helper"
 
 local quoted = helper.quoted

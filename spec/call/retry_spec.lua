@@ -1,4 +1,5 @@
--- When another attempt is made, the one deadline over all of them, and which attempt a call reports.
+-- When another attempt is made, the one deadline over all of them, and which attempt a call
+-- reports.
 local core = require "crux.core"
 local crux = require "crux"
 local fault = require "spec.support.fault"

@@ -1,4 +1,5 @@
--- A token function: when it is called, with what, and the outcome of a call that gets no token from it.
+-- A token function: when it is called, with what, and the outcome of a call that gets no token from
+-- it.
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
 local retrying = require "spec.support.retrying"

@@ -1,5 +1,5 @@
--- One attempt sends the request at most once, and accepts only the response to that request, whatever the server does.
--- Compared with the server's record.
+-- One attempt sends the request at most once, and accepts only the response to that request,
+-- whatever the server does. Compared with the server's record.
 local crux = require "crux"
 local core = require "crux.core"
 local truncation = require "spec.support.truncation"

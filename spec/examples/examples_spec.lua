@@ -18,7 +18,8 @@ local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 local sandbox
 
--- It ends when its stdin, our pipe, is closed. Its output comes through a fifo, since popen has one direction.
+-- It ends when its stdin, our pipe, is closed. Its output comes through a fifo, since popen has one
+-- direction.
 local function start_sandbox(options)
   local made = assert(io.popen('dir=$(mktemp -d "${TMPDIR:-/tmp}/crux-spec.XXXXXX") && mkfifo "$dir/said" && echo "$dir"'))
   local directory = made:read("*l")
@@ -170,8 +171,9 @@ end)
 
 -- ---------------------------------------------------------------------------------------------------------- the README
 
--- Its blocks: `line`, `source`, `expected` (the text after `-->`), and from a comment above the block: `against`, a fault
--- directive for the sandbox, or `by`, the spec that runs the block instead.
+-- Its blocks: `line`, `source`, `expected` (the text after `-->`), and from a comment above the
+-- block: `against`, a fault directive for the sandbox, or `by`, the spec that runs the block
+-- instead.
 local function blocks()
   local found, said, number, block = {}, {}, 0, nil
   for line in io.lines("README.md") do

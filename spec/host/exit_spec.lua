@@ -5,7 +5,8 @@ local fault = require "spec.support.fault"
 local LUA = os.getenv("TEST_LUA") or "lua5.4"
 local TOKEN = "process-spec-token-0123456789abcdef"
 
--- The start of each child's script. `say` prints without buffering, `arguments` are those of a call.
+-- The start of each child's script. `say` prints without buffering, `arguments` are those of a
+-- call.
 local PREAMBLE = [[
 local crux, core = require "crux", require "crux.core"
 local function say(...)
@@ -33,7 +34,8 @@ local Child = {}
 Child.__index = Child
 local running
 
--- The inner shell becomes the interpreter, so its pid is known; the outer one prints the exit status, under any Lua.
+-- The inner shell becomes the interpreter, so its pid is known; the outer one prints the exit
+-- status, under any Lua.
 local function start(server, source)
   local self = setmetatable({ script = os.tmpname(), errors = os.tmpname() }, Child)
   local file = assert(io.open(self.script, "w"))

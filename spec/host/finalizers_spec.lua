@@ -1,5 +1,5 @@
--- Finalizers and debug hooks that abort a call or close its client at any moment: no error, no crash,
--- and no effect on other calls.
+-- Finalizers and debug hooks that abort a call or close its client at any moment: no error, no
+-- crash, and no effect on other calls.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
@@ -57,8 +57,8 @@ describe("a finalizer that aborts its object's pending call", function()
   end
 end)
 
--- Calls `hook` after `count` instructions of `run`. Returns whether that many were run, and what pcall
--- of `run` returns.
+-- Calls `hook` after `count` instructions of `run`. Returns whether that many were run, and what
+-- pcall of `run` returns.
 local function interrupted(count, hook, run)
   local called = false
   local before, mask, every = debug.gethook()

@@ -1,5 +1,5 @@
--- A forked child closes no file of the host, and sends nothing that its parent has submitted, even if
--- the host has reused the number of a descriptor of crux for a file.
+-- A forked child closes no file of the host, and sends nothing that its parent has submitted, even
+-- if the host has reused the number of a descriptor of crux for a file.
 local core = require "crux.core"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"

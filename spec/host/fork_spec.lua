@@ -1,4 +1,5 @@
--- fork(), exit(), the end of a Lua state, and Lua states in several threads, all with a busy worker.
+-- fork(), exit(), the end of a Lua state, and Lua states in several threads, all with a busy
+-- worker.
 local crux = require "crux"
 local core = require "crux.core"
 local fault = require "spec.support.fault"

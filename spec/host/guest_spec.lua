@@ -1,5 +1,5 @@
--- crux changes no state of its host process, and does not depend on it. Each case is a child process, since it changes
--- process-wide state.
+-- crux changes no state of its host process, and does not depend on it. Each case is a child
+-- process, since it changes process-wide state.
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
 

@@ -1,5 +1,5 @@
--- One source, any libcurl from 7.64 on: what crux does differently from version to version works on either side of each
--- version that it asks for. What these are is in spec/support/libcurl.lua.
+-- One source, any libcurl from 7.64 on: what crux does differently from version to version works on
+-- either side of each version that it asks for. What these are is in spec/support/libcurl.lua.
 local core = require "crux.core"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"

@@ -1,5 +1,5 @@
--- Cases that need a slow network, connections with the same local port, or an unusual kernel. A response that was sent
--- before a byte of the request arrived is refused.
+-- Cases that need a slow network, connections with the same local port, or an unusual kernel. A
+-- response that was sent before a byte of the request arrived is refused.
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
 local helper = require "spec.helper"

@@ -1,4 +1,5 @@
--- Differences between Lua 5.1 to 5.4 and LuaJIT: what works in each, and the message for a module of another Lua.
+-- Differences between Lua 5.1 to 5.4 and LuaJIT: what works in each, and the message for a module
+-- of another Lua.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
@@ -15,7 +16,8 @@ local function output(command)
   return text:match("^(.-)\n?ended (%d+)\n$")
 end
 
--- Has another interpreter load the module that runs here. That of 5.1 and that of LuaJIT are one for the loader.
+-- Has another interpreter load the module that runs here. That of 5.1 and that of LuaJIT are one
+-- for the loader.
 describe("crux.core loaded by another Lua #stock", function()
   local directory = package.cpath:match("([^;]*/build/[^;]*)%?%.so")
   local others = {}
@@ -110,13 +112,15 @@ describe("in every Lua version", function()
     assert.is_nil(dropped[1])
   end)
 
-  -- What crux is given to call may wait as its caller does; 5.1 cannot yield across the pcall that guards it.
+  -- What crux is given to call may wait as its caller does; 5.1 cannot yield across the pcall that
+  -- guards it.
   describe("a function that crux calls", function()
     local function yields(value)
       return function() return coroutine.yield(value) end
     end
 
-    -- Resumes until the end: the error, if it raised one, and else what was yielded and what came of it.
+    -- Resumes until the end: the error, if it raised one, and else what was yielded and what came
+    -- of it.
     local function run(body, ...)
       local thread = coroutine.create(body)
       local seen = {}

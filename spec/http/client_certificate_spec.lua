@@ -1,5 +1,6 @@
 -- Client certificates: sent if a server requests one, and the outcome if it is missing: TLS 1.2
--- reports that during the handshake, TLS 1.3 only afterwards. No key ever prompts for a pass phrase.
+-- reports that during the handshake, TLS 1.3 only afterwards. No key ever prompts for a pass
+-- phrase.
 local calls = require "spec.support.calls"
 local crux = require "crux"
 local fault = require "spec.support.fault"

@@ -8,8 +8,8 @@ local helper = require "spec.helper"
 
 teardown(fault.stop)
 
--- Waits until a condition holds, and returns whether it did. Makes no call meanwhile: the worker acts
--- on its own.
+-- Waits until a condition holds, and returns whether it did. Makes no call meanwhile: the worker
+-- acts on its own.
 local function comes_true(fn)
   local limit = core.now() + 10
   while core.now() < limit do

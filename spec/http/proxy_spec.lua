@@ -1,5 +1,5 @@
--- Proxies: every kind tunnels a call to a TLS server, and none sees a token. A failure of a proxy has
--- kind proxy, and a proxy's response is never taken for the server's.
+-- Proxies: every kind tunnels a call to a TLS server, and none sees a token. A failure of a proxy
+-- has kind proxy, and a proxy's response is never taken for the server's.
 local calls = require "spec.support.calls"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"

@@ -111,8 +111,8 @@ for _, way in ipairs(calls.WAYS) do
   end)
 
   describe("a broken handshake of a " .. way.name .. " call", function()
-    -- How many bytes the server has sent when the handshake is complete. In TLS 1.3 the client sends
-    -- the last message, in TLS 1.2 the server; then the client sends the request.
+    -- How many bytes the server has sent when the handshake is complete. In TLS 1.3 the client
+    -- sends the last message, in TLS 1.2 the server; then the client sends the request.
     local function handshake_length(server, version)
       local between = serve_between(server)
       local answer = calls.once(way, server, trusting{ base_url = url(between) })
@@ -232,8 +232,8 @@ for _, way in ipairs(calls.WAYS) do
       server:close()
     end)
 
-    -- OpenSSL accepts or refuses a response during a handshake that the client has begun; the request
-    -- is not sent again.
+    -- OpenSSL accepts or refuses a response during a handshake that the client has begun; the
+    -- request is not sent again.
     it("right before the response gives accepted or unknown, sent once", function()
       local server = serve("1.2", [[
         conn:request()

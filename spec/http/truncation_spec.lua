@@ -1,4 +1,5 @@
--- Responses that are truncated after any of their bytes: to blocking calls, submitted calls and calls inside nginx.
+-- Responses that are truncated after any of their bytes: to blocking calls, submitted calls and
+-- calls inside nginx.
 local crux = require "crux"
 local core = require "crux.core"
 local truncation = require "spec.support.truncation"

@@ -1,5 +1,5 @@
--- crux.resty makes the same calls as crux: same bytes on the wire, same result or error, same events. They are compared
--- with those of the Lua that runs the specs.
+-- crux.resty makes the same calls as crux: same bytes on the wire, same result or error, same
+-- events. They are compared with those of the Lua that runs the specs.
 local cjson = require("cjson").new()
 local crux = require "crux"
 local fault = require "spec.support.fault"
@@ -12,7 +12,8 @@ local missing = resty.missing()
 after_each(resty.stop_failed)
 teardown(fault.stop)
 
--- Requests as heads and decoded bodies: the order of fields in JSON depends on the Lua that encodes it.
+-- Requests as heads and decoded bodies: the order of fields in JSON depends on the Lua that encodes
+-- it.
 local function apart(requests)
   local list = {}
   for i, request in ipairs(requests) do

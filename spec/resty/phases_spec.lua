@@ -1,5 +1,5 @@
--- Where in nginx a call can be made, and what happens to it when its light thread, request or HTTP client ends.
--- This does not depend on the Lua that runs the specs (#tree).
+-- Where in nginx a call can be made, and what happens to it when its light thread, request or HTTP
+-- client ends. This does not depend on the Lua that runs the specs (#tree).
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
 local process = require "spec.support.process"

@@ -1,5 +1,5 @@
--- How nginx is woken when calls complete: its worker serves other requests while calls wait, in every wakeup mode.
--- This does not depend on the Lua that runs the specs (#tree).
+-- How nginx is woken when calls complete: its worker serves other requests while calls wait, in
+-- every wakeup mode. This does not depend on the Lua that runs the specs (#tree).
 local cjson = require("cjson").new()
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"

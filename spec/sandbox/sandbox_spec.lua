@@ -1,5 +1,6 @@
--- The servers that other specs use: the sandbox responds as documented, and the fault server does what its scripts say.
--- These specs use plain sockets and not crux, so they run under one Lua (#tree).
+-- The servers that other specs use: the sandbox responds as documented, and the fault server does
+-- what its scripts say. These specs use plain sockets and not crux, so they run under one Lua
+-- (#tree).
 
 local loaded, socket = pcall(require, "cqueues.socket")
 if not loaded then

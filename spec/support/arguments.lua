@@ -1,4 +1,5 @@
---- What the calls take, and values that are right and wrong for it: shared by the specs of arguments in spec/call.
+--- What the calls take, and values that are right and wrong for it: shared by the specs of
+-- arguments in spec/call.
 --
 --     local client, server
 --     setup(function() client, server = arguments.open() end)
@@ -82,7 +83,8 @@ local function unknown(field, name, way)
   return ("unknown field, expected one of %s, %s"):format(KNOWN[name], options)
 end
 
---- Asserts that every way to call refuses the arguments: `invalid`, `not_sent`, this field, and this message after it.
+--- Asserts that every way to call refuses the arguments: `invalid`, `not_sent`, this field, and
+-- this message after it.
 -- @tparam table given
 -- @tparam string field
 -- @tparam string text `"unknown field"` stands for that with the list of names

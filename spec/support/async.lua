@@ -1,4 +1,5 @@
---- Servers, clients and pending calls for the specs in spec/async: what was opened is closed by `close_all`.
+--- Servers, clients and pending calls for the specs in spec/async: what was opened is closed by
+-- `close_all`.
 --
 --     local async = require "spec.support.async"
 --     after_each(async.close_all)
@@ -73,7 +74,8 @@ function async.until_true(condition, seconds)
   error("expected the condition to hold in time", 2)
 end
 
---- Asserts that the call is done, and that poll and wait return the same values each time. Returns its result and err.
+--- Asserts that the call is done, and that poll and wait return the same values each time. Returns
+-- its result and err.
 function async.is_done(pending)
   local first = { pending:poll() }
   assert.is_true(first[1])
@@ -91,8 +93,8 @@ function async.is_done(pending)
   return first[2], first[3]
 end
 
---- Calls `client:step()` until nothing is in flight, as an event loop would: when the descriptor is readable or the
--- timeout is over.
+--- Calls `client:step()` until nothing is in flight, as an event loop would: when the descriptor is
+-- readable or the timeout is over.
 -- @treturn table the pending calls that step returned, in order
 function async.drain(client, seconds)
   local list, deadline = {}, core.now() + (seconds or 10)

@@ -1,5 +1,5 @@
---- One attempt of a client, made in each of two ways: blocking on the caller's thread, and submitted
--- to the worker.
+--- One attempt of a client, made in each of two ways: blocking on the caller's thread, and
+-- submitted to the worker.
 --
 --     for _, way in ipairs(calls.WAYS) do
 --       it("…, " .. way.name, function() assert.equal("accepted", way.call(client).outcome) end)
@@ -12,8 +12,8 @@ local helper = require "spec.helper"
 
 local calls = {}
 
---- The two ways: a name, and a function that calls `cancel_order` with further arguments, checks what
--- it returns, and returns the result or the err.
+--- The two ways: a name, and a function that calls `cancel_order` with further arguments, checks
+-- what it returns, and returns the result or the err.
 calls.WAYS = {
   { name = "blocking", call = function(client, more)
     local result, err = helper.call(client.cancel_order, client, calls.order(more))

@@ -5,7 +5,7 @@
    count, since the call that fails may be the worker's.
 
    This is a shared object, which core.so is linked with too: libgcc has a __wrap_pthread_create of
-   its own, for split stacks, and the linker would look for it in vain. */
+   its own, for split stacks, which the linker would not find. */
 #define _GNU_SOURCE
 #include "failing.h"
 
@@ -105,7 +105,7 @@ FAILS(curl_url_set, CURLUcode, CURLUE_OUT_OF_MEMORY,
     return (is_checked) && fails(#name) ? (failure) : (name)(handle, option, value); \
   }
 
-/* Where an option only spares time, or limits it, it does not matter whether it could be set. */
+/* Options that only save or limit time: it does not matter if setting one fails. */
 #if LIBCURL_VERSION_NUM >= 0x075700
 #define IS_CHECKED (option != CURLOPT_TIMEOUT_MS && option != CURLOPT_QUICK_EXIT)
 #else

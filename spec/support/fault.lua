@@ -1,5 +1,6 @@
---- The client of the fault server: listeners on loopback that truncate, stall, reset or send wrong data, as a script
--- says. Plain Lua, any version. The server is a separate process, started at first use, that ends with this one.
+--- The client of the fault server: listeners on loopback that truncate, stall, reset or send wrong
+-- data, as a script says. Plain Lua, any version. The server is a separate process, started at
+-- first use, that ends with this one.
 --
 --     local server = fault.serve{ tls = "good", script = [[
 --       conn:request()
@@ -7,14 +8,15 @@
 --       conn:rst()
 --     ]] }
 --
--- The script runs once for every accepted connection, in a coroutine of its own, and is given `conn`, `shared` (a
--- table of the listener's, see `Server:set`) and `n` (1 for the first connection). Of `conn`, `request`, `read`,
--- `write`, `handshake`, `raw`, `write_raw`, `sleep`, `hold`, `half`, `eof`, `tell`, `fin`, `cut` and `rst`
--- are described in faultd.lua; `cork`, `uncork` and `meet` in faultd_order.lua; `slow_handshake`,
--- `key_update`, `hello_request`, `request_certificate` and `handshaken` in faultd_tls.lua;
--- `connect` and `carry` in faultd_proxy.lua.
--- With `tls`, the handshake happens when the script first reads, writes or asks for a request, so that
--- it may do something else instead. When the script returns, the connection is closed properly.
+-- The script runs once for every accepted connection, in a coroutine of its own, and is given
+-- `conn`, `shared` (a table of the listener's, see `Server:set`) and `n` (1 for the first
+-- connection). Of `conn`, `request`, `read`, `write`, `handshake`, `raw`, `write_raw`, `sleep`,
+-- `hold`, `half`, `eof`, `tell`, `fin`, `cut` and `rst` are described in faultd.lua; `cork`,
+-- `uncork` and `meet` in faultd_order.lua; `slow_handshake`, `key_update`, `hello_request`,
+-- `request_certificate` and `handshaken` in faultd_tls.lua; `connect` and `carry` in
+-- faultd_proxy.lua. With `tls`, the handshake happens when the script first reads, writes or asks
+-- for a request, so that it may do something else instead. When the script returns, the connection
+-- is closed properly.
 -- @module spec.support.fault
 
 local fault = {}
@@ -52,11 +54,11 @@ end
 
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
---- Starts the server if it is not running. The other functions here do so themselves.
--- Sets `fault.ca_file` (the authority of all its certificates but the self-signed), `fault.ca_path` (the
--- same as a directory), `fault.other_ca_file` and `fault.other_ca_path` (one that no listener knows), and
--- `fault.clients`: certificates for clients, `one`, `two` and `stranger` (signed by the other one);
--- faultd_tls.lua lists their files.
+--- Starts the server if it is not running. The other functions here do so themselves. Sets
+-- `fault.ca_file` (the authority of all its certificates but the self-signed), `fault.ca_path` (the
+-- same as a directory), `fault.other_ca_file` and `fault.other_ca_path` (one that no listener
+-- knows), and `fault.clients`: certificates for clients, `one`, `two` and `stranger` (signed by the
+-- other one); faultd_tls.lua lists their files.
 function fault.start()
   if server then return end
   local made = assert(io.popen("mktemp -d \"${TMPDIR:-/tmp}/crux-fault.XXXXXX\""))
@@ -64,8 +66,8 @@ function fault.start()
   made:close()
   local fifo = quoted(dir .. "/replies")
   if os.execute("mkfifo " .. fifo) == nil then error("expected to make a fifo") end
-  -- settings for this interpreter or its sanitizer must not reach the server; the shell opens the fifo, so that a
-  -- server that cannot start gives an end of file
+  -- settings for this interpreter or its sanitizer must not reach the server; the shell opens the
+  -- fifo, so that a server that cannot start gives an end of file
   server = assert(io.popen(("exec env -u LUA_INIT -u LUA_PATH -u LUA_CPATH -u LD_PRELOAD lua5.4 %s %s > %s"):format(
     quoted(here .. "faultd.lua"), quoted(dir), fifo), "w"))
   replies = assert(io.open(dir .. "/replies", "r"))
@@ -128,15 +130,15 @@ function Server:unset(...)
   exchange("set", self.id, { unset = names })
 end
 
---- The listener's record: everything that clients have sent so far, whether a script has read it or not.
--- `{ connections, requests, bytes, raw, errors, conns = { … } }`, and for each connection `requests`, `bytes`, `raw`,
--- `begun`, `data`, `eof`, `closed` and `handshake`; after a handshake also `version`, `resumed`,
--- `server_name` (as the client gave it) and `certificate` (the common name in the client's); and
--- what a script has told it.
--- `requests` are those that `conn:request` has returned, `begun` those of which a byte arrived;
--- `bytes` and `data` are what arrived, above TLS; `raw` counts bytes taken below it by `conn:raw` or
--- a close before the handshake; `eof` is how the client ended it (nil if it has not), `closed` how
--- the script did; `errors` are those raised in scripts.
+--- The listener's record: everything that clients have sent so far, whether a script has read it or
+-- not. `{ connections, requests, bytes, raw, errors, conns = { … } }`, and for each connection
+-- `requests`, `bytes`, `raw`, `begun`, `data`, `eof`, `closed` and `handshake`; after a handshake
+-- also `version`, `resumed`, `server_name` (as the client gave it) and `certificate` (the common
+-- name in the client's); and what a script has told it. `requests` are those that `conn:request`
+-- has returned, `begun` those of which a byte arrived; `bytes` and `data` are what arrived, above
+-- TLS; `raw` counts bytes taken below it by `conn:raw` or a close before the handshake; `eof` is
+-- how the client ended it (nil if it has not), `closed` how the script did; `errors` are those
+-- raised in scripts.
 -- @tparam[opt] boolean reset start a new record afterwards
 function Server:record(reset) return exchange("record", self.id, { reset = reset }) end
 
@@ -171,9 +173,10 @@ function Server:close()
   if server then exchange("close", self.id) end
 end
 
---- A script for the most common case: answer, but stop after `shared.cut` bytes of `shared.answer`, and then do
--- `shared.how` (`"fin"`, `"cut"`, `"rst"` or `"hold"`). Before that, on the same connection, `shared.warm` requests
--- (none if left out) are answered with the whole of `shared.answer`.
+--- A script for the most common case: answer, but stop after `shared.cut` bytes of `shared.answer`,
+-- and then do `shared.how` (`"fin"`, `"cut"`, `"rst"` or `"hold"`). Before that, on the same
+-- connection, `shared.warm` requests (none if left out) are answered with the whole of
+-- `shared.answer`.
 fault.CUT = [[
 for _ = 1, shared.warm or 0 do
   if not conn:request() then return conn:fin() end

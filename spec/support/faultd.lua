@@ -1,4 +1,5 @@
--- The fault server: listeners that run a Lua script for each connection, controlled by spec/support/fault.lua.
+-- The fault server: listeners that run a Lua script for each connection, controlled by
+-- spec/support/fault.lua.
 --
 -- `lua5.4 faultd.lua DIR`: commands on stdin, replies on stdout; ends, and removes DIR, when stdin does. A command is a
 -- line `name id length` and `length` bytes of Lua source returning its argument; a reply is `ok length` or
@@ -105,8 +106,8 @@ local function take(self, count)
   return data:sub(1, count)
 end
 
--- Reads what has arrived, without blocking; true if there was anything. With `needed`, it stops once
--- that many unread bytes are there.
+-- Reads what has arrived, without blocking; true if there was anything. With `needed`, it stops
+-- once that many unread bytes are there.
 local function pump(self, needed)
   local any = false
   while not (self.closed or self.record.eof) and not (needed and self.size >= needed) do
@@ -147,7 +148,8 @@ local function more(self, needed)
   return not self.closed
 end
 
---- Reads `count` bytes (all that there are until EOF, if left out); nil and what came before if EOF comes first.
+--- Reads `count` bytes (all that there are until EOF, if left out); nil and what came before if EOF
+-- comes first.
 function Conn:read(count)
   local ok, why = secure(self)
   if not ok then return nil, why end
@@ -163,7 +165,8 @@ end
 --- All that has arrived and was not read, without waiting.
 function Conn:rest() return take(self, self.size) end
 
---- Reads one whole request, and counts it. Returns `{ method, path, headers, body, raw }`, or nil at EOF.
+--- Reads one whole request, and counts it. Returns `{ method, path, headers, body, raw }`, or nil
+-- at EOF.
 function Conn:request()
   local ok, why = secure(self)
   if not ok then return nil, why end
@@ -199,7 +202,8 @@ end
 --- Performs the handshake now; true, or nil and why not.
 function Conn:handshake() return secure(self) end
 
---- Reads bytes below TLS (at least `count` of them): the start of a handshake. The handshake cannot be completed then.
+--- Reads bytes below TLS (at least `count` of them): the start of a handshake. The handshake cannot
+-- be completed then.
 function Conn:raw(count)
   local target = self.record.raw + (count or 1)
   while self.record.raw < target do
@@ -404,7 +408,8 @@ function commands.silent(id)
   return { port = port }
 end
 
--- The local port of an open connection refuses connections, and is not given to anybody else meanwhile.
+-- The local port of an open connection refuses connections, and is not given to anybody else
+-- meanwhile.
 function commands.refused(id)
   local sock, port = listen()
   local near = socket.connect{ host = "127.0.0.1", port = port }

@@ -1,5 +1,5 @@
--- The fault server's TLS: the options of listeners, the record of each handshake, and the messages that
--- a server may send after one. Used by faultd.lua alone; spec/support/fault.lua documents it.
+-- The fault server's TLS: the options of listeners, the record of each handshake, and the messages
+-- that a server may send after one. Used by faultd.lua alone; spec/support/fault.lua documents it.
 
 local cqueues = require "cqueues"
 local context = require "openssl.ssl.context"
@@ -138,8 +138,8 @@ function tls.extend(Conn, pump)
     return assert(library.hello_request(libssl, ssl), "expected to send a HelloRequest")
   end
 
-  --- Requests a certificate after the handshake: in TLS 1.2 by a new handshake. Returns false in TLS
-  -- 1.3 if the client has not offered it. With `required` a client without one is refused.
+  --- Requests a certificate after the handshake: in TLS 1.2 by a new handshake. Returns false in
+  -- TLS 1.3 if the client has not offered it. With `required` a client without one is refused.
   function Conn:request_certificate(required)
     local ssl = self.socket:checktls()
     ssl:setVerify(required and REQUIRED or ASKED)

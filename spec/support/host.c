@@ -35,7 +35,8 @@ static void *allocate(void *ud, void *block, size_t old_size, size_t new_size) {
     free(block);
     return NULL;
   }
-  /* For a new block old_size is the kind of object. To shrink a block never fails: Lua counts on it. */
+  /* For a new block old_size is the kind of object. To shrink a block never fails: Lua counts on
+     it. */
   if (starving.fail_at >= 0 && (block == NULL || new_size > old_size)) {
     long n = ++starving.count;
     if (starving.fail_at > 0 && (n == starving.fail_at || n == starving.fail_at + 1)) return NULL;
@@ -91,7 +92,7 @@ static void copy(lua_State *from, int index, lua_State *to) {
 
 static int open_host(lua_State *L);
 
-/* With the state that asks as an argument. */
+/* The calling state is an argument. */
 static int run_in_state(lua_State *L) {
   lua_State *from = lua_touserdata(L, 1);
   size_t len;
@@ -128,7 +129,8 @@ static int open_host(lua_State *L) {
   return 1;
 }
 
-/* Modules stay mapped after lua_close, so that a leak's stack has names. Takes the place of libc's for liblua too. */
+/* Modules stay mapped after lua_close, so that a leak's stack has names. Takes the place of libc's
+   for liblua too. */
 int dlclose(void *handle);
 int dlclose(void *handle) {
   (void)handle;

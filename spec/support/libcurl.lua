@@ -1,6 +1,6 @@
---- The versions at which crux does something differently with libcurl, and what some libcurl cannot do.
--- Specs hold the code to these lists: a new branch has to be listed here, and is then looked at from
--- both sides.
+--- The versions at which crux does something differently with libcurl, and what some libcurl cannot
+-- do. Specs hold the code to these lists: a new branch has to be listed here, and is then looked at
+-- from both sides.
 -- @module spec.support.libcurl
 
 local libcurl = {}
@@ -100,8 +100,8 @@ function libcurl.branches()
   return in_order(numbers)
 end
 
---- A curl/curl.h that makes the one behind it look as old as the version before that: what came with
--- it, or later, cannot be named.
+--- A curl/curl.h that makes the one behind it look as old as the version before that: what came
+-- with it, or later, cannot be named.
 function libcurl.header_before(number)
   local header = {
     "#pragma once", "#include_next <curl/curl.h>",

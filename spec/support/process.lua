@@ -1,4 +1,5 @@
---- A sandbox as a separate process, for specs under any Lua. It ends with this process, even if this one is killed.
+--- A sandbox as a separate process, for specs under any Lua. It ends with this process, even if
+-- this one is killed.
 --
 --     local sandbox = process.sandbox{ orders = 1000 }
 --     sandbox.base_url, sandbox.ca_file, sandbox.tokens.retailer, sandbox.orders[1], sandbox.shipped_order, sandbox.pid
@@ -85,7 +86,8 @@ end
 --- End the sandbox at once, as SIGKILL does. Its files are removed by `close`.
 function Sandbox:kill()
   self.killed = true
-  -- by kill(2): a shell is so slow under valgrind that the sandbox would have answered everything by then
+  -- by kill(2): a shell is so slow under valgrind that the sandbox would have answered everything
+  -- by then
   require("spec.support.forks").kill(self.pid, 9)
 end
 

@@ -4,9 +4,9 @@
 --     core.cancel_order{ proxy = "http://127.0.0.1:" .. proxy.port, … }
 --     proxy:record().conns[1].target            -- "localhost:8443", as it was asked for
 --
--- A record's `target` is the requested host and port, `kind` how a SOCKS client gave the host ("name"
--- or "address"), `user` the user name. Everything is forwarded to that port of 127.0.0.1, whatever
--- the host.
+-- A record's `target` is the requested host and port, `kind` how a SOCKS client gave the host
+-- ("name" or "address"), `user` the user name. Everything is forwarded to that port of 127.0.0.1,
+-- whatever the host.
 -- @module spec.support.proxies
 
 local proxies = {}
@@ -18,8 +18,8 @@ local CARRY = [[
   if not conn:connect(port) then return false end
 ]]
 
---- CONNECT. The n-th connection gets `shared.answers[n]` or `shared.answer` in place of the usual 200,
--- and is closed if that is no 2xx; `shared.stray` is written right after the 200.
+--- CONNECT. The n-th connection gets `shared.answers[n]` or `shared.answer` in place of the usual
+-- 200, and is closed if that is no 2xx; `shared.stray` is written right after the 200.
 proxies.HTTP = [[
 local function reach(target) ]] .. CARRY .. [[ return true end
 local asked = conn:request()
@@ -92,8 +92,8 @@ conn:write(("\5%c\0\1\0\0\0\0\0\0"):format(code))
 if code == 0 then conn:carry() end
 ]]
 
---- Forwards everything to `shared.port`; after `shared.cut` bytes from there it does `shared.how` ("fin"
--- or "rst").
+--- Forwards everything to `shared.port`; after `shared.cut` bytes from there it does `shared.how`
+-- ("fin" or "rst").
 proxies.BETWEEN = [[
 if not conn:connect(shared.port) then return conn:rst() end
 if conn:carry(shared.cut) then conn[shared.how or "fin"](conn) end

@@ -1,4 +1,5 @@
---- Calls from inside nginx for the specs in spec/resty: one nginx at a time, its log held to be clean.
+--- Calls from inside nginx for the specs in spec/resty: one nginx at a time, its log held to be
+-- clean.
 --
 --     local resty = require "spec.support.resty"
 --     after_each(resty.stop_failed)
@@ -25,8 +26,8 @@ function resty.start(options)
   return server
 end
 
---- Asserts that nginx exited with 0, and that its log has no alert, no Lua error and no crash. What a reload or a client
--- that went away leaves there is allowed.
+--- Asserts that nginx exited with 0, and that its log has no alert, no Lua error and no crash. What
+-- a reload or a client that went away leaves there is allowed.
 function resty.check_log(log, status)
   assert.equal("0", status)
   for line in log:gmatch("[^\n]+") do
@@ -54,7 +55,8 @@ function resty.quote(value)
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
---- What a handler runs to make a call. It answers with the result, the error, and the error as a string.
+--- What a handler runs to make a call. It answers with the result, the error, and the error as a
+-- string.
 function resty.chunk(name, arguments)
   return ([[
     local result, err = crux.%s(%s)

@@ -18,8 +18,8 @@ local retrying = {
   now = core.now, random = core.random, sleep = core.sleep,
 }
 
---- Opens a server that answers with 204, and a client of it: `retrying.server`, `retrying.client`. `retrying.on_pause`, if
--- it is set, is called with the number of each pause.
+--- Opens a server that answers with 204, and a client of it: `retrying.server`, `retrying.client`.
+-- `retrying.on_pause`, if it is set, is called with the number of each pause.
 function retrying.open()
   retrying.server = fault.serve{ script = helper.ANSWER, shared = { answer = helper.response(204) } }
   retrying.client = assert(crux.new{ token = helper.TOKEN, base_url = retrying.server.base_url, timeout = 20 })

@@ -1,5 +1,5 @@
---- Cases that hold for a call however it is made: a response that is truncated after any of its bytes, and a server that
--- fails in other ways.
+--- Cases that hold for a call however it is made: a response that is truncated after any of its
+-- bytes, and a server that fails in other ways.
 --
 --     local truncation = require "spec.support.truncation"
 --     truncation.describe_lengths(it, perform, lanes)
@@ -99,8 +99,8 @@ local function lengths_of(text, mode)
   return list
 end
 
--- The order's UUID tells the server what to do: after how many bytes to truncate the response; or to
--- send all of it, once so many requests have arrived.
+-- The order's UUID tells the server what to do: after how many bytes to truncate the response; or
+-- to send all of it, once so many requests have arrived.
 local FULL = 0xffffffff
 local SCRIPT = [[
   while true do

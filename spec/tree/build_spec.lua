@@ -1,5 +1,5 @@
--- The tree's own rules. Not about what crux does: excluded where the same code runs once more, under a tool or another
--- Lua (#tree).
+-- The tree's own rules. Not about what crux does: excluded where the same code runs once more,
+-- under a tool or another Lua (#tree).
 local helper = require "spec.helper"
 local libcurl = require "spec.support.libcurl"
 
@@ -43,7 +43,8 @@ local function faults(pattern, is_fault)
 end
 
 describe("the tree #tree", function()
-  -- The folders are the layers: csrc/http may see curl, csrc/os neither curl nor Lua; the other files see Lua.
+  -- The folders are the layers: csrc/http may see curl, csrc/os neither curl nor Lua; the other
+  -- files see Lua.
   it("keeps Lua out of csrc/http and csrc/os, and curl out of csrc/os", function()
     local flags = helper.curl_cflags .. " $(pkg-config --cflags lua5.4)"
     local hidden = { os = { "lua.h", "lauxlib.h", "lualib.h", "luaconf.h", "compat.h", "curl.h" } }
@@ -163,7 +164,8 @@ describe("the tree #tree", function()
     assert.equal(found[1]:match("[\"'](%d+%.%d+%.%d+)[\"']"), require "crux"._VERSION)
   end)
 
-  -- Methods, and what `require "crux"` returns; constructors and servers are the project's own affair.
+  -- Methods, and what `require "crux"` returns; constructors and servers are the project's own
+  -- affair.
   it("documents every public function", function()
     local documented = false
     assert.same({}, faults("^%./lua/[^/]*/?[^/]*%.lua$", function(line)
