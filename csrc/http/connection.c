@@ -59,18 +59,16 @@ static unsigned port_of(const struct curl_sockaddr *address) {
 static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
   crux_connection *c = user;
   crux_socket *s = malloc(sizeof *s);
-  int fd = s ? open_socket(address) : -1;
   (void)purpose;
-  if (fd < 0) {
+  if (!s || !crux_descriptor_register(&s->descriptor, open_socket(address))) {
     c->open_errno = s ? errno : ENOMEM;
     free(s);
     return CURL_SOCKET_BAD;
   }
   c->port = port_of(address);
-  crux_descriptor_register(&s->descriptor, fd);
   s->next = c->sockets;
   c->sockets = s;
-  return fd;
+  return s->descriptor.fd;
 }
 
 static int on_close(void *user, curl_socket_t fd) {
