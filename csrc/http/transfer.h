@@ -87,7 +87,7 @@ typedef struct crux_transfer {
 
   size_t head_len;            /* bytes of `wire` before the body */
   size_t wire_len;            /* bytes of `wire` */
-  size_t token_at, token_len; /* the token's place in `wire` */
+  size_t token_at, token_len; /* offset and length of the token in `wire` */
   char wire[];                /* head and body as they are sent */
 } crux_transfer;
 

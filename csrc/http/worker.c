@@ -122,7 +122,7 @@ static void signal_thread(worker *w) {
   if (!atomic_exchange(&w->signalled, true)) crux_wakeup_signal(&w->wakeup);
 }
 
-/* Whoever gets the thread must join it. Call this and `stop` under the mutex. */
+/* The caller must join the thread. Call this and `stop` under the mutex. */
 static bool take_last_stopped(pthread_t *thread) {
   bool exists = last_stopped.exists && last_stopped.generation == crux_process_generation();
   *thread = last_stopped.thread;

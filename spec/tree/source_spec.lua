@@ -176,8 +176,8 @@ describe("the source #tree", function()
 
   -- A file depends on the file that defines a symbol which it uses.
   it("has no circle of calls between the files of csrc", function()
-    local build = package.cpath:match("([^;]*/build/[^;]*)%?%.so")
-    assert(build, "expected to be run by make")
+    -- make puts the directory of core.so first
+    local build = assert((";" .. package.cpath):match(";(/[^;]*/)%?%.so"))
     local defined_in, used_by, graph, count = {}, {}, {}, 0
     for _, path in ipairs(SOURCES) do
       local name = path:match("^csrc/(.*%.c)$")
