@@ -109,6 +109,16 @@ describe("the finder of circles #tree", function()
 end)
 
 describe("the source #tree", function()
+  it("opens each file of csrc with its name and what it is", function()
+    local silent = {}
+    for _, path in ipairs(SOURCES) do
+      local name = path:match("([%w_]+)%.[ch]$")
+      if name == "crux" then name = "crux.core" end
+      if read(path):sub(1, #name + 5) ~= "/* " .. name .. ": " then silent[#silent + 1] = path end
+    end
+    assert.same({}, silent)
+  end)
+
   it(("has lines of at most %d columns in csrc and lua"):format(COLUMNS), function()
     local long = {}
     for _, files in ipairs{ SOURCES, LUA_FILES } do
