@@ -14,7 +14,7 @@
    of times. False if it failed, then and ever after. */
 bool crux_libcurl_init(void);
 
-/* The version at run time, in the form of LIBCURL_VERSION_NUM. Specs may assume another one; 0 ends
+/* The version at run time as a number, 0xXXYYZZ for XX.YY.ZZ. Specs may assume another one; 0 ends
    that. */
 unsigned crux_libcurl_version(void);
 void crux_libcurl_assume(unsigned version);
