@@ -51,7 +51,7 @@ typedef enum {
   CRUX_STEP_DONE    /* it has ended: `reply` lacks only the verdict */
 } crux_step;
 
-/* The sub-structs are named after the file that uses them. */
+/* Each sub-struct belongs to the file that is named in it. */
 typedef struct crux_transfer {
   atomic_uint refs;
   atomic_int stage;       /* crux_stage */
@@ -62,25 +62,25 @@ typedef struct crux_transfer {
   double connect_timeout; /* seconds */
   crux_reply reply;
 
-  struct { /* while a connection carries it: transfer.c, set up by engine.c */
+  struct { /* transfer.c; engine.c attaches and detaches the connection */
     crux_connection *connection;
     size_t sent;          /* bytes of `wire` that were sent */
     size_t piece;         /* after CRUX_IO_AGAIN: bytes that must be offered again unchanged */
     bool acknowledged;    /* the peer has received a byte of the request */
     crux_upload upload;
   } exchange;
-  struct crux_queue *queue; /* of its client, until it ends */
-  struct {
+  struct crux_queue *queue; /* its client's, until it ends */
+  struct { /* deadlines.c */
     size_t index;           /* in the heap of its queue, or of the engine's deadlines */
     unsigned long sequence; /* order of arrival there */
   } heap;
-  struct {
+  struct { /* inbox.c */
     struct crux_transfer *next, **link; /* in the inbox; `link` once the owner has seen it there */
     void *owner;                        /* the inbox */
     void (*release_owner)(void *owner);
     double number;                      /* the owner's id for it; 0: it was forgotten */
   } inbox;
-  struct {
+  struct { /* worker.c */
     struct crux_transfer *next_submitted, *next_aborted; /* in the worker's lists */
   } worker;
   void *waiter;           /* ngx.semaphore that is posted when the attempt has ended, see nginx.h */
