@@ -204,14 +204,17 @@ bench-counts: deps-bench ## instructions and system calls per call, beside libcu
 	@$(MAKE) -s all $(OUT)/bare $(OUT)/loop
 	@$(call RUN,$(LUA)) spec/bench/poll.lua
 	@$(call RUN,$(LUA)) spec/bench/counts.lua $(OUT)/bare $(OUT)/loop
-bench-memory: deps-bench ## memory per call in flight, beside libcurl
-	@$(MAKE) -s all $(OUT)/loop
+bench-memory: deps-bench ## memory per call in flight, beside libcurl, with a limit
+	@$(MAKE) -s all $(OUT)/loop $(OUT)/heap.so
 	@$(call RUN,$(LUA)) spec/bench/memory.lua $(OUT)/loop
 bench-openresty: deps-resty ## calls from inside nginx, beside proxy_pass and cosockets
 	@$(MAKE) --no-print-directory all LUA=luajit
 	@$(CLEAN_ENV) lua5.4 spec/bench/openresty.lua
 $(OUT)/bare $(OUT)/loop: $(OUT)/%: spec/bench/%.c spec/bench/request.h $(OUT)/flags
 	@$(call say,$@) $(COMPILE) -o $@ $< $(CURL_LIBS)
+
+$(OUT)/heap.so: spec/bench/heap.c $(OUT)/flags
+	@$(call say,$@) $(COMPILE) -fvisibility=default $(LIBFLAG) -o $@ $<
 
 # --- fuzzing: each spec/fuzz/*.c is a target; the Lua file of the same name, if there is one, writes its seeds ---
 FUZZ_SECONDS ?= 30
