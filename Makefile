@@ -58,9 +58,9 @@ CLEAN_ENV = env $(foreach name,$(filter CRUX_% %_proxy %_PROXY LUA_INIT% LUA_PAT
             LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(or $(LUA_PATH),;)' \
             LUA_CPATH='$(CURDIR)/$(OUT)/?.so;$(or $(LUA_CPATH),;)'
 # Specs start children that load crux with TEST_LUA: under a sanitizer it is the host, otherwise the interpreter itself.
-# They compile C that sees libcurl, and build crux for another Lua, with the flags that were used here. CUTS=all or
-# CUTS=boundaries says where cuts_spec cuts answers off.
-RUN = $(CLEAN_ENV) TEST_LUA='$(1)' CURL_CFLAGS='$(CURL_CFLAGS)' CURL_LIBS='$(CURL_LIBS)' $(addprefix CRUX_CUTS=,$(CUTS)) $(2) $(1)
+# They compile C that sees libcurl, and build crux for another Lua, with the flags that were used here. TRUNCATION=all
+# or TRUNCATION=boundaries selects the lengths in spec/http/truncation_spec.lua.
+RUN = $(CLEAN_ENV) TEST_LUA='$(1)' CURL_CFLAGS='$(CURL_CFLAGS)' CURL_LIBS='$(CURL_LIBS)' $(addprefix CRUX_TRUNCATION=,$(TRUNCATION)) $(2) $(1)
 # One libcurl differs from the next, so the one that specs run with is told first.
 TELL_CURL = $(RUN) -e 'print(" with " .. require "crux.core".curl_version())'
 
@@ -186,7 +186,7 @@ hosted: $(CORE) $(OUT)/host
 	@$(call TELL_CURL,$(CURDIR)/$(OUT)/host,$(HOST_ENV))
 	@$(call say,$(HOSTED) under $(OUT)/host) $(call RUN,$(CURDIR)/$(OUT)/host,$(HOST_ENV)) $(HOSTED)
 
-valgrind: CUTS ?= boundaries
+valgrind: TRUNCATION ?= boundaries
 valgrind: deps-valgrind ## the specs under valgrind, definite leaks included
 	@$(MAKE) -s all
 	@$(call TELL_CURL,$(LUA))
@@ -204,14 +204,17 @@ bench-counts: deps-bench ## instructions and system calls per call, beside libcu
 	@$(MAKE) -s all $(OUT)/bare $(OUT)/loop
 	@$(call RUN,$(LUA)) spec/bench/poll.lua
 	@$(call RUN,$(LUA)) spec/bench/counts.lua $(OUT)/bare $(OUT)/loop
-bench-memory: deps-bench ## memory per call in flight, beside libcurl
-	@$(MAKE) -s all $(OUT)/loop
+bench-memory: deps-bench ## memory per call in flight, beside libcurl, with a limit
+	@$(MAKE) -s all $(OUT)/loop $(OUT)/heap.so
 	@$(call RUN,$(LUA)) spec/bench/memory.lua $(OUT)/loop
 bench-openresty: deps-resty ## calls from inside nginx, beside proxy_pass and cosockets
 	@$(MAKE) --no-print-directory all LUA=luajit
 	@$(CLEAN_ENV) lua5.4 spec/bench/openresty.lua
 $(OUT)/bare $(OUT)/loop: $(OUT)/%: spec/bench/%.c spec/bench/request.h $(OUT)/flags
 	@$(call say,$@) $(COMPILE) -o $@ $< $(CURL_LIBS)
+
+$(OUT)/heap.so: spec/bench/heap.c $(OUT)/flags
+	@$(call say,$@) $(COMPILE) -fvisibility=default $(LIBFLAG) -o $@ $<
 
 # --- fuzzing: each spec/fuzz/*.c is a target; the Lua file of the same name, if there is one, writes its seeds ---
 FUZZ_SECONDS ?= 30

@@ -93,7 +93,7 @@ local function print_human()
   end
   print("                " .. server.shipped_order .. "  shipped: 422")
   print("what it saw     GET " .. server.base_url .. "/~record/")
-  print("faults on cue   " .. server.base_url .. "/~status=503,retry_after=2 as the base URL;")
+  print("faults          " .. server.base_url .. "/~status=503,retry_after=2 as the base URL;")
   print("                the whole list stands in lua/crux/sandbox/faults.lua")
   print("")
   print("try:")

@@ -1,4 +1,4 @@
--- The demo checks itself; here, that it is run to its end, says what a reader should see, and leaves nothing running.
+-- examples/demo.lua runs to its end, prints what a reader should see, and leaves no process behind.
 local LUA = os.getenv("TEST_LUA") or "lua5.4"
 
 local function run()
@@ -13,17 +13,17 @@ local function run()
   return text, tonumber(text:match("ended (%d+)\n$")), complaints
 end
 
-describe("the demo", function()
+describe("examples/demo.lua", function()
   local text, status, complaints
   setup(function() text, status, complaints = run() end)
 
-  it("finds everything as promised", function()
+  it("exits with 0", function()
     assert.equal("", complaints)
     assert.equal(0, status)
     assert.is_truthy(text:find("\nall as promised\n", 1, true))
   end)
 
-  it("shows calls, results and errors as a user would see them", function()
+  it("prints calls, results and errors as a user sees them", function()
     local from = 1
     for _, line in ipairs{
       "client, err = crux.new{",

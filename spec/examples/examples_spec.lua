@@ -1,4 +1,4 @@
--- What a reader is told to run is run: examples/cancel.lua to each of its ends, and every block of the README.
+-- examples/cancel.lua with each of its exit statuses, and every block of code in the README.
 local fault = require "spec.support.fault"
 
 local LUA = os.getenv("TEST_LUA") or "lua5.4"
@@ -18,7 +18,8 @@ local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 local sandbox
 
--- It ends with its stdin, which is ours; what it prints comes by a fifo, as popen gives one direction alone.
+-- It ends when its stdin, our pipe, is closed. Its output comes through a fifo, since popen has one
+-- direction.
 local function start_sandbox(options)
   local made = assert(io.popen('dir=$(mktemp -d "${TMPDIR:-/tmp}/crux-spec.XXXXXX") && mkfifo "$dir/said" && echo "$dir"'))
   local directory = made:read("*l")
@@ -48,7 +49,7 @@ after_each(function()
 end)
 teardown(fault.stop)
 
--- Runs a script as a child that knows of no service but the one given: its status, what it said, and its complaints.
+-- Runs a script in a child process with this server only: its exit status, output and errors.
 local function run(environment, script)
   local errors = os.tmpname()
   local settings = {}
@@ -89,7 +90,7 @@ describe("examples/cancel.lua", function()
     has(said, "accepted (HTTP 204)")
   end)
 
-  it("cancels what the suppliers named have of an order", function()
+  it("cancels the SKUs of the named suppliers", function()
     start_sandbox()
     assert.equal(0, (cancel(ORDER .. " " .. SUPPLIER)))
     local status, _, complaints = cancel(ORDER .. " " .. SUPPLIER)
@@ -113,7 +114,7 @@ describe("examples/cancel.lua", function()
     assert.equal(1, status)
   end)
 
-  it("exits with 1 and shows how it is used if the arguments are wrong", function()
+  it("exits with 1 and prints its usage if the arguments are wrong", function()
     start_sandbox()
     for _, arguments in ipairs{ "", "--help", "54a31ec5", ORDER .. " 757ce28d" } do
       local status, said, complaints = cancel(arguments)
@@ -142,7 +143,7 @@ describe("examples/cancel.lua", function()
     has(complaints, "not_sent (tls)")
   end)
 
-  it("exits with 3 if it is unknown, and has looked", function()
+  it("exits with 3 if it is unknown, and prints what get_order says", function()
     start_sandbox()
     local status, said, complaints = cancel(ORDER, { CRUX_BASE_URL = sandbox.base_url .. "/~drop=after,times=1/" })
     assert.equal(3, status)
@@ -151,14 +152,14 @@ describe("examples/cancel.lua", function()
     has(said, "2 of 2 line items are cancelled")
   end)
 
-  it("looks, and finds that it did not arrive", function()
+  it("finds by get_order that the request did not arrive", function()
     start_sandbox()
     local status, said = cancel(ORDER, { CRUX_BASE_URL = sandbox.base_url .. "/~drop=before,times=1/" })
     assert.equal(3, status)
     has(said, "0 of 2 line items are cancelled")
   end)
 
-  it("says so if it could not look", function()
+  it("reports that get_order failed", function()
     start_sandbox()
     local status, said, complaints = cancel(ORDER, { CRUX_BASE_URL = sandbox.base_url .. "/~status=500/" })
     assert.equal(3, status)
@@ -170,8 +171,9 @@ end)
 
 -- ---------------------------------------------------------------------------------------------------------- the README
 
--- Its blocks: `line`, `source`, `expected` (what stands behind `-->`) and what a comment above says: `against`, a cue for
--- the sandbox's faults, or `by`, the spec that runs the block instead.
+-- Its blocks: `line`, `source`, `expected` (the text after `-->`), and from a comment above the
+-- block: `against`, a fault directive for the sandbox, or `by`, the spec that runs the block
+-- instead.
 local function blocks()
   local found, said, number, block = {}, {}, 0, nil
   for line in io.lines("README.md") do
@@ -193,7 +195,7 @@ end
 
 describe("README.md", function()
   for _, block in ipairs(blocks()) do
-    it(("runs as printed, and prints what it says, in line %d"):format(block.line), function()
+    it(("runs the code in line %d as printed, with the printed output"):format(block.line), function()
       if block.by then return assert(read(block.by)) end
       start_sandbox("--plain")
       local path = os.tmpname()
@@ -212,7 +214,7 @@ describe("README.md", function()
     end)
   end
 
-  it("shows no Lua but in such blocks", function()
+  it("has no Lua code outside of blocks that are run", function()
     local _, count = read("README.md"):gsub("```%s*[Ll]ua", "")
     assert.equal(count, #blocks())
     assert.is_true(count > 3)
