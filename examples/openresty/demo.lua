@@ -29,7 +29,7 @@ end
 local function make_prefix(port)
   local prefix = output('mktemp -d "${TMPDIR:-/tmp}/crux-openresty.XXXXXX"')
   local root = output("cd " .. quoted(here .. "../..") .. " && pwd")
-  local builds = package.cpath:match("([^;]*/build/[^;]-)[^/;]*/%?%.so") or root .. "/build/"
+  local builds = (";" .. package.cpath):match(";(/[^;]-)[^/;]*/%?%.so") or root .. "/build/"
   local file = assert(io.open(here .. "nginx.conf"))
   local config = file:read("a"):gsub("127%.0%.0%.1:8080", "127.0.0.1:" .. port)
   file:close()

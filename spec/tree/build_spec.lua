@@ -124,7 +124,7 @@ describe("the tree #tree", function()
   end)
 
   it("exports luaopen_crux_core and nothing else", function()
-    local directory = assert(package.cpath:match("([^;]*/build/[^;]*)%?%.so"), "expected to be run by make")
+    local directory = assert((";" .. package.cpath):match(";(/[^;]*/)%?%.so"), "expected to be run by make")
     local exported = {}
     for _, line in ipairs(lines("nm -D --defined-only '" .. directory .. "crux/core.so'")) do
       exported[#exported + 1] = line:match("(%S+)$")
