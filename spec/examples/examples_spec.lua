@@ -1,77 +1,27 @@
--- What a reader is told to run is run: examples/cancel.lua to each of its ends, and every block of the README.
+-- examples/cancel.lua, run with each exit status that it can have.
 local fault = require "spec.support.fault"
+local process = require "spec.support.process"
+local program = require "spec.support.program"
 
-local LUA = os.getenv("TEST_LUA") or "lua5.4"
 local ORDER = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29"
 local SUPPLIER = "757ce28d-fbd6-4b9f-8051-f847482e169f"
 
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
-local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
-
--- ------------------------------------------------------------------------------------------------- a sandbox for each
-
 local sandbox
 
--- It ends with its stdin, which is ours; what it prints comes by a fifo, as popen gives one direction alone.
-local function start_sandbox(options)
-  local made = assert(io.popen('dir=$(mktemp -d "${TMPDIR:-/tmp}/crux-spec.XXXXXX") && mkfifo "$dir/said" && echo "$dir"'))
-  local directory = made:read("*l")
-  made:close()
-  local fifo = directory .. "/said"
-  local stdin = assert(io.popen(("env -u LUA_INIT -u LUA_PATH -u LUA_CPATH -u LD_PRELOAD lua5.4 examples/sandbox.lua "
-    .. "--machine --until-eof %s > %s"):format(options or "", quoted(fifo)), "w"))
-  local stdout = assert(io.open(fifo))
-  os.remove(fifo)
-  os.remove(directory)
-  sandbox = {}
-  for line in stdout:lines() do
-    if line == "" then break end
-    local key, value = line:match("^([%w_]+)=(.*)$")
-    sandbox[key] = value
-  end
-  function sandbox.stop()
-    stdin:close()
-    stdout:close()
-    sandbox = nil
-  end
-  assert(sandbox.base_url, "expected the sandbox to start")
-end
+local function start_sandbox() sandbox = process.sandbox() end
 
 after_each(function()
-  if sandbox then sandbox.stop() end
+  if sandbox then sandbox:close() end
+  sandbox = nil
 end)
 teardown(fault.stop)
 
--- Runs a script as a child that knows of no service but the one given: its status, what it said, and its complaints.
-local function run(environment, script)
-  local errors = os.tmpname()
-  local settings = {}
-  for name, value in pairs(environment) do settings[#settings + 1] = name .. "=" .. quoted(value) end
-  local output = assert(io.popen(("env -u CRUX_TOKEN -u CRUX_BASE_URL -u CRUX_CA_FILE -u https_proxy -u HTTPS_PROXY "
-    .. "-u all_proxy -u ALL_PROXY %s %s %s 2> %s </dev/null; echo ended $?"):format(
-    table.concat(settings, " "), LUA, script, errors)))
-  local text = output:read("*a")
-  output:close()
-  local complaints = read(errors)
-  os.remove(errors)
-  local said, status = text:match("^(.*)ended (%d+)\n$")
-  return tonumber(status), said, complaints
-end
-
--- ---------------------------------------------------------------------------------------------------------- cancel.lua
-
 describe("examples/cancel.lua", function()
   local function cancel(arguments, changes)
-    local environment = { CRUX_BASE_URL = sandbox.base_url, CRUX_TOKEN = sandbox.token_retailer, CRUX_CA_FILE = sandbox.ca_file }
+    local environment = { CRUX_BASE_URL = sandbox.base_url, CRUX_TOKEN = sandbox.tokens.retailer, CRUX_CA_FILE = sandbox.ca_file }
     for name, value in pairs(changes or {}) do environment[name] = value end
-    local status, said, complaints = run(environment, "examples/cancel.lua " .. arguments)
-    for _, token in pairs{ sandbox.token_retailer, sandbox.token_expired, changes and changes.CRUX_TOKEN } do
+    local status, said, complaints = program.run(environment, "examples/cancel.lua " .. arguments)
+    for _, token in pairs{ sandbox.tokens.retailer, sandbox.tokens.expired, changes and changes.CRUX_TOKEN } do
       if token ~= "" then assert.is_nil((said .. complaints):find(token, 1, true)) end
     end
     return status, said, complaints
@@ -165,56 +115,5 @@ describe("examples/cancel.lua", function()
     assert.equal("", said)
     has(complaints, "unknown (http): HTTP 500")
     has(complaints, "could not look at the order: unknown (http): HTTP 500")
-  end)
-end)
-
--- ---------------------------------------------------------------------------------------------------------- the README
-
--- Its blocks: `line`, `source`, `expected` (what stands behind `-->`) and what a comment above says: `against`, a cue for
--- the sandbox's faults, or `by`, the spec that runs the block instead.
-local function blocks()
-  local found, said, number, block = {}, {}, 0, nil
-  for line in io.lines("README.md") do
-    number = number + 1
-    if line == "```lua" then
-      block = { line = number, source = {}, expected = {}, against = said.against or "", by = said.by }
-    elseif line == "```" and block then
-      found[#found + 1], block, said = block, nil, {}
-    elseif block then
-      block.source[#block.source + 1] = line
-      block.expected[#block.expected + 1] = line:match("%-%-> (.*)$")
-    else
-      local name, value = line:match("^<!%-%- (%a+): (%S+) %-%->$")
-      if name then said[name] = value end
-    end
-  end
-  return found
-end
-
-describe("README.md", function()
-  for _, block in ipairs(blocks()) do
-    it(("runs as printed, and prints what it says, in line %d"):format(block.line), function()
-      if block.by then return assert(read(block.by)) end
-      start_sandbox("--plain")
-      local path = os.tmpname()
-      local file = assert(io.open(path, "w"))
-      file:write('local crux = require "crux"\nlocal client = crux.new()\n', table.concat(block.source, "\n"), "\n")
-      file:close()
-      local status, said, complaints = run({
-        CRUX_BASE_URL = sandbox.base_url .. block.against, CRUX_TOKEN = sandbox.token_retailer,
-      }, path)
-      os.remove(path)
-      assert.equal("", complaints)
-      assert.equal(0, status)
-      local lines = {}
-      for line in said:gmatch("[^\n]+") do lines[#lines + 1] = line:gsub("%s+", " "):gsub(" $", "") end
-      assert.same(block.expected, lines)
-    end)
-  end
-
-  it("shows no Lua but in such blocks", function()
-    local _, count = read("README.md"):gsub("```%s*[Ll]ua", "")
-    assert.equal(count, #blocks())
-    assert.is_true(count > 3)
   end)
 end)
