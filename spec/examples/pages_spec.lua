@@ -197,6 +197,32 @@ describe("the pages", function()
     assert.same({}, dead)
   end)
 
+  it("name files, folders and functions that exist", function()
+    local sources = select(2, program.command({}, "cat csrc/*.[ch] csrc/*/*.[ch]"))
+    local missing = {}
+    for _, path in ipairs(pages()) do
+      for name in read(path):gsub("```.-\n```", ""):gmatch("`([^`\n]+)`") do
+        local file = name:match("^%l+/[%w_./-]+$") or name:match("^%.ci/run$")
+        local known = not (file and name:find("^[cdels][%l]+/")) -- csrc, docs, examples, lua, spec
+          or program.command({}, "test -e " .. quoted(file)) == 0
+        local symbol = name:match("^crux_[%l_]+$")
+        known = known and (not symbol or sources:find("%f[%w_]" .. symbol .. "%f[^%w_]"))
+        if not known then missing[#missing + 1] = path .. ": " .. name end
+      end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("are a map: CONTRIBUTING.md names each file of csrc/ and lua/crux/", function()
+    local map, missing = read("CONTRIBUTING.md"), {}
+    local files = select(2, program.command({}, "ls csrc/*.[ch] csrc/*/*.[ch] lua/crux/*.lua lua/crux/resty/*.lua"))
+    for path in files:gmatch("[^\n]+") do
+      local stem = path:match("/(resty/[^/]*)%.lua$") or path:match("([^/]*)%.%l+$")
+      if not map:find("`" .. stem .. "`", 1, true) then missing[#missing + 1] = path end
+    end
+    assert.same({}, missing)
+  end)
+
   it("are run: more than 12 blocks of Lua", function()
     local count = 0
     for _, path in ipairs(pages()) do
