@@ -205,7 +205,7 @@ check: deps ## check the rules of the tree: layers, exported symbols, the rocksp
 	@$(call say,the rules of the tree) $(call RUN,$(LUA)) $(BUSTED) spec/tree/build_spec.lua
 
 lint: deps-lint ## run luacheck, and compile the C code with gcc (and clang, if installed), warnings being errors
-	luacheck -q $(wildcard lua spec examples rockspec/*.rockspec)
+	luacheck -q $(wildcard lua spec examples docs rockspec/*.rockspec)
 	@$(MAKE) -s all VARIANT=lint-gcc CC=gcc WERROR=1
 	@if command -v clang >/dev/null; then $(MAKE) -s all VARIANT=lint-clang CC=clang WERROR=1; fi
 

@@ -1,9 +1,9 @@
--- Cancels orders inside a cqueues loop, beside a timer that keeps its beat: lua5.4 examples/cqueues.lua ORDER_UUID…
--- CRUX_TOKEN and CRUX_BASE_URL say as whom and where.
+-- Cancels orders inside a cqueues loop, while another coroutine counts: lua5.4 examples/cqueues.lua ORDER_UUID...
+-- CRUX_TOKEN, CRUX_BASE_URL and CRUX_CA_FILE set the token, the service and the authority to trust.
 local cqueues = require "cqueues"
 local crux = require "crux"
 
-local client = assert(crux.new{ ca_file = os.getenv "CRUX_CA_FILE" })
+local client = assert(crux.new())
 local loop, uuids = cqueues.new(), {}
 
 for _, uuid in ipairs(arg) do
@@ -13,7 +13,7 @@ end
 
 loop:wrap(function()
   while client:in_flight() > 0 do
-    cqueues.poll(client) -- it has pollfd, events and timeout
+    cqueues.poll(client) -- cqueues calls pollfd, events and timeout of the client
     for pending in client.step, client do
       local _, result, err = pending:poll()
       print(uuids[pending], (result or err).outcome, err and err.message or "")

@@ -1,9 +1,9 @@
--- The same inside a libuv loop (lua-luv): lua5.4 examples/luv.lua ORDER_UUID…
--- CRUX_TOKEN and CRUX_BASE_URL say as whom and where.
+-- Cancels orders inside a libuv loop (lua-luv), while a timer counts: lua5.4 examples/luv.lua ORDER_UUID...
+-- CRUX_TOKEN, CRUX_BASE_URL and CRUX_CA_FILE set the token, the service and the authority to trust.
 local uv = require "luv"
 local crux = require "crux"
 
-local client = assert(crux.new{ ca_file = os.getenv "CRUX_CA_FILE" })
+local client = assert(crux.new())
 local uuids, beats = {}, 0
 local ready, due, beat = uv.new_poll(client:pollfd()), uv.new_timer(), uv.new_timer()
 

@@ -61,9 +61,9 @@ describe("make OUT=dir #tree", function()
   end)
 
   it("has `make sandbox` build first, and pass ARGS on", function()
-    local object, url, orders = printed:find("crux/core.so", 1, true), printed:find("\nbase_url=http://", 1, true), nil
+    local object, url = printed:find("crux/core.so", 1, true), printed:find("\nbase_url=http://", 1, true)
     assert.is_truthy(object and url and object < url, printed)
-    orders = printed:match("\norders=([%x,-]+)")
+    local orders = printed:match("\norders=([%x,-]+)")
     assert.equal(2, select(2, orders:gsub("%x+%-%x+%-%x+%-%x+%-%x+", "")), printed)
   end)
 
