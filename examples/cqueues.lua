@@ -3,11 +3,16 @@
 local cqueues = require "cqueues"
 local crux = require "crux"
 
-local client = assert(crux.new())
+if not arg[1] then
+  io.stderr:write("usage: ", arg[0], " ORDER_UUID...\n")
+  os.exit(3)
+end
+
+local client = crux.assert(crux.new())
 local loop, uuids = cqueues.new(), {}
 
 for _, uuid in ipairs(arg) do
-  local pending = assert(client:submit("cancel_order", { order_uuid = uuid }))
+  local pending = crux.assert(client:submit("cancel_order", { order_uuid = uuid }))
   uuids[pending] = uuid
 end
 

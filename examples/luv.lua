@@ -3,7 +3,12 @@
 local uv = require "luv"
 local crux = require "crux"
 
-local client = assert(crux.new())
+if not arg[1] then
+  io.stderr:write("usage: ", arg[0], " ORDER_UUID...\n")
+  os.exit(3)
+end
+
+local client = crux.assert(crux.new())
 local uuids, beats = {}, 0
 local ready, due, beat = uv.new_poll(client:pollfd()), uv.new_timer(), uv.new_timer()
 
@@ -21,7 +26,7 @@ local function step()
 end
 
 for _, uuid in ipairs(arg) do
-  local pending = assert(client:submit("cancel_order", { order_uuid = uuid }))
+  local pending = crux.assert(client:submit("cancel_order", { order_uuid = uuid }))
   uuids[pending] = uuid
 end
 

@@ -7,7 +7,7 @@ local crux = require "crux"
 local path, concurrency = arg[1], tonumber(arg[2] or 8)
 local file = path and io.open(path)
 if not file or not concurrency then
-  io.stderr:write("usage: many.lua FILE [CONCURRENCY]; FILE has one order UUID per line\n")
+  io.stderr:write("usage: ", arg[0], " FILE [CONCURRENCY]; FILE has one order UUID per line\n")
   os.exit(3)
 end
 

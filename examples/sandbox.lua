@@ -82,18 +82,23 @@ local function print_machine()
   io.write("\n"):flush()
 end
 
+-- A word for the shell.
+local function quoted(text)
+  return text:find("^[%w_./:%%-]+$") and text or "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
 -- What crux is loaded from: the build that `make` puts on the path, else one in the tree, else an installed crux.
 local function paths()
   local library = (";" .. package.cpath):match(";(/[^;]*/%?%.so)") or root .. "build/lua5.4/?.so"
   local file = io.open((library:gsub("%?", "crux/core")))
   if not file then return nil end
   file:close()
-  return ("  export LUA_PATH='%slua/?.lua;;' LUA_CPATH='%s;;'"):format(root, library)
+  return ("  export LUA_PATH=%s LUA_CPATH=%s"):format(quoted(root .. "lua/?.lua;;"), quoted(library .. ";;"))
 end
 
 local function print_human()
   local tokens = server.tokens
-  local ca_file = server.ca_file and " CRUX_CA_FILE=" .. server.ca_file or ""
+  local ca_file = server.ca_file and " CRUX_CA_FILE=" .. quoted(server.ca_file) or ""
   print("a local server that behaves like the CRUXconnect service; nothing is sent to the real one")
   print("")
   print("base URL        " .. server.base_url)
@@ -120,7 +125,7 @@ local function print_human()
   print("  export CRUX_TOKEN=" .. tokens.retailer)
   local exports = paths()
   if exports then print(exports) end
-  print(("  %s %sexamples/cancel.lua %s"):format(os.getenv("TEST_LUA") or "lua5.4", root,
+  print(("  %s %s %s"):format(os.getenv("TEST_LUA") or "lua5.4", quoted(root .. "examples/cancel.lua"),
     server.orders[1] or server.shipped_order))
   print("")
   print("Ctrl-C ends the server.")

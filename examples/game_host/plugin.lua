@@ -1,7 +1,7 @@
 -- A plugin of the game: `start(uuids)` is called once, `frame()` sixty times per second. It must never delay a frame.
 local crux = require "crux"
 
-local client = assert(crux.new())
+local client = crux.assert(crux.new())
 local uuids = {}
 
 function start(list)

@@ -117,3 +117,20 @@ describe("examples/cancel.lua", function()
     has(stderr, "could not read the order: unknown (http): HTTP 500")
   end)
 end)
+
+describe("every example, ", function()
+  before_each(function() sandbox = process.sandbox{ plain = true } end)
+
+  for _, example in ipairs{ "cancel", "many", "cqueues", "luv" } do
+    it(example .. ".lua takes an empty CRUX_CA_FILE as unset", function()
+      local list = os.tmpname()
+      program.write(list, ORDER .. "\n")
+      local status, stdout, stderr = program.run({
+        CRUX_BASE_URL = sandbox.base_url, CRUX_TOKEN = sandbox.tokens.retailer, CRUX_CA_FILE = "",
+      }, ("examples/%s.lua %s"):format(example, example == "many" and list or ORDER))
+      os.remove(list)
+      assert.equal(0, status, stderr)
+      assert.is_truthy(stdout:find("%f[%w]accepted%f[%W]"), stdout)
+    end)
+  end
+end)

@@ -39,7 +39,7 @@ describe("make OUT=dir #tree", function()
   -- A copy of the tree that cannot be written to, and a first build by `make sandbox`.
   setup(function()
     directory = output('mktemp -d "${TMPDIR:-/tmp}/crux-make.XXXXXX"')
-    tree, out = directory .. "/tree", directory .. "/out"
+    tree, out = directory .. "/a tree", directory .. "/out"
     assert.equal("", (output(("mkdir %s %s && cp -r Makefile config.ld csrc docs examples lua spec %s && chmod -R a-w %s"):format(
       quoted(tree), quoted(out), quoted(tree), quoted(tree)))))
     before = list()
@@ -65,6 +65,17 @@ describe("make OUT=dir #tree", function()
     assert.is_truthy(object and url and object < url, printed)
     local orders = printed:match("\norders=([%x,-]+)")
     assert.equal(2, select(2, orders:gsub("%x+%-%x+%-%x+%-%x+%-%x+", "")), printed)
+  end)
+
+  -- The server has ended by the time that the commands run, so they find nobody there: exit status 2.
+  it("has `make sandbox` print commands that work in another directory", function()
+    local text = make(("-s sandbox OUT=%s CFLAGS=-O0 ARGS='--plain --until-eof'"):format(quoted(out)), tree)
+    local commands, count = {}, 0
+    for command in text:match("\nIn another terminal:\n(.*)$"):gmatch("\n  ([^\n]+)") do commands[#commands + 1], count = command, count + 1 end
+    assert.equal(4, count, text)
+    local stderr, exit = output("cd / && " .. table.concat(commands, "\n"))
+    assert.equal(2, exit, stderr)
+    has(stderr, "cancel: not_sent (connect): ")
   end)
 
   it("is what `make clean` removes, and nothing else in that directory", function()
