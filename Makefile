@@ -75,8 +75,8 @@ PKG_lua5.2 = lua5.2 liblua5.2-dev
 PKG_lua5.3 = lua5.3 liblua5.3-dev
 PKG_lua5.4 = lua5.4 liblua5.4-dev
 PKG_luajit = luajit2 libluajit2-5.1-dev
-PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues lua-luaossl lua-luv iproute2 \
-             $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
+PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues \
+             lua-luaossl lua-luv iproute2 $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
 PKG_gnutls   = 'libcurl3-gnutls|libcurl3t64-gnutls'
 PKG_valgrind = valgrind libc6-dbg
 PKG_bench    = $(PKG_valgrind) strace ca-certificates
@@ -93,23 +93,26 @@ PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
 all: $(CORE) ## build the C module for LUA
 
-# --- what a build needs: the first thing that is missing ends make with one line ---
+# --- what a build needs: if something is missing, make ends with one line that says what, and what to do ---
 , := ,
-finds = $(shell { $(1); } >/dev/null 2>&1 && echo yes)
-header = printf '\043include <$(1)>\n' | $(COMPILE) -E -x c -
-need = $(if $(call finds,$(1)),,$(error expected $(2)$(,) found none: $(3)))
-WITH_DEPS = run 'make deps$(if $(filter-out lua5.4,$(LUA)), LUA=$(LUA))' (Debian)
-LUA_HELP = $(if $(PKG_$(notdir $(LUA))),$(WITH_DEPS),set LUA to one of $(LUAS)) or set LUA_PC or LUA_INCDIR
-CURL_HELP = $(WITH_DEPS) or set CURL to the directory above its include/ and lib/
-HEADERS = $(CURL_EXISTS) && $(if $(LUA_INCDIR),:,$(PKG_CONFIG) --exists $(LUA_PC)) && \
-          for header in stdio.h lua.h curl/curl.h; do $(call header,$$header) || exit 1; done
+finds   = $(shell { $(1); } >/dev/null 2>&1 && echo yes)
+need    = $(if $(call finds,$(1)),,$(error expected $(2)$(,) found none: $(3)))
+header  = printf '\043include <$(1)>\n' | $(COMPILE) -E -x c -
+has_lua = $(if $(LUA_INCDIR),:,$(PKG_CONFIG) --exists $(LUA_PC))
+HEADERS = $(CURL_EXISTS) && $(has_lua) && for header in stdio.h lua.h curl/curl.h; do $(call header,$$header) || exit 1; done
+
+MAKE_DEPS = run 'make deps$(if $(filter-out lua5.4,$(LUA)), LUA=$(LUA))' (Debian)
+LUA_HELP  = $(if $(PKG_$(notdir $(LUA))),$(MAKE_DEPS),set LUA to one of $(LUAS)) or set LUA_PC or LUA_INCDIR
+CURL_HELP = $(MAKE_DEPS) or set CURL to the directory above its include/ and lib/
 define NEEDS
-$(call need,command -v $(firstword $(CC)),a C compiler '$(CC)',$(WITH_DEPS) or set CC)
-$(if $(and $(LUA_INCDIR),$(or $(CURL),$(CURL_LIBS))),,$(call need,command -v $(PKG_CONFIG),pkg-config,$(WITH_DEPS) or set LUA_INCDIR and CURL))
-$(call need,$(call header,stdio.h),the headers of the C library,$(WITH_DEPS))
-$(call need,$(if $(LUA_INCDIR),:,$(PKG_CONFIG) --exists $(LUA_PC)) && $(call header,lua.h),the headers of $(LUA_PC)$(if $(LUA_INCDIR), in $(LUA_INCDIR)),$(LUA_HELP))
+$(call need,command -v $(firstword $(CC)),a C compiler '$(CC)',$(MAKE_DEPS) or set CC)
+$(if $(and $(LUA_INCDIR),$(or $(CURL),$(CURL_LIBS))),,\
+  $(call need,command -v $(PKG_CONFIG),pkg-config,$(MAKE_DEPS) or set LUA_INCDIR and CURL))
+$(call need,$(call header,stdio.h),the headers of the C library,$(MAKE_DEPS))
+$(call need,$(has_lua) && $(call header,lua.h),the headers of $(LUA_PC)$(if $(LUA_INCDIR), in $(LUA_INCDIR)),$(LUA_HELP))
 $(call need,$(CURL_EXISTS) && $(call header,curl/curl.h),the headers of libcurl$(if $(CURL), in $(CURL)),$(CURL_HELP))
 endef
+NEED_LUA = $(if $(LUA_API),,$(error expected the interpreter $(LUA)$(,) found none: set LUA_API to its version$(,) as in LUA_API=5.4))
 
 # Holds the flags and the list of files. It is rewritten only if they differ, and everything is rebuilt then.
 $(DIR)/flags: FORCE
@@ -150,26 +153,27 @@ openresty-demo: deps-resty ## build for LuaJIT, then run an nginx with examples/
 	@$(CLEAN_ENV) lua5.4 examples/openresty/demo.lua
 
 # The server itself needs Lua 5.4; LUA is the one that the commands it prints are for.
-sandbox: deps ## build, then run a local server that behaves like the service, until Ctrl-C; ARGS="--help" lists its options
+sandbox: deps ## build, then run a local server that behaves like the service; ARGS="--help" lists its options
 	@$(MAKE) -s all
 	@$(CLEAN_ENV) TEST_LUA='$(LUA)' lua5.4 '$(CURDIR)/examples/sandbox.lua' $(ARGS)
 
 # LDoc runs in a copy of the sources, to which docs/endpoints.lua adds the documentation of the endpoint functions.
 doc: deps-doc ## write the reference of all public functions to OUT/doc, with LDoc
 	@$(MAKE) -s all
-	@rm -rf '$(OUT)/ldoc' '$(OUT)/doc' && mkdir -p '$(OUT)/ldoc' && cp -r config.ld lua '$(OUT)/ldoc' && mkdir '$(OUT)/ldoc/lua/endpoints'
+	@rm -rf '$(OUT)/ldoc' '$(OUT)/doc' && mkdir -p '$(OUT)/ldoc'
+	@cp -r config.ld lua '$(OUT)/ldoc' && chmod u+w '$(OUT)/ldoc/lua' && mkdir '$(OUT)/ldoc/lua/endpoints'
 	@$(call RUN,$(LUA)) docs/endpoints.lua '$(OUT)/ldoc/lua/endpoints'
 	@$(call say,$(OUT)/doc/index.html) cd '$(OUT)/ldoc' && ldoc -q --fatalwarnings -d ../doc .
 
 install: all ## build, then copy the modules to PREFIX, or to LUADIR and LIBDIR
-	@$(if $(LUA_API),,$(error expected the interpreter $(LUA)$(,) found none: set LUA_API to its version$(,) as in LUA_API=5.4)):
+	@$(NEED_LUA):
 	@# The old file is removed first: a process that has it mapped would crash if it were overwritten in place.
 	@copy() { echo " $$3"; rm -f "$$3" && install -d "$$(dirname "$$3")" && install -m "$$1" "$$2" "$$3" || exit 1; }; \
 	copy 755 '$(CORE)' '$(DESTDIR)$(LIBDIR)/crux/core.so'; \
 	for module in $(MODULES:lua/%=%); do copy 644 "lua/$$module" "$(DESTDIR)$(LUADIR)/$$module"; done
 
 uninstall: ## remove what install copied
-	@$(if $(LUA_API),,$(error expected the interpreter $(LUA)$(,) found none: set LUA_API to its version$(,) as in LUA_API=5.4)):
+	@$(NEED_LUA):
 	rm -f '$(DESTDIR)$(LIBDIR)/crux/core.so' $(MODULES:lua/%='$(DESTDIR)$(LUADIR)/%')
 	-find '$(DESTDIR)$(LIBDIR)/crux' '$(DESTDIR)$(LUADIR)/crux' -depth -type d -empty -delete
 
@@ -195,6 +199,7 @@ help: ## print this list
 #  CC, CFLAGS: the C compiler and its options (default: -O2 -g)
 #  SPECS: the spec files or folders to run (default: spec)
 #  ARGS: arguments for sandbox
+#  CUTS: where spec/http/truncation_spec.lua cuts responses off: all, or boundaries
 #  LUAS: the Luas that matrix runs under
 #  WERROR: 1 turns the warnings of the C compiler into errors
 #  V: 1 prints whole commands

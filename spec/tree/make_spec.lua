@@ -71,7 +71,9 @@ describe("make OUT=dir #tree", function()
   it("has `make sandbox` print commands that work in another directory", function()
     local text = make(("-s sandbox OUT=%s CFLAGS=-O0 ARGS='--plain --until-eof'"):format(quoted(out)), tree)
     local commands, count = {}, 0
-    for command in text:match("\nIn another terminal:\n(.*)$"):gmatch("\n  ([^\n]+)") do commands[#commands + 1], count = command, count + 1 end
+    for command in text:match("\nIn another terminal:\n(.*)$"):gmatch("\n  ([^\n]+)") do
+      commands[#commands + 1], count = command, count + 1
+    end
     assert.equal(4, count, text)
     local stderr, exit = output("cd / && " .. table.concat(commands, "\n"))
     assert.equal(2, exit, stderr)
@@ -132,7 +134,7 @@ describe("make help #tree", function()
   it("lists every setting that has a default", function()
     -- these follow from others, or are for one target, whose line names them
     local derived = {
-      VARIANT = true, PKG_CONFIG = true, BUSTED = true, LIBFLAG = true, CURL_CFLAGS = true, CURL_LIBS = true, CUTS = true,
+      VARIANT = true, PKG_CONFIG = true, BUSTED = true, LIBFLAG = true, CURL_CFLAGS = true, CURL_LIBS = true,
       FUZZ_SECONDS = true,
     }
     local count = 0
