@@ -57,6 +57,7 @@ build = {
         "csrc/http/queue.c",
         "csrc/http/request.c",
         "csrc/http/response.c",
+        "csrc/http/run_list.c",
         "csrc/http/transfer.c",
         "csrc/http/trust.c",
         "csrc/http/worker.c",
