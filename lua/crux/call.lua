@@ -4,8 +4,9 @@
 -- No coroutine is held per call, so a token function may yield in its caller's own.
 --
 -- A call is a table. Other modules read of it: `request`, `deadline`, `retries`, `attempts`,
--- `has_callbacks`, `last_known`; `due`, when the pause before the next attempt ends; `done`, and
--- then `result` or `err`.
+-- `has_callbacks`, `last_known`; `settled`, how many of the attempts are counted in `sends` and
+-- `bytes_sent`; `due`, when the pause before the next attempt ends; `done`, and then `result` or
+-- `err`.
 -- @module crux.call
 local core = require "crux.core"
 local retry = require "crux.retry"
@@ -119,6 +120,7 @@ function Call.settle(call, result, err)
   local meta, last_known = (result or err).meta, result or err
   call.sends = call.sends + meta.sends
   call.bytes_sent = call.bytes_sent + meta.bytes_sent
+  call.settled = call.attempts
   if err then
     -- an attempt that was not sent says nothing about an earlier one that was
     if meta.sends > 0 then call.last_sent = err

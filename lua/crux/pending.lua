@@ -25,7 +25,9 @@ local function give_up(self, unsent, bytes, safe)
   local call = self._call
   -- `request:abort` answers once. Should memory run out below, `advance` ends the call later.
   call.given_up = true
-  if not unsent then call.sends, call.bytes_sent = call.sends + 1, call.bytes_sent + bytes end
+  if not unsent then
+    call.sends, call.bytes_sent = min(call.sends + 1, call.attempts), call.bytes_sent + bytes
+  end
   Call.give_up(call, safe, self._request:inherited())
   finish(self)
 end
@@ -33,11 +35,12 @@ end
 local function settle(self, result, err, in_step)
   local call = self._call
   if Call.settle(call, result, err) then return finish(self, in_step) end
+  self._request:abort() -- the attempt has ended and is counted: this makes C forget its bytes
   self._scheduler:pause(self, call.due)
 end
 
--- Starts the next attempt.
-local function start(self)
+-- Starts an attempt.
+local function attempt(self)
   local call, request, scheduler = self._call, self._request, self._scheduler
   local ready, token = Call.begin(call)
   if call.has_callbacks then -- which may have aborted the call, closed the client or forked
@@ -55,24 +58,36 @@ local function start(self)
   settle(self, nil, err)
 end
 
+-- Starts the first attempt of a call with callbacks, or the next one of any call.
+local function start(self)
+  self._moving, self._call.due = true, nil
+  attempt(self)
+  self._moving = false
+end
+
 -- Takes what the attempt has come to, if it has ended.
 local function collect(self, in_step)
+  self._moving = true
   local result, err = self._request:answer()
-  if self._call.done then return false end -- a finalizer has aborted it meanwhile
-  if result or err then return settle(self, result, err, in_step) end
-  if self._request:done() then give_up(self, self._request:abort()) end -- lost in a fork
+  local is_for_step
+  if self._call.done then is_for_step = false -- a finalizer has aborted it meanwhile
+  elseif result or err then is_for_step = settle(self, result, err, in_step)
+  elseif self._request:done() then give_up(self, self._request:abort()) end -- lost in a fork
+  self._moving = false
+  return is_for_step
 end
 
 -- Runs `start` or `collect`. Whatever is raised in there (by `on_event`, by a hook such as that of
 -- Ctrl-C, for lack of memory) ends the call with what was known by then, and is raised again.
 local function protected(self, step, in_step)
-  self._moving = true
   local ok, value = pcall(step, self, in_step)
-  self._moving = false
   if ok then return value end
+  self._moving = false
   local call, last_known = self._call, self._call.last_known
-  if not call.done then
+  if call.done then finish(self) -- raised between these two
+  else
     local unsent, bytes, safe = self._request:abort()
+    if call.settled == call.attempts then unsent = true end -- the last attempt is counted
     if not last_known or not unsent then give_up(self, unsent, bytes, safe)
     else
       if last_known.outcome == "accepted" then Call.finish(call, last_known)
@@ -92,12 +107,13 @@ function Pending.new(scheduler, call)
   scheduler:add(call.request)
   -- Without callbacks nothing needs protection: an error that is raised here leaves a pending that
   -- nobody holds, and the garbage collector aborts it.
-  if call.has_callbacks then protected(self, start) else start(self) end
+  if call.has_callbacks then protected(self, start) else attempt(self) end
   return self
 end
 
--- Does pending work for this call without blocking. Returns true if `step` has to return the
--- pending because it became done.
+--- Does pending work for this call without blocking.
+-- @tparam[opt] boolean in_step
+-- @treturn ?boolean true if `step` has to return the pending, which became done
 -- @local
 function Pending:advance(in_step)
   local call = self._call
@@ -106,17 +122,16 @@ function Pending:advance(in_step)
     self:abort()
   elseif call.due then
     if self._request:inherited() then self:abort()
-    elseif call.due <= core.now() then
-      call.due = nil
-      protected(self, start)
-    end
+    elseif call.due <= core.now() then protected(self, start) end
   elseif in_step or self._request:done() then
     return protected(self, collect, in_step)
   end
   return false
 end
 
--- Whether the call pauses until then.
+--- Whether the call pauses until then.
+-- @tparam number due seconds on the clock of `core.now`
+-- @treturn boolean
 -- @local
 function Pending:pauses_until(due) return self._call.due == due end
 
