@@ -81,6 +81,7 @@ build = {
     ["crux.pending"] = "lua/crux/pending.lua",
     ["crux.resty"] = "lua/crux/resty.lua",
     ["crux.resty.wakeup"] = "lua/crux/resty/wakeup.lua",
+    ["crux.retry"] = "lua/crux/retry.lua",
     ["crux.sandbox"] = "lua/crux/sandbox.lua",
     ["crux.sandbox.accounts"] = "lua/crux/sandbox/accounts.lua",
     ["crux.sandbox.certificate"] = "lua/crux/sandbox/certificate.lua",
@@ -92,5 +93,6 @@ build = {
     ["crux.sandbox.record"] = "lua/crux/sandbox/record.lua",
     ["crux.sandbox.service"] = "lua/crux/sandbox/service.lua",
     ["crux.scheduler"] = "lua/crux/scheduler.lua",
+    ["crux.token"] = "lua/crux/token.lua",
   },
 }

@@ -308,7 +308,8 @@ static int request_wait(lua_State *L) {
 }
 
 /* request:answer() → what came of an attempt that has ended: result | nil, err; or nothing if
-   it is lost */
+   it is lost. Until the next attempt, `abort` tells how much this one has sent, in case an error
+   keeps the caller from counting it. */
 static int request_answer(lua_State *L) {
   crux_request_handle *h = check_handle(L);
   crux_transfer *t = h->pending.attempt;
@@ -323,7 +324,6 @@ static int request_answer(lua_State *L) {
   h->pending.unsent = t->reply.sends == 0;
   h->pending.aborted_bytes = t->reply.bytes_sent;
   count = crux_push_reply(L, t);
-  h->pending.aborted_bytes = 0;
   h->pending.answering = NULL;
   crux_transfer_release(t);
   return count;

@@ -1,9 +1,10 @@
 -- When another attempt is made, with which token, and what is said of all of them together.
 local core = require "crux.core"
+local Call = require "crux.call"
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
-local policy = require "crux.call"
+local retry = require "crux.retry"
 
 local U = helper.ORDER
 local random, sleep = core.random, core.sleep
@@ -55,7 +56,7 @@ describe("pause", function()
     for name, value in pairs(call) do made[name] = value end
     local seen = {}
     for name, value in pairs(made) do seen[name] = value end
-    local seconds = policy.pause(made, err, now or 0)
+    local seconds = retry.pause(made, err, now or 0)
     assert.same(seen, made)
     return seconds
   end
@@ -208,8 +209,11 @@ describe("a call whose answer is lost, its process having forked,", function()
   it("is not sent once more", function()
     for _, on_event in ipairs{ false, function() end } do
       local sends = 0
-      local ok = pcall(policy.carry, client:prepare("cancel_order", { order_uuid = U }).request, core.now() + 20,
-        { retries = 2, on_event = on_event or nil }, function() sends = sends + 1 end, core.sleep, client)
+      local host = { send = function() sends = sends + 1 end, sleep = core.sleep }
+      local options = { retries = 2, on_event = on_event or nil, has_token = true,
+        has_callbacks = on_event ~= false }
+      local call = client:prepare("cancel_order", { order_uuid = U })
+      local ok = pcall(Call.carry, client, call.request, core.now() + 20, options, host)
       assert.same({ false, 1 }, { ok, sends })
     end
   end)

@@ -172,9 +172,9 @@ local function told(answer, text, events)
 end
 
 describe("crux.resty #stock", function()
-  for _, way in ipairs{ "event", "socket", "poll" } do
-    it("says and sends what crux does, woken by " .. way, function()
-      start{ way = way }
+  for _, mode in ipairs{ "event", "socket", "poll" } do
+    it("says and sends what crux does, woken by " .. mode, function()
+      start{ mode = mode }
       for _, case in ipairs(CASES) do
         local what, name = case[1], case.name or "cancel_order"
         local there = case.refused and fault.refused() or fault.serve{ script = case.script or helper.ANSWER, tls = case.tls }
@@ -210,7 +210,7 @@ describe("crux.resty #stock", function()
         assert.equal((result or err).meta.sends, #sent_of_light, what)
         there:close()
       end
-      assert.equal(way, server:run('return { require("crux.resty.wakeup").in_use() }')[1])
+      assert.equal(mode, server:run('return { require("crux.resty.wakeup").in_use() }')[1])
       stop()
     end)
   end
@@ -239,9 +239,9 @@ describe("crux.resty #tree", function()
 
   -- --- the worker goes on ---
 
-  for _, way in ipairs{ "event", "socket", "poll" } do
-    it("lets the worker go on while 100 calls wait, woken by " .. way, function()
-      start{ way = way }
+  for _, mode in ipairs{ "event", "socket", "poll" } do
+    it("lets the worker go on while 100 calls wait, woken by " .. mode, function()
+      start{ mode = mode }
       local slow = { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=800", { max_connections = 100 })) }
       local answers = server:begin(times(100, slow), 100)
       os.execute("sleep 0.3")
@@ -288,7 +288,7 @@ describe("crux.resty #tree", function()
   end)
 
   it("goes on when the application has used up its timers", function()
-    start{ way = "socket", http = "lua_max_running_timers 1; lua_max_pending_timers 10;",
+    start{ mode = "socket", http = "lua_max_running_timers 1; lua_max_pending_timers 10;",
       server = [[location = /exhaust { content_by_lua_block {
         ngx.timer.at(0, function() ngx.sleep(2) end)
         ngx.sleep(0.05)
@@ -430,8 +430,8 @@ describe("crux.resty #tree", function()
   end)
 
   it("has an inbox for each Lua state, with lua_code_cache off", function()
-    for _, way in ipairs{ "event", "socket", "poll" } do
-      start{ code_cache = "off", way = way }
+    for _, mode in ipairs{ "event", "socket", "poll" } do
+      start{ code_cache = "off", mode = mode }
       local answers = server:ask(times(40, { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=50")) }), 10)
       for _, answer in ipairs(answers) do
         assert.equal(200, answer.status, answer.body .. server:log())
@@ -444,8 +444,8 @@ describe("crux.resty #tree", function()
   end)
 
   it("survives light threads that are killed, and gives their calls up", function()
-    for _, way in ipairs{ "event", "socket", "poll" } do
-      start{ way = way }
+    for _, mode in ipairs{ "event", "socket", "poll" } do
+      start{ mode = mode }
       upstream:set({ answers = false, answer = OK }, true)
       local held = fault.serve{ script = "conn:hold()" }
       local answer = server:run([[
@@ -501,8 +501,8 @@ describe("crux.resty #tree", function()
   end)
 
   it("gives up what other light threads of a request wait for when its handler raises", function()
-    for _, way in ipairs{ "event", "socket", "poll" } do
-      start{ way = way }
+    for _, mode in ipairs{ "event", "socket", "poll" } do
+      start{ mode = mode }
       local held = fault.serve{ script = "conn:request() conn:hold()" }
       local raising = { body = ([[
         for i = 1, 3 do ngx.thread.spawn(function() crux.cancel_order(%s) end) end
@@ -556,8 +556,8 @@ describe("crux.resty #tree", function()
   end)
 
   it("ends in time when told to quit, though a call would not", function()
-    for _, way in ipairs{ "event", "socket", "poll" } do
-      start{ way = way, shutdown = "1s" }
+    for _, mode in ipairs{ "event", "socket", "poll" } do
+      start{ mode = mode, shutdown = "1s" }
       local began = core.now()
       local answers = server:begin(times(20, { body = chunk("get_order", sandboxed(sandbox.orders[1], "delay=20000")) }), 20)
       os.execute("sleep 0.3")
