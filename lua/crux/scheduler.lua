@@ -136,7 +136,7 @@ function Loop:finish(pending, in_step)
   end
   if self.closed then return end
   push_ready(self, pending)
-  if not in_step then self.inbox:ring() end
+  if not in_step then self.inbox:notify() end
 end
 
 -- --- stepping ---
@@ -182,7 +182,7 @@ function Loop:step()
     pending = next_ready(self)
     if pending then break end
   end
-  if self.ready_count == 0 then self.inbox:quiet() else self.inbox:ring() end
+  if self.ready_count == 0 then self.inbox:clear() else self.inbox:notify() end
   return pending
 end
 

@@ -42,12 +42,12 @@ local latest = 0                                   -- the last deadline there is
 
 local function open()
   inbox, way = core.inbox(), waking.way
-  if way == "event" and not inbox:attend(ngx.config.subsystem) then way = "socket" end
+  if way == "event" and not inbox:subscribe(ngx.config.subsystem) then way = "socket" end
 end
 
 local function post_ended()
   looked = now()
-  inbox:heard()
+  inbox:rearm()
   local ended = inbox:take()
   while ended do
     local sema = waiting[ended]
@@ -83,13 +83,13 @@ local function read_rings(sock)
 end
 
 local function read()
-  local path = inbox:listen()
+  local path = inbox:open_socket()
   if not path then return end
   local sock = ngx.socket.tcp()
   local connected = sock:connect("unix:" .. path)
-  reading = inbox:accept() and connected ~= nil
+  reading = inbox:accept_socket() and connected ~= nil
   if reading then pcall(read_rings, sock) end
-  inbox:hang_up()
+  inbox:close_socket()
   sock:close()
   reading, started = false, -huge
   hand_over()
@@ -149,7 +149,7 @@ function waking.send(request, token, deadline)
   why = wait(request, sema, deadline)
   if not posted then
     waiting[mine] = nil
-    if reading and not next(waiting) then inbox:ring() end
+    if reading and not next(waiting) then inbox:notify() end
   end
   if why then
     request:abort()
