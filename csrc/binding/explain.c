@@ -93,6 +93,7 @@ static void push_timeout_message(lua_State *L, const crux_transfer *t, const cha
   if (r->cause == CRUX_CAUSE_EXPIRED)
     lua_pushfstring(L, "queued for %s without a free connection", time);
   else if (!r->ready) lua_pushfstring(L, "no connection to %s within %s", host, time);
+  else if (r->sends == 0) lua_pushfstring(L, "no request sent to %s within %s", host, time);
   else lua_pushfstring(L, "no whole answer from %s within %s", host, time);
 }
 
