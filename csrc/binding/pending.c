@@ -122,8 +122,8 @@ static int inbox_gc(lua_State *L) {
   return 0;
 }
 
-/* inbox:take() → the number of an attempt that has ended; nil: none has; false: this is a forked
-   child, and what the parent submitted is lost (told once) */
+/* inbox:take() → the number of an attempt that has ended, and whether there are more; nil: none
+   has; false: this is a forked child, and what the parent submitted is lost (told once) */
 static int inbox_take(lua_State *L) {
   inbox_handle *handle = check_inbox(L);
   crux_transfer *t;
@@ -135,8 +135,9 @@ static int inbox_take(lua_State *L) {
   t = crux_inbox_take(handle->inbox);
   if (!t) return 0;
   lua_pushnumber(L, t->inbox.number);
+  lua_pushboolean(L, crux_inbox_has_any(handle->inbox));
   crux_transfer_release(t);
-  return 1;
+  return 2;
 }
 
 /* inbox:fd() → a descriptor that is readable while there is something to take, or since `notify` */

@@ -109,7 +109,7 @@ bool crux_inbox_renew(crux_inbox *i) {
   return true;
 }
 
-static bool has_any(crux_inbox *i) { return i->first || atomic_load(&i->arrived); }
+bool crux_inbox_has_any(crux_inbox *i) { return i->first || atomic_load(&i->arrived); }
 
 static void append(crux_inbox *i, crux_transfer *t) {
   t->inbox.next = NULL;
@@ -190,7 +190,7 @@ bool crux_inbox_wait(crux_inbox *i, const crux_transfer *t, double seconds) {
   /* without holding exit and fork up: a child's copy is made anew */
   pthread_mutex_lock(&i->mutex);
   atomic_store(&i->waiting, true);
-  while (!(ended = t ? atomic_load(&t->done) : has_any(i)) && status == 0)
+  while (!(ended = t ? atomic_load(&t->done) : crux_inbox_has_any(i)) && status == 0)
     status = pthread_cond_timedwait(&i->ended, &i->mutex, &until);
   atomic_store(&i->waiting, false);
   pthread_mutex_unlock(&i->mutex);
@@ -217,13 +217,13 @@ void crux_inbox_notify(crux_inbox *i) {
 
 void crux_inbox_clear(crux_inbox *i) {
   crux_inbox_renew(i);
-  if (!atomic_load(&i->rung) || has_any(i)) return;
+  if (!atomic_load(&i->rung) || crux_inbox_has_any(i)) return;
   crux_process_enter_at_exit();
   /* if somebody rings just now it is not for nothing */
   if (pthread_mutex_trylock(&i->mutex) == 0) {
     atomic_store(&i->rung, false);
     crux_wakeup_clear(&i->wakeup);
-    if (has_any(i) && !atomic_exchange(&i->rung, true)) ring(i);
+    if (crux_inbox_has_any(i) && !atomic_exchange(&i->rung, true)) ring(i);
     pthread_mutex_unlock(&i->mutex);
   }
   crux_process_leave();

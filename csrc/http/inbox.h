@@ -24,6 +24,8 @@ bool crux_inbox_renew(crux_inbox *inbox);
 
 /* The next attempt that has ended, with its reference; NULL if there is none. */
 crux_transfer *crux_inbox_take(crux_inbox *inbox);
+/* Whether there is one. */
+bool crux_inbox_has_any(crux_inbox *inbox);
 
 /* Nobody will ask for the attempt any more: it is let go of as soon as it is there, and never
    taken. */

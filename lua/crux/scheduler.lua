@@ -170,8 +170,9 @@ end
 -- @treturn ?crux.pending a call that is done and was not handed out before
 function Loop:step()
   local pending = next_ready(self)
+  local number, more
   for _ = 1, pending and 0 or WORK do
-    local number = self.inbox:take()
+    number, more = self.inbox:take()
     if number == false then orphan(self) end
     local entry = not number and soonest(self)
     if entry and entry[1] <= core.now() then number = pop(self.due)[2] end
@@ -182,7 +183,8 @@ function Loop:step()
     pending = next_ready(self)
     if pending then break end
   end
-  if self.ready_count == 0 then self.inbox:clear() else self.inbox:notify() end
+  if self.ready_count > 0 then self.inbox:notify()
+  elseif not more then self.inbox:clear() end
   return pending
 end
 
