@@ -1,7 +1,7 @@
 /* json: a private lua-cjson instance, and UTF-8. */
 #include "json.h"
 
-#include <locale.h>
+#include <langinfo.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -36,7 +36,7 @@ static void make_instance(lua_State *L, int state) {
   copy_to_slot(L, state, cjson, "encode", CRUX_SLOT_ENCODE);
   copy_to_slot(L, state, cjson, "decode", CRUX_SLOT_DECODE);
   copy_to_slot(L, state, cjson, "null", CRUX_SLOT_NULL);
-  lua_pushinteger(L, (unsigned char)*localeconv()->decimal_point);
+  lua_pushinteger(L, (unsigned char)*nl_langinfo(RADIXCHAR));
   lua_rawseti(L, state, CRUX_SLOT_DECIMAL_POINT);
   lua_pop(L, 1);
   /* made after the instance: when the state is closed, finalizers run in reverse order, so that
@@ -132,7 +132,7 @@ static const char *unfit(lua_State *L, const char *text, size_t len) {
 
 /* setlocale may have been called since the instance was made. */
 static void renew_instance(lua_State *L) {
-  lua_Integer point = (unsigned char)*localeconv()->decimal_point;
+  lua_Integer point = (unsigned char)*nl_langinfo(RADIXCHAR);
   crux_pushslot(L, CRUX_SLOT_DECIMAL_POINT);
   if (lua_tointeger(L, -1) != point) {
     lua_pushvalue(L, lua_upvalueindex(1));
