@@ -5,6 +5,7 @@
 #include "binding/client.h"
 #include "binding/error.h"
 #include "binding/fault.h"
+#include "binding/headers.h"
 #include "binding/json.h"
 #include "binding/pending.h"
 #include "binding/perform.h"
@@ -39,11 +40,11 @@ static int call(lua_State *L) {
   int count;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  handle = crux_take_spare(L);
+  handle = crux_take_reusable_request(L);
   count = crux_prepare(L, handle, endpoint, 1, NULL, false);
   if (count == 0)
     count = crux_perform(L, handle, NULL, crux_now() + handle->config->settings.timeout);
-  crux_put_spare(L, handle, 2);
+  crux_put_reusable_request(L, handle, 2);
   return count;
 }
 
@@ -136,18 +137,6 @@ static int is_token(lua_State *L) {
   return 2;
 }
 
-#define KEY_TEXT(name) #name,
-
-/* Fills the state, the table on top, with the keys. */
-static void open_keys(lua_State *L) {
-  static const char *const texts[] = { CRUX_KEYS(KEY_TEXT) };
-  int i;
-  for (i = 0; i < (int)(sizeof texts / sizeof *texts); i++) {
-    lua_pushstring(L, texts[i]);
-    lua_rawseti(L, -2, CRUX_KEY_outcome + i);
-  }
-}
-
 EXPORT int luaopen_crux_core(lua_State *L);
 
 EXPORT int luaopen_crux_core(lua_State *L) {
@@ -155,7 +144,7 @@ EXPORT int luaopen_crux_core(lua_State *L) {
     { "client", crux_client_new }, { "perform", perform }, { "release", release }, { "sleep", crux_sleep }, { "failure", failure },
     { "redact", redact },
     { "now", now }, { "random", jitter }, { "curl_version", version }, { "assume_curl", assume_curl },
-    { "is_token", is_token }, { "inbox", crux_inbox_open }, { "unknown", crux_unknown }, { "invalid", crux_invalid },
+    { "is_token", is_token }, { "inbox", crux_new_inbox }, { "unknown", crux_unknown }, { "invalid", crux_invalid },
     { NULL, NULL },
   };
   const crux_endpoint *endpoint;
@@ -164,13 +153,14 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   if (!crux_libcurl_init()) return luaL_error(L, "libcurl could not be initialized");
   lua_createtable(L, CRUX_SLOTS, 0);
   state = lua_gettop(L);
-  open_keys(L);
-  crux_json_open(L);
+  crux_state_setup(L);
+  crux_json_setup(L);
+  crux_headers_setup(L);
   crux_failure_open(L);
-  crux_blocking_open(L);
+  crux_perform_setup(L);
   lua_pushvalue(L, state);
   crux_client_open(L);
-  crux_pending_open(L);
+  crux_pending_setup(L);
   lua_newtable(L);
   lua_pushvalue(L, state);
   crux_setfuncs(L, functions, 1);

@@ -400,10 +400,7 @@ int crux_client_new(lua_State *L) {
   if (crux_json_is_gone(L))
     return crux_fail(L, CRUX_KIND_ABORTED, "the Lua state is being closed");
   crux_default_settings(&base);
-  c = lua_newuserdata(L, sizeof *c);
-  c->config = NULL;
-  c->closed = false;
-  crux_set_class(L, CRUX_CLASS_CLIENT);
+  c = crux_new_object(L, sizeof *c, CRUX_CLASS_CLIENT);
   if (crux_push_unknown(L, 1, "", NULL, true, true, crux_token_of(L, 1, NULL))) return 2;
   count = crux_read_options(L, 1, &base, true, 0, &c->config);
   if (count > 0) return count;
@@ -471,7 +468,7 @@ static int client_call(lua_State *L) {
   int count;
   luaL_checktype(L, 3, LUA_TTABLE);
   lua_settop(L, 3);
-  handle = crux_take_spare(L);
+  handle = crux_take_reusable_request(L);
   count = crux_prepare(L, handle, endpoint, 3, c->config, true);
   if (count == 0) {
     now = crux_now();
@@ -486,7 +483,7 @@ static int client_call(lua_State *L) {
       return 5;
     }
   }
-  crux_put_spare(L, handle, 4);
+  crux_put_reusable_request(L, handle, 4);
   return count;
 }
 
