@@ -20,10 +20,8 @@ crux_request *crux_check_request(lua_State *L, int index) {
 }
 
 crux_request_handle *crux_push_request(lua_State *L) {
-  crux_request_handle *handle = lua_newuserdata(L, sizeof *handle);
-  memset(handle, 0, sizeof *handle);
+  crux_request_handle *handle = crux_new_object(L, sizeof *handle, CRUX_CLASS_REQUEST);
   handle->generation = crux_process_generation();
-  crux_set_class(L, CRUX_CLASS_REQUEST);
   return handle;
 }
 

@@ -5,8 +5,7 @@
 #include "state.h"
 #include "../http/transfer.h"
 
-int crux_push_reply(lua_State *L, crux_transfer *t);
-/* Pushes the account of an attempt; NULL: of none. */
-void crux_push_meta(lua_State *L, const crux_transfer *t);
+/* Pushes what a call returns after this attempt, and returns the number of values. */
+int crux_push_reply(lua_State *L, const crux_transfer *t);
 
 #endif

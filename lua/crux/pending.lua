@@ -72,7 +72,7 @@ local function collect(self, in_step)
   local is_for_step
   if self._call.done then is_for_step = false -- a finalizer has aborted it meanwhile
   elseif result or err then is_for_step = settle(self, result, err, in_step)
-  elseif self._request:done() then give_up(self, self._request:abort()) end -- lost in a fork
+  elseif result == nil then give_up(self, self._request:abort()) end -- lost in a fork
   self._moving = false
   return is_for_step
 end

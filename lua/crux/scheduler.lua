@@ -153,7 +153,7 @@ function Scheduler:finish(pending, in_step)
   end
   if in_step or self._closed then return end
   push_ready(self, pending)
-  self._inbox:ring()
+  self._inbox:notify()
 end
 
 --- Waits up to `seconds` for the end of a request's attempt.
@@ -190,8 +190,9 @@ end
 -- @raise what `on_event` raises
 function Scheduler:step()
   local pending = next_ready(self)
+  local slot, more
   for _ = 1, pending and 0 or WORK do
-    local slot = self._inbox:take()
+    slot, more = self._inbox:take()
     if slot == false then fail_inherited(self) end
     if not slot then
       local pause = next_pause(self)
@@ -204,7 +205,8 @@ function Scheduler:step()
     if not is_done then pending = next_ready(self) end
     if pending then break end
   end
-  if self._ready_count == 0 then self._inbox:quiet() else self._inbox:ring() end
+  if self._ready_count > 0 then self._inbox:notify()
+  elseif not more then self._inbox:clear() end
   return pending
 end
 

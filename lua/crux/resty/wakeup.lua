@@ -50,13 +50,13 @@ local latest_deadline = 0
 
 local function open()
   inbox, mode = core.inbox(), wakeup.mode
-  if mode == "event" and not inbox:attend(ngx.config.subsystem) then mode = "socket" end
+  if mode == "event" and not inbox:subscribe(ngx.config.subsystem) then mode = "socket" end
 end
 
 -- Posts the semaphores of all attempts that have ended.
 local function post_ended()
   last_polled = now()
-  inbox:heard()
+  inbox:rearm()
   local ended = inbox:take()
   while ended do
     local waiter = waiters[ended]
@@ -96,13 +96,13 @@ end
 
 -- The light thread that reads the socket.
 local function read()
-  local path = inbox:listen()
+  local path = inbox:open_socket()
   if not path then return end
   local sock = tcp()
   local is_connected = sock:connect("unix:" .. path)
-  is_reading = inbox:accept() and is_connected ~= nil
+  is_reading = inbox:accept_socket() and is_connected ~= nil
   if is_reading then pcall(read_until_idle, sock) end
-  inbox:hang_up()
+  inbox:close_socket()
   sock:close()
   is_reading, reader_asked = false, -huge
   pass_on()
@@ -172,7 +172,7 @@ function wakeup.send(request, token, deadline)
   why = wait(request, waiter, deadline)
   if not is_posted_by_c then
     waiters[number] = nil
-    if is_reading and not next(waiters) then inbox:ring() end
+    if is_reading and not next(waiters) then inbox:notify() end
   end
   if why then
     request:abort()
