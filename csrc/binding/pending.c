@@ -340,7 +340,7 @@ static int request_answer(lua_State *L) {
   h->pending.answering = t;
   h->pending.unsent = t->reply.sends == 0;
   h->pending.aborted_bytes = t->reply.bytes_sent;
-  count = crux_push_reply(L, t);
+  count = crux_push_reply(L, h->endpoint, t);
   h->pending.answering = NULL;
   crux_transfer_release(t);
   return count;

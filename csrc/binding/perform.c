@@ -106,7 +106,7 @@ int crux_perform(lua_State *L, crux_request_handle *handle, const char *token, d
     crux_drop_attempt(handle);
     return lua_error(L);
   }
-  count = crux_push_reply(L, handle->blocking.attempt);
+  count = crux_push_reply(L, handle->endpoint, handle->blocking.attempt);
   crux_drop_attempt(handle);
   return count;
 }

@@ -4,6 +4,7 @@
 #include "../os/process.h"
 #include "arguments.h"
 #include "error.h"
+#include "explain.h"
 #include "invalid.h"
 #include "json.h"
 
@@ -69,6 +70,12 @@ static int request_describe(lua_State *L) {
   return 3;
 }
 
+/* request:unknown_hint() → what to do after an unknown outcome */
+static int request_unknown_hint(lua_State *L) {
+  crux_push_unknown_hint(L, crux_check_handle(L, 1)->endpoint);
+  return 1;
+}
+
 /* request:inherited() → whether this is a forked child, and the request its parent's */
 static int request_inherited(lua_State *L) {
   lua_pushboolean(L, crux_check_handle(L, 1)->generation != crux_process_generation());
@@ -123,5 +130,6 @@ const luaL_Reg crux_request_methods[] = {
   { "dry_run", request_dry_run },
   { "has_token", request_has_token },
   { "inherited", request_inherited },
+  { "unknown_hint", request_unknown_hint },
   { NULL, NULL },
 };
