@@ -76,6 +76,7 @@ build = {
       libdirs = { "$(CURL_LIBDIR)" },
     },
     crux = "lua/crux.lua",
+    ["crux.api"] = "lua/crux/api.lua",
     ["crux.assert"] = "lua/crux/assert.lua",
     ["crux.batch"] = "lua/crux/batch.lua",
     ["crux.call"] = "lua/crux/call.lua",
@@ -99,4 +100,6 @@ build = {
     ["crux.scheduler"] = "lua/crux/scheduler.lua",
     ["crux.token"] = "lua/crux/token.lua",
   },
+  -- Definitions for the Lua language server.
+  copy_directories = { "library" },
 }
