@@ -11,7 +11,8 @@ local error, tostring = error, tostring
 -- @return all arguments
 -- @raise if `result` is nil or false
 -- @usage local order = crux.assert(client:get_order{ order_uuid = uuid }).body
-return function(result, err, ...)
+return function(...)
+  local result, err = ...
   if not result then error(err == nil and "assertion failed!" or tostring(err), 0) end
-  return result, err, ...
+  return ...
 end

@@ -27,14 +27,15 @@ local function check_table(value, what, level)
   error(format("expected a table of %s, found %s", what, found), level + 1)
 end
 
--- Raises unless `self` is a client; `written` is how the call is written after the colon.
-local function check_self(self, written, level)
+-- Raises what to write instead of `client.step()` or `client.cancel_order{...}`.
+local function check_self(self, name, level)
   if type(self) == "table" and self._handle then return end
-  error(format("expected client:%s, found client.%s: write a colon", written, written), level + 1)
+  local call = name .. (ENDPOINTS[name] and "{...}" or "(...)")
+  error(format("expected client:%s, found client.%s: write a colon", call, call), level + 1)
 end
 
-local function check_open(self, written, level)
-  check_self(self, written, level + 1)
+local function check_open(self, name, level)
+  check_self(self, name, level + 1)
   if self._closed then error("the client is closed", level + 1) end
 end
 
@@ -91,10 +92,13 @@ function Client.make(options, env, host)
     if env_source[err.field] then err.message = err.message .. ", in " .. env_source[err.field] end
     return nil, err
   end
+  host = host or BLOCKING
+  local policy = new_policy(options.token, options.token ~= nil, options.retries or RETRIES,
+    options.on_event)
   return setmetatable({
-    _handle = handle, _host = host or BLOCKING, _closed = false,
-    _policy = new_policy(options.token, options.token ~= nil, options.retries or RETRIES,
-      options.on_event),
+    _handle = handle, _host = host, _closed = false, _policy = policy,
+    -- C makes the first attempt by itself; false once the client is closed
+    _is_direct = host.direct and not policy.has_callbacks or false,
     _scheduler = false, -- of `submit` and `step`, made when first needed
     _schedulers = setmetatable({}, { __mode = "k" }), -- that one, and those of running batches
   }, Client)
@@ -138,38 +142,40 @@ local function policy_of(client, arguments)
   return new_policy(token, has_token, retries or policy.retries, on_event or policy.on_event)
 end
 
--- Raises what to write instead of `client.cancel_order{...}`, of a call without a table, or that
+-- Raises what to write instead of `client.cancel_order{...}` or of a call without a table, and if
 -- the client is closed.
-local function misused(client, name, arguments, level)
-  check_self(client, name .. "{...}", level + 1)
+local function check_call(client, name, arguments, level)
+  check_self(client, name, level + 1)
   check_table(arguments, "arguments", level + 1)
-  check_open(client, name .. "{...}", level + 1)
+  check_open(client, name, level + 1)
+end
+
+-- See Client.perform.
+local function perform(client, name, arguments, level)
+  local result, err, request, deadline, has_options
+  if type(arguments) == "table" and type(client) == "table" and client._is_direct then
+    result, err, request, deadline, has_options = client._handle:call(name, arguments)
+    if not request then return result, err end
+  else
+    check_call(client, name, arguments, level + 1)
+    local admit = client._host.admit
+    if admit then admit(level + 1) end
+    request, deadline, has_options = client._handle:prepare(name, arguments)
+    if not request then return nil, deadline end
+  end
+  local policy = has_options and policy_of(client, arguments) or client._policy
+  return Call.carry(client, request, deadline, policy, client._host, err)
 end
 
 --- Makes a call to an endpoint that exists, and waits for its end.
+-- @function Client.perform
 -- @tparam crux.client client
 -- @tparam string name
 -- @tparam table arguments
 -- @tparam number level the user's, as the caller would give it to `error`
 -- @return as `call`
 -- @local
-function Client.perform(client, name, arguments, level)
-  if type(arguments) ~= "table" or type(client) ~= "table" or client._closed ~= false then
-    misused(client, name, arguments, level + 1)
-  end
-  local host, policy, handle = client._host, client._policy, client._handle
-  local request, deadline, has_options, result, err
-  if host.direct and not policy.has_callbacks then
-    result, err, request, deadline, has_options = handle:call(name, arguments)
-    if not request then return result, err end
-  else
-    if host.admit then host.admit(level + 1) end
-    request, deadline, has_options = handle:prepare(name, arguments)
-    if not request then return nil, deadline end
-  end
-  if has_options then policy = policy_of(client, arguments) end
-  return Call.carry(client, request, deadline, policy, host, err)
-end
+Client.perform = perform
 
 --- Makes a call and waits until there is an answer or its deadline has passed. Each endpoint also
 -- has a method of its own: `client:cancel_order(arguments)`, `client:get_order(arguments)`. In
@@ -184,16 +190,16 @@ end
 -- @usage local result, err = client:call("cancel_order", { order_uuid = uuid, timeout = 5 })
 -- @see submit
 function Client:call(name, arguments)
-  check_self(self, "call(...)", 2)
+  check_self(self, "call", 2)
   check_table(arguments, "arguments", 2)
   check_endpoint(name, 2)
-  local result, err = Client.perform(self, name, arguments, 2)
+  local result, err = perform(self, name, arguments, 2)
   return result, err
 end
 
 for _, name in ipairs(core.endpoints) do
   Client[name] = function(self, arguments)
-    local result, err = Client.perform(self, name, arguments, 2)
+    local result, err = perform(self, name, arguments, 2)
     return result, err
   end
 end
@@ -209,7 +215,7 @@ end
 -- @raise on an unknown name, a closed client, or arguments that are not a table
 -- @usage print(client:dry_run("get_order", { order_uuid = uuid }).url)
 function Client:dry_run(name, arguments)
-  check_open(self, "dry_run(...)", 2)
+  check_open(self, "dry_run", 2)
   check_table(arguments, "arguments", 2)
   check_endpoint(name, 2)
   local request, err = self._handle:prepare(name, arguments)
@@ -242,8 +248,8 @@ function Client:new_scheduler()
 end
 
 -- The client's own scheduler. A client that only blocks never has one.
-local function scheduler_of(client, written)
-  check_open(client, written, 3)
+local function scheduler_of(client, name)
+  check_open(client, name, 3)
   local scheduler = client._scheduler or client:new_scheduler()
   client._scheduler = scheduler
   return scheduler
@@ -262,7 +268,7 @@ end
 -- local done, result, err = pending:wait(5)
 -- @see crux.pending
 function Client:submit(name, arguments)
-  local scheduler = type(self) == "table" and self._scheduler or scheduler_of(self, "submit(...)")
+  local scheduler = type(self) == "table" and self._scheduler or scheduler_of(self, "submit")
   if type(arguments) ~= "table" then check_table(arguments, "arguments", 2) end
   if not ENDPOINTS[name] then check_endpoint(name, 2) end
   local call, err = self:prepare(name, arguments)
@@ -280,14 +286,14 @@ end
 --   pending = client:step()
 -- end
 function Client:step()
-  local scheduler = type(self) == "table" and self._scheduler or scheduler_of(self, "step(...)")
+  local scheduler = type(self) == "table" and self._scheduler or scheduler_of(self, "step")
   return scheduler:step()
 end
 
 --- Returns how many calls are submitted and not done.
 -- @treturn number 0 after `close`
 function Client:in_flight()
-  check_self(self, "in_flight(...)", 2)
+  check_self(self, "in_flight", 2)
   return self._scheduler and self._scheduler:in_flight() or 0
 end
 
@@ -296,17 +302,17 @@ end
 -- @treturn number
 -- @raise on a closed client
 -- @usage cqueues.poll(client) -- uses pollfd, events and timeout
-function Client:pollfd() return scheduler_of(self, "pollfd(...)"):fd() end
+function Client:pollfd() return scheduler_of(self, "pollfd"):fd() end
 
 --- Returns what to watch `pollfd` for.
 -- @treturn string `"r"`
 -- @raise on a closed client
-function Client:events() return scheduler_of(self, "events(...)") and "r" end
+function Client:events() return scheduler_of(self, "events") and "r" end
 
 --- Returns when `step` is next due even if `pollfd` stays silent.
 -- @treturn ?number seconds, 0 or more
 -- @raise on a closed client
-function Client:timeout() return scheduler_of(self, "timeout(...)"):timeout() end
+function Client:timeout() return scheduler_of(self, "timeout"):timeout() end
 
 --- Cancels many orders, a few at a time, and waits for all of them.
 -- @tparam table|function items a list of arguments of `cancel_order`, or an iterator function
@@ -319,7 +325,7 @@ function Client:timeout() return scheduler_of(self, "timeout(...)"):timeout() en
 -- print(report.counts.accepted)
 -- @see crux.batch.run
 function Client:cancel_orders(items, options)
-  check_open(self, "cancel_orders(...)", 2)
+  check_open(self, "cancel_orders", 2)
   local report, err = batch.run(self, "cancel_order", "cancel_orders", items, options, 2)
   return report, err
 end
@@ -332,8 +338,8 @@ function Client:is_closed() return self._closed end
 --- Closes the client: each of its calls is done from now on, and all methods but `in_flight` raise.
 -- Calling it is optional, and calling it again does nothing.
 function Client:close()
-  check_self(self, "close(...)", 2)
-  self._closed = true
+  check_self(self, "close", 2)
+  self._closed, self._is_direct = true, false
   self._handle:close()
   local schedulers = self._schedulers
   self._scheduler, self._schedulers = false, {}

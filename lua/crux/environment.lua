@@ -6,9 +6,7 @@ local _G = _G
 
 local environment = {}
 
-local function get_getenv() return _G.os.getenv end
-
--- The value of the first of these variables that is set and not empty.
+-- The value of the first of these variables that is set and not empty, or nil.
 local function first(getenv, ...)
   for i = 1, select("#", ...) do
     local value = getenv((select(i, ...)))
@@ -17,13 +15,8 @@ local function first(getenv, ...)
   return nil
 end
 
---- Returns the options that are set by environment variables. An empty variable counts as unset. A
--- host may have removed `os` or `os.getenv`, before or after this was loaded: then none is set.
--- @treturn table `token`, `base_url`, `ca_file`, `proxy` and `no_proxy`, where set
--- @see names
-function environment.options()
-  local ok, getenv = pcall(get_getenv)
-  if not ok or not getenv then return {} end
+local function read()
+  local getenv = _G.os.getenv
   return {
     token = first(getenv, "CRUX_TOKEN"),
     base_url = first(getenv, "CRUX_BASE_URL"),
@@ -31,6 +24,16 @@ function environment.options()
     proxy = first(getenv, "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
     no_proxy = first(getenv, "no_proxy", "NO_PROXY"),
   }
+end
+
+--- Returns the options that are set by environment variables. An empty variable counts as unset. A
+-- host may have removed or replaced `os` or `os.getenv`, before or after this was loaded: if they
+-- cannot be called, no option is set.
+-- @treturn table `token`, `base_url`, `ca_file`, `proxy` and `no_proxy`, where set
+-- @see names
+function environment.options()
+  local ok, options = pcall(read)
+  return ok and options or {}
 end
 
 --- For each of these options, the variable it comes from, for error messages.
