@@ -5,6 +5,7 @@
 #include "binding/arguments.h"
 #include "binding/client.h"
 #include "binding/error.h"
+#include "binding/headers.h"
 #include "binding/invalid.h"
 #include "binding/json.h"
 #include "binding/options.h"
@@ -42,11 +43,11 @@ static int call(lua_State *L) {
   int count;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  handle = crux_take_spare(L);
+  handle = crux_take_reusable_request(L);
   count = crux_prepare(L, handle, endpoint, 1, NULL, &crux_core_options);
   if (count == 0)
     count = crux_perform(L, handle, NULL, crux_now() + handle->config->settings.timeout);
-  crux_put_spare(L, handle, 2);
+  crux_put_reusable_request(L, handle, 2);
   return count;
 }
 
@@ -152,23 +153,11 @@ static int is_token(lua_State *L) {
   return 2;
 }
 
-#define KEY_TEXT(name) #name,
-
-/* Fills the state, the table on top, with the keys. */
-static void open_keys(lua_State *L) {
-  static const char *const texts[] = { CRUX_KEYS(KEY_TEXT) };
-  int i;
-  for (i = 0; i < (int)(sizeof texts / sizeof *texts); i++) {
-    lua_pushstring(L, texts[i]);
-    lua_rawseti(L, -2, CRUX_KEY_outcome + i);
-  }
-}
-
 /* Adds the functions to the module, on top. */
 static void add_functions(lua_State *L, int state) {
   static const luaL_Reg functions[] = {
     { "client", crux_client_new },
-    { "inbox", crux_inbox_open },
+    { "inbox", crux_new_inbox },
     { "perform", perform },
     { "release", release },
     { "sleep", crux_sleep },
@@ -234,14 +223,15 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   if (!crux_libcurl_init()) return luaL_error(L, "libcurl could not be initialized");
   lua_createtable(L, CRUX_SLOTS, 0);
   state = lua_gettop(L);
-  open_keys(L);
-  crux_json_open(L);
+  crux_state_setup(L);
+  crux_json_setup(L);
+  crux_headers_setup(L);
   crux_arguments_open(L);
   crux_failure_open(L);
-  crux_blocking_open(L);
+  crux_perform_setup(L);
   lua_pushvalue(L, state);
   crux_client_open(L);
-  crux_pending_open(L);
+  crux_pending_setup(L);
   lua_newtable(L);
   add_functions(L, state);
   add_endpoints(L, state);

@@ -5,7 +5,7 @@
 local compiler, seeds = arg[1], arg[2]
 
 local PARSER = "csrc/http/response.c"
-local DIR = "build/fuzz/mutant"
+local DIR = seeds:gsub("[^/]*$", "mutant") -- beside the seeds
 local FOUND = 77 -- libFuzzer's exit status for a failed input, and here that of any other fault too
 
 local RUN = "ASAN_OPTIONS=exitcode=%d %s/response -timeout=5 -timeout_exitcode=%d "

@@ -32,8 +32,8 @@ end
 
 local root = output("cd " .. quoted(here .. "../..") .. " && pwd")
 
--- Below it, and beside the module that runs here: built with the same libcurl.
-local module = (package.cpath:match("[^;]*/(build/[^;]-)[^/;]*/%?%.so") or "build/") .. "luajit"
+-- Beside the module that runs here, so that it is built with the same libcurl. `make` puts the absolute path first.
+local module = (";" .. package.cpath):match(";(/[^;]-)[^/;]*/%?%.so") .. "luajit"
 
 --- Why there can be no nginx here, or nil. Builds crux for LuaJIT.
 function nginx.missing()
@@ -42,7 +42,7 @@ function nginx.missing()
   end
   if not nginx.built then
     -- what was said to the make that runs this is not for the other one
-    local make = "cd %s && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make all LUA=luajit OUT=%s 2>&1; echo $?"
+    local make = "cd %s && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make all LUA=luajit DIR=%s 2>&1; echo $?"
     local made = output(make:format(quoted(root), quoted(module)))
     if not made:find("%f[^\n%z]0$") then return "needs crux for LuaJIT: " .. made end
     nginx.built = true
@@ -73,11 +73,11 @@ http {
   scgi_temp_path %(dir)/scgi;
   client_body_buffer_size 1m;
   lua_package_path "%(root)/lua/?.lua;;";
-  lua_package_cpath "%(root)/%(module)/?.so;;";
+  lua_package_cpath "%(module)/?.so;;";
   lua_code_cache %(code_cache);
   %(http)
   init_by_lua_block {
-    require("crux.resty.wakeup").way = "%(way)"
+    require("crux.resty.wakeup").mode = "%(mode)"
     %(init)
   }
   server {
@@ -88,8 +88,8 @@ http {
       lua_check_client_abort on;
       content_by_lua_block {
         ngx.req.read_body()
-        local waking = require "crux.resty.wakeup"
-        if waking.way == "event" then waking.way = "%(way)" end
+        local wakeup = require "crux.resty.wakeup"
+        if wakeup.mode == "event" then wakeup.mode = "%(mode)" end
         _G.crux = require "crux.resty"
         local value = assert(loadstring(ngx.req.get_body_data(), "=run"))()
         ngx.print(require("cjson").encode(value))
@@ -109,11 +109,11 @@ local function free_port()
 end
 
 --- Starts one.
--- @tparam[opt] table options `workers` (1), `code_cache` ("on"), `way` ("event": how crux is woken), `shutdown` ("60s"),
+-- @tparam[opt] table options `workers` (1), `code_cache` ("on"), `mode` ("event": how crux is woken), `shutdown` ("60s"),
 --   `init`, `http` and `server` (more configuration there), `environment` (a table)
 function nginx.start(options)
   local values = {
-    workers = 1, code_cache = "on", way = "event", shutdown = "60s", init = "", http = "", server = "",
+    workers = 1, code_cache = "on", mode = "event", shutdown = "60s", init = "", http = "", server = "",
     modules = MODULES, root = root, module = module, port = free_port(),
     dir = output('mktemp -d "${TMPDIR:-/tmp}/crux-nginx.XXXXXX"'),
     user = output("id -u") == "0" and "user root;" or "",
