@@ -195,7 +195,8 @@ end
 
 describe("README.md", function()
   for _, block in ipairs(blocks()) do
-    it(("runs the code in line %d as printed, with the printed output"):format(block.line), function()
+    local name = "runs the code in line %d as printed, with the printed output"
+    it(name:format(block.line), function()
       if block.by then return assert(read(block.by)) end
       start_sandbox("--plain")
       local path = os.tmpname()

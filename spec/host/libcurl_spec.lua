@@ -82,11 +82,11 @@ for _, number in ipairs(libcurl.ways()) do
       assert.equal(SUCCEED, calls(plain))
     end)
 
-    it("calls over TLS succeed with the server's authority as ca_file", function()
+    it("calls over TLS succeed with ca_file", function()
       assert.equal(SUCCEED, calls(tls, ("ca_file = %q"):format(fault.ca_file)))
     end)
 
-    it("calls over TLS succeed with the server's authority in ca_path, or ca_path is refused", function()
+    it("calls over TLS succeed with ca_path, or ca_path is refused", function()
       -- the bundle would be believed too, if it cannot be replaced
       local refused = number >= libcurl.RUN_TIME.NULL_IS_DEFAULT
         and libcurl.lacks "take a CA bundle from memory"
@@ -94,7 +94,7 @@ for _, number in ipairs(libcurl.ways()) do
         calls(tls, ("ca_path = %q"):format(fault.ca_path)))
     end)
 
-    it("calls over TLS fail without the server's authority", function()
+    it("calls over TLS fail without ca_file", function()
       assert.equal("not_sent\ttls\tnil", calls(tls))
     end)
   end)
