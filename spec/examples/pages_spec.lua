@@ -106,7 +106,7 @@ local function run_sh(block, files)
   end
   local script = os.tmpname()
   program.write(script, "cd " .. quoted(directory) .. "\nset -e\n" .. table.concat(block.source, "\n") .. "\n")
-  local status, stdout, stderr = program.command(environment(block), "sh " .. script)
+  local status, stdout, stderr = program.command(environment(block), "env -u LUA_PATH -u LUA_CPATH sh " .. script)
   os.remove(script)
   assert.equal(0, status, stdout .. stderr)
   local from, text = 1, "\n" .. table.concat(lines_of(stdout), "\n") .. "\n"
