@@ -20,10 +20,14 @@ static void write_wire(crux_transfer *t, const char *token) {
   const crux_request *r = t->request;
   char *end = t->wire;
   memcpy(end, r->head, r->head_len);
-  end = stpcpy(end + r->head_len, AUTHORIZATION);
-  t->token_at = (size_t)(end - t->wire);
-  t->token_len = strlen(token);
-  end = stpcpy(stpcpy(end, token), "\r\n\r\n");
+  end += r->head_len;
+  if (token) {
+    end = stpcpy(end, AUTHORIZATION);
+    t->token_at = (size_t)(end - t->wire);
+    t->token_len = strlen(token);
+    end = stpcpy(stpcpy(end, token), "\r\n");
+  }
+  end = stpcpy(end, "\r\n");
   t->head_len = (size_t)(end - t->wire);
   if (r->body_len > 0) memcpy(end, r->body, r->body_len);
   t->wire_len = t->head_len + r->body_len;
@@ -31,8 +35,8 @@ static void write_wire(crux_transfer *t, const char *token) {
 
 crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline,
                                  double connect_timeout) {
-  size_t size = request->head_len + sizeof AUTHORIZATION + strlen(token) + sizeof "\r\n\r\n" +
-                request->body_len;
+  size_t size = request->head_len + sizeof AUTHORIZATION + (token ? strlen(token) : 0) +
+                sizeof "\r\n\r\n" + request->body_len;
   crux_transfer *t = malloc(sizeof *t + size);
   if (!t) return NULL;
   memset(t, 0, sizeof *t);

@@ -191,7 +191,7 @@ describe("the pages", function()
           local headings = {}
           if handle and heading ~= "" then
             for title in ("\n" .. read(file)):gmatch("\n#+ ([^\n]*)") do
-              headings[title:lower():gsub("[^%w -]", ""):gsub(" ", "-")] = true
+              headings[title:lower():gsub("[^%w_ -]", ""):gsub(" ", "-")] = true
             end
           end
           if not handle or heading ~= "" and not headings[heading] then dead[#dead + 1] = path .. ": " .. target end

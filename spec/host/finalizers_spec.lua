@@ -1,5 +1,5 @@
--- Finalizers and debug hooks that abort a call or close its client at any moment: no error, no
--- crash, and no effect on other calls.
+-- Finalizers and debug hooks that abort a call, close its client or change its arguments at any
+-- moment: no error, no crash, and no effect on other calls.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
@@ -127,6 +127,92 @@ describe("at each instruction of a call with a retry, #stock", function()
   end)
 end)
 
+describe("arguments that are changed while a call reads them:", function()
+  local U, S = helper.ORDER, helper.SUPPLIER
+
+  it("what was checked is what is sent, whenever a hook changes them #stock", function()
+    local client = assert(crux.new{ token = helper.TOKEN, base_url = "https://h" })
+    local item = '{"supplier_uuid":"' .. S .. '","sku_id":"a\\"b","quantity":2,"price":"1.50"}'
+    local whole = '{"order_uuid":"' .. U .. '","skus":[' .. item .. "," .. item .. "]}"
+    local n, unchanged, changed, called = 0, 0, 0
+    repeat
+      n = n + 1
+      local skus = {}
+      for i = 1, 2 do skus[i] = { supplier_uuid = S, sku_id = 'a"b', quantity = 2, price = 1.5 } end
+      local arguments = { order_uuid = U, skus = skus, user_agent = "shop/1" }
+      local count = 0
+      called = false
+      debug.sethook(function()
+        count = count + 1
+        if count < n or called then return end
+        called = true
+        skus[1].price, skus[2] = "bogus", true
+        arguments.order_uuid, arguments.user_agent = "not-a-uuid", "not a product"
+        collectgarbage()
+      end, "cr")
+      local request, err = client:dry_run("cancel_order", arguments)
+      debug.sethook()
+      if request then
+        assert.equal(whole, request.body)
+        assert.is_truthy(request.headers["User-Agent"]:find("^shop/1 "))
+        unchanged = unchanged + 1
+      else
+        assert.equal("invalid", err.kind)
+        changed = changed + 1
+      end
+    until not called
+    assert.is_true(unchanged > 1 and changed > 1, ("%d unchanged, %d changed"):format(unchanged, changed))
+    client:close()
+  end)
+
+  -- Empties or changes the tables when the collector comes to its end: here and there.
+  local SCRIPT = [[
+    local mode, rounds, ORDER, SUPPLIER = %q, %d, %q, %q
+    local crux = require "crux"
+    if _VERSION == "Lua 5.4" then collectgarbage("incremental", 200, 100, 6) end
+    local client = crux.new{ token = "t", base_url = "https://h" }
+    local pool, args = {}, nil
+    for i = 1, 40 do pool[i] = {} end
+    local function finalized(run)
+      if not newproxy then return setmetatable({}, { __gc = run }) end
+      local proxy = newproxy(true)
+      getmetatable(proxy).__gc = run
+    end
+    for round = 1, rounds do
+      local skus = mode == "option" and pool or {}
+      for i = 1, 40 do
+        skus[i] = skus[i] or {}
+        skus[i].supplier_uuid, skus[i].quantity = SUPPLIER, 2
+        if mode ~= "option" then skus[i].price = "1.5" end
+      end
+      if mode ~= "option" then args = { order_uuid = ORDER, skus = skus }
+      else args = args or { order_uuid = ORDER, skus = skus, user_agent = "shop/1" } end
+      finalized(function()
+        for i = 1, 40 do
+          if mode == "item" then skus[i] = true
+          else
+            skus[i].supplier_uuid = "not-a-uuid"
+            if mode == "price" then skus[i].price = "bogus" end
+          end
+        end
+      end)
+      for _ = 1, (round * 7919) %% 97 do local _ = {} end
+      if round %% 100 == 0 then collectgarbage("setpause", 110 + round / 100 * 37 %% 190) end
+      local request = client:dry_run("cancel_order", args)
+      local found = request and (request.body:match("not%%-a%%-uuid") or request.body:match("bogus")
+        or request.body:match("true"))
+      if found then return print("found " .. found .. " in round " .. round) end
+      for i = 1, 40 do if type(skus[i]) ~= "table" then skus[i] = nil end end
+    end
+    print "as checked"]]
+
+  for mode, rounds in pairs{ item = 1000, price = 500, option = 4000 } do
+    it(("what was checked is what is sent, whenever a finalizer changes them (%s)"):format(mode), function()
+      assert.equal("as checked", helper.child(SCRIPT:format(mode, rounds, U, S)))
+    end)
+  end
+end)
+
 describe("a finalizer that makes a call while its Lua state is closed", function()
   -- The finalizers of lua-cjson and of crux run before those of older objects.
   local SCRIPT = [[
@@ -167,5 +253,75 @@ describe("fork()", function()
     assert.equal("accepted", result.outcome)
     assert.equal(1, #helper.new_requests(server))
     client:close()
+  end)
+end)
+
+-- A Ctrl-C raises from a hook, between any two instructions.
+describe("an error raised at every single instruction #stock", function()
+  local function count_requests() return server:record(true).requests end
+
+  local function submit(client)
+    return client:submit("cancel_order", { order_uuid = helper.ORDER })
+  end
+
+  -- Raises at the nth instruction of `run`, for each n, until `run` has fewer.
+  local function sweep(answer, prepare, run, check)
+    server:set{ answer = answer, count = 0 }
+    count_requests()
+    local count, is_called = 0
+    local before, mask, every = debug.gethook()
+    local function raise()
+      debug.sethook()
+      is_called = true
+      error("interrupted!", 0)
+    end
+    repeat
+      count, is_called = count + 1, false
+      local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url,
+        timeout = 10, retries = 1, idle_timeout = 0 })
+      local pending = prepare(client)
+      local ok, why = pcall(function()
+        debug.sethook(raise, "", count)
+        run(client, pending)
+        debug.sethook()
+      end)
+      debug.sethook(before, mask, every)
+      if is_called then assert.same({ false, "interrupted!" }, { ok, why }) end
+      check(client, pending)
+      client:close()
+    until not is_called
+    assert.is_true(count > 50, count)
+  end
+
+  for status, answer in pairs{
+    [204] = helper.response(204), [429] = helper.response(429, "", { "Retry-After: 0" }),
+  } do
+    for _, name in ipairs{ "wait", "step" } do
+      it(("of %s leaves a call that ends, and claims what was sent: %d"):format(name, status),
+        function()
+          sweep(answer, submit, function(client, pending)
+            if name == "wait" then return pending:wait(5) end
+            repeat until client:step() or pending:wait(5)
+          end, function(client, pending)
+            local done, result, err = pending:wait(5)
+            assert.is_true(done)
+            helper.check(result, err)
+            assert.equal(0, client:in_flight())
+            local sends = (result or err).meta.sends
+            assert.equal(count_requests(), sends)
+          end)
+        end)
+    end
+  end
+
+  it("of submit leaves nothing in flight once its call is collected", function()
+    sweep(helper.response(204), function() end, submit, function(client)
+      collectgarbage()
+      collectgarbage()
+      assert.equal(0, client:in_flight())
+      assert.is_true(count_requests() <= 1)
+      assert.is_true(submit(client):wait(5))
+      count_requests()
+    end)
   end)
 end)
