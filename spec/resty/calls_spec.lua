@@ -153,7 +153,7 @@ describe("examples/openresty #tree", function()
     local text = pipe:read("*a")
     pipe:close()
     assert.is_truthy(text:find("\nall as promised\nended 0\n$"), text)
-    for _, advice in ipairs{ "not sent, try again", "unknown, look before you retry" } do
+    for _, advice in ipairs{ "not sent, try again", "unknown, read the order before you retry" } do
       assert.is_truthy(text:find(advice, 1, true), advice)
     end
   end)
