@@ -1,5 +1,5 @@
 -- Finalizers and debug hooks that abort a call, close its client or change its arguments at any
--- moment: no error, no crash, and no effect on other calls.
+-- moment: no error, no crash, no effect on other calls, and nothing sent that was not checked.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
