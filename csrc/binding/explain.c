@@ -7,55 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The statuses that the service documents: what it calls each, and what to do about it. */
-typedef struct {
-  int status;
-  const char *name, *hint;
-} status_row;
-
-#define REDIRECT "redirects are not followed: is base_url the service's own?"
-
-static const status_row statuses[] = {
-  { 301, "Moved Permanently", REDIRECT },
-  { 307, "Temporary Redirect", REDIRECT },
-  { 308, "Permanent Redirect", REDIRECT },
-  { 400, "Bad Request", "something required is missing or malformed" },
-  { 401, "Unauthorized",
-    "the token is wrong or has expired: tokens expire two hours after they were issued, "
-    "log in again" },
-  { 403, "Permission Denied",
-    "the token's user lacks the permission (cancel_order, for cancelling)" },
-  { 404, "Not Found", "no such URL, or no such order: check base_url, api and order_uuid" },
-  { 405, "Method Not Allowed",
-    "the URL does not take this method: is base_url the service's own, "
-    "with no path too many?" },
-  { 409, "Critical",
-    "the token belongs to an organization of the wrong kind: cancelling is for retailers" },
-  { 415, "Unsupported Media Type",
-    "the Content-Type did not arrive as application/json: does a proxy change it?" },
-  { 422, "Unprocessable Entity",
-    "the order is unknown, or cannot be cancelled any more: look at it with get_order" },
-  { 429, "Too Many Requests", "wait before the next call" },
-  { 500, "Internal Server Error", NULL },
-  { 502, "Bad Gateway", NULL },
-  { 503, "Service Unavailable", NULL },
-  { 504, "Gateway Timeout", NULL },
-};
-
-static const status_row *row_of(int status) {
-  static const status_row none = { 0, NULL, NULL };
-  size_t i;
-  for (i = 0; i < sizeof statuses / sizeof *statuses; i++) {
-    if (statuses[i].status == status) return &statuses[i];
-  }
-  return &none;
-}
-
 /* --- messages; each pushes one --- */
 
 static void push_http_message(lua_State *L, const crux_transfer *t, int err) {
-  const char *name = row_of(t->reply.response.status)->name;
-  lua_pushfstring(L, "HTTP %d%s%s", t->reply.response.status, name ? " " : "", name ? name : "");
+  const char *name = crux_status_name(t->reply.response.status);
+  lua_pushfstring(L, "HTTP %d%s%s", t->reply.response.status, name[0] ? " " : "", name);
   crux_getkey(L, err, CRUX_KEY_detail);
   if (lua_type(L, -1) != LUA_TSTRING || crux_rawlen(L, -1) == 0) {
     lua_pop(L, 1);
@@ -92,7 +48,7 @@ static void push_timeout_message(lua_State *L, const crux_transfer *t, const cha
   snprintf(time, sizeof time, "%ld ms", (long)(r->time.total * 1e3));
   if (r->cause == CRUX_CAUSE_EXPIRED)
     lua_pushfstring(L, "queued for %s without a free connection", time);
-  else if (!r->ready) lua_pushfstring(L, "no connection to %s within %s", host, time);
+  else if (!r->connected) lua_pushfstring(L, "no connection to %s within %s", host, time);
   else if (r->sends == 0) lua_pushfstring(L, "no request sent to %s within %s", host, time);
   else lua_pushfstring(L, "no whole answer from %s within %s", host, time);
 }
@@ -122,7 +78,7 @@ static void push_tls_message(lua_State *L, const crux_transfer *t, const char *h
   size_t len = strlen(why);
   /* GnuTLS ends its messages with a full stop */
   lua_pushlstring(L, why, len > 0 && why[len - 1] == '.' ? len - 1 : len);
-  lua_pushfstring(L, r->ready ? "TLS with %s failed: %s" : "no TLS connection to %s: %s", host,
+  lua_pushfstring(L, r->connected ? "TLS with %s failed: %s" : "no TLS connection to %s: %s", host,
                   lua_tostring(L, -1));
   lua_remove(L, -2);
   if (r->code != CURLE_SSL_CACERT_BADFILE || !ca_file) return;
@@ -182,13 +138,17 @@ void crux_set_message(lua_State *L, const crux_transfer *t) {
 
 /* --- hints --- */
 
-static const char *hint_of(const crux_reply *r, bool safe) {
-  const char *hint = row_of(r->response.status)->hint;
-  if (hint) return hint;
-  if (r->verdict.outcome == CRUX_UNKNOWN)
-    return safe ? "nothing was changed: it may be tried again"
-                : "it may have been carried out: look with get_order before sending it again";
-  switch (r->verdict.kind) {
+void crux_push_unknown_hint(lua_State *L, const crux_endpoint *endpoint) {
+  if (endpoint->safe) lua_pushliteral(L, "nothing was changed: it may be tried again");
+  else if (endpoint->look)
+    lua_pushfstring(L, "it may have been carried out: look with %s before sending it again",
+                    endpoint->look);
+  else lua_pushliteral(L, "it may have been carried out: find out before sending it again");
+}
+
+/* What to do if nothing was sent. */
+static const char *transport_hint(crux_kind kind) {
+  switch (kind) {
     case CRUX_KIND_DNS:
       return "check base_url and this machine's name resolution; nothing was sent";
     case CRUX_KIND_CONNECT:
@@ -202,6 +162,14 @@ static const char *hint_of(const crux_reply *r, bool safe) {
     case CRUX_KIND_TIMEOUT: return "nothing was sent: it may be tried again";
     default: return NULL;
   }
+}
+
+/* Pushes the hint, or nil. */
+static void push_hint(lua_State *L, const crux_endpoint *endpoint, const crux_reply *r) {
+  const char *hint = crux_status_hint(endpoint->hints, r->response.status);
+  if (hint) lua_pushstring(L, hint);
+  else if (r->verdict.outcome == CRUX_UNKNOWN) crux_push_unknown_hint(L, endpoint);
+  else lua_pushstring(L, transport_hint(r->verdict.kind));
 }
 
 /* What the hint adds for a status; it points at a field of the error only if that is there. */
@@ -219,10 +187,14 @@ static const char *reference_of(lua_State *L, int status, int err) {
   return reference;
 }
 
-void crux_set_hint(lua_State *L, const crux_transfer *t) {
+void crux_set_hint(lua_State *L, const crux_endpoint *endpoint, const crux_transfer *t) {
   int err = lua_gettop(L);
-  const char *hint = hint_of(&t->reply, t->request->safe);
-  if (!hint) return;
-  lua_pushfstring(L, "%s%s", hint, reference_of(L, t->reply.response.status, err));
+  push_hint(L, endpoint, &t->reply);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_pushstring(L, reference_of(L, t->reply.response.status, err));
+  lua_concat(L, 2);
   crux_setkey(L, err, CRUX_KEY_hint);
 }

@@ -297,8 +297,8 @@ static int request_start(lua_State *L) {
   if (!h->request || !h->pending.inbox || !h->pending.inbox->inbox) return 0;
   if (h->generation != crux_process_generation()) return 0;
   renew(h->pending.inbox);
-  token = luaL_optstring(L, 2, h->request->config->settings.token);
-  if (!token) return refuse(L, CRUX_KIND_AUTH, "expected a token, found none");
+  token = luaL_optstring(L, 2, NULL);
+  if (!crux_choose_token(h, &token)) return refuse(L, CRUX_KIND_AUTH, CRUX_NO_TOKEN);
   if (!submit(h, token, deadline, number, waiter))
     return refuse(L, CRUX_KIND_MEMORY, "out of memory, threads or descriptors");
   lua_pushboolean(L, 1);
@@ -340,7 +340,7 @@ static int request_answer(lua_State *L) {
   h->pending.answering = t;
   h->pending.unsent = t->reply.sends == 0;
   h->pending.aborted_bytes = t->reply.bytes_sent;
-  count = crux_push_reply(L, t);
+  count = crux_push_reply(L, h->endpoint, t);
   h->pending.answering = NULL;
   crux_transfer_release(t);
   return count;

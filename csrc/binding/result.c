@@ -94,7 +94,7 @@ static int push_result(lua_State *L, const crux_transfer *t) {
   return 1;
 }
 
-static int push_error(lua_State *L, const crux_transfer *t) {
+static int push_error(lua_State *L, const crux_endpoint *endpoint, const crux_transfer *t) {
   const crux_reply *r = &t->reply;
   double after = r->response.status ? retry_after(&r->response) : -1;
   bool whole;
@@ -108,13 +108,13 @@ static int push_error(lua_State *L, const crux_transfer *t) {
     crux_set_field_errors(L, whole, crux_header(&r->response, "content-type"));
   if (after >= 0) crux_set_number(L, CRUX_KEY_retry_after, after);
   crux_set_boolean(L, CRUX_KEY_retryable,
-                   crux_retryable(r->verdict, r->response.status, after >= 0, t->request->safe));
+                   crux_retryable(r->verdict, r->response.status, after >= 0, endpoint->safe));
   crux_set_message(L, t);
-  crux_set_hint(L, t);
+  crux_set_hint(L, endpoint, t);
   crux_set_class(L, CRUX_CLASS_ERROR);
   return 2;
 }
 
-int crux_push_reply(lua_State *L, const crux_transfer *t) {
-  return t->reply.verdict.outcome == CRUX_ACCEPTED ? push_result(L, t) : push_error(L, t);
+int crux_push_reply(lua_State *L, const crux_endpoint *endpoint, const crux_transfer *t) {
+  return t->reply.verdict.outcome == CRUX_ACCEPTED ? push_result(L, t) : push_error(L, endpoint, t);
 }

@@ -29,8 +29,7 @@
 
 /* Slots of the state. */
 enum {
-  CRUX_SLOT_ENCODE = 1,    /* functions of the private lua-cjson instance */
-  CRUX_SLOT_DECODE,
+  CRUX_SLOT_DECODE = 1,    /* functions of the private lua-cjson instance */
   CRUX_SLOT_NULL,
   CRUX_SLOT_NEW,           /* makes a lua-cjson instance */
   CRUX_SLOT_DECIMAL_POINT, /* the locale's decimal point when the instance was made */
@@ -40,7 +39,9 @@ enum {
   CRUX_SLOT_NOOP,          /* a Lua function that does nothing: debug hooks run in it */
   CRUX_SLOT_REUSABLE,      /* the request userdata that the next blocking call may use, or nil */
   CRUX_SLOT_HEADER_NAMES,  /* the names of common response headers, see headers.c */
+  CRUX_SLOT_WRITER,        /* the buffer for the JSON of requests */
   CRUX_CLASS_GUARD,        /* metatables of each class of userdata, and of errors */
+  CRUX_CLASS_WRITER,
   CRUX_CLASS_CLIENT,
   CRUX_CLASS_REQUEST,
   CRUX_CLASS_ENGINE,

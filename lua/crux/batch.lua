@@ -3,62 +3,36 @@
 local core = require "crux.core"
 local Pending = require "crux.pending"
 
-local error, ipairs, next, pcall, rawget, type = error, ipairs, next, pcall, rawget, type
-local floor, huge, format = math.floor, math.huge, string.format
+local error, next, pcall, rawget, type = error, next, pcall, rawget, type
+local huge, format = math.huge, string.format
 
 local batch = {}
 
 local CONCURRENCY = 8
 
-local function is_function(value) return type(value) == "function" end
-
--- In the order in which faults are reported.
-local OPTIONS = {
-  { "concurrency", "a whole number from 1", function(value)
-    return type(value) == "number" and value >= 1 and value == floor(value)
-  end },
-  { "on_result", "a function", is_function },
-  { "on_progress", "a function", is_function },
-  { "stop_on", "a set of kinds such as { auth = true }", function(value)
-    if type(value) ~= "table" then return false end
-    for kind in next, value do
-      if type(kind) ~= "string" then return false end -- a list would stop on nothing
-    end
-    return true
-  end },
-}
-
-local NAMES = {}
-for i, option in ipairs(OPTIONS) do NAMES[i] = option[1] end
-
 -- A table of the options, or nil and an error.
 local function read(options)
-  local err = core.unknown(options, NAMES)
-  if err then return nil, err end
   local known = {}
-  for _, option in ipairs(OPTIONS) do
-    local name, what, valid = option[1], option[2], option[3]
-    local value = rawget(options, name)
-    if value ~= nil and not valid(value) then return nil, core.invalid(name, what, value) end
-    known[name] = value
-  end
+  for name, value in next, options do known[name] = value end
+  local err = core.check_batch(known)
+  if err then return nil, err end
   return known
 end
 
 -- What is wrong with an item, or nil.
-local function complaint(index, item)
+local function complaint(method, index, item)
   if type(item) == "table" then return nil end
-  return format("cancel_orders: items[%d]: expected a table of arguments, found %s", index,
+  return format("%s: items[%d]: expected a table of arguments, found %s", method, index,
     item == nil and "nothing" or type(item))
 end
 
 -- The length of a list. All items are checked before any is sent. `level`: the user's, as the
 -- caller would give it to `error`.
-local function length(items, level)
+local function length(items, method, level)
   local count = 0
   for _ in next, items do count = count + 1 end
   for index = 1, count do
-    local why = complaint(index, rawget(items, index))
+    local why = complaint(method, index, rawget(items, index))
     if why then error(why, level + 1) end
   end
   return count
@@ -81,11 +55,13 @@ local function enter(report, outcome, index, item, err)
   if list then list[#list + 1] = { index = index, item = item, err = err } end
 end
 
---- Cancels many orders, a few at a time, and waits for all of them. An error in the iterator,
--- `on_result` or `on_progress`, or a Ctrl-C, aborts what is in flight and is raised again.
+--- Makes many calls of one endpoint, a few at a time, and waits for all of them. An error in the
+-- iterator, `on_result` or `on_progress`, or a Ctrl-C, aborts what is in flight and is raised
+-- again.
 -- @tparam crux.client client
--- @tparam table|function items a list of arguments of `cancel_order`, or a function that yields
---   them and then nil
+-- @tparam string name the endpoint's
+-- @tparam string method the client's method that this is for
+-- @tparam table|function items a list of arguments, or a function that yields them and then nil
 -- @tparam[opt] table options
 -- @tparam[opt=8] number options.concurrency how many calls are in flight at once, from 1
 -- @tparam[opt] function options.on_result called as `on_result(index, item, result, err)` for each
@@ -101,13 +77,13 @@ end
 -- @treturn[2] table err of kind `invalid`: the options
 -- @raise if `items` is neither list nor function, or an item is not a table; what a callback raises
 -- @see crux.client:cancel_orders
-function batch.cancel_orders(client, items, options, level)
+function batch.run(client, name, method, items, options, level)
   if type(items) ~= "table" and type(items) ~= "function" then
-    error("cancel_orders: expected a list of orders or an iterator function, found " .. type(items),
-      level + 1)
+    error(format("%s: expected a list of orders or an iterator function, found %s", method,
+      type(items)), level + 1)
   end
   if options ~= nil and type(options) ~= "table" then
-    error("cancel_orders: expected a table of options, found " .. type(options), level + 1)
+    error(format("%s: expected a table of options, found %s", method, type(options)), level + 1)
   end
   local known, refusal = read(options or {})
   if not known then return nil, refusal end
@@ -115,7 +91,7 @@ function batch.cancel_orders(client, items, options, level)
 
   local concurrency = options.concurrency or CONCURRENCY
   local stop_on = options.stop_on or { auth = true }
-  local total = type(items) == "table" and length(items, level + 1) or nil
+  local total = type(items) == "table" and length(items, method, level + 1) or nil
   local report = new_report(items)
   local scheduler = client:new_scheduler()
   local started, done, stopped = 0, 0, false
@@ -148,9 +124,9 @@ function batch.cancel_orders(client, items, options, level)
       local item = next_item()
       if item == nil then return end
       local index = started
-      misuse = complaint(index, item)
+      misuse = complaint(method, index, item)
       if misuse then error(misuse) end
-      local call, err = client:prepare("cancel_order", item)
+      local call, err = client:prepare(name, item)
       if call then
         local pending = Pending.new(scheduler, call)
         indices[pending], orders[pending] = index, item

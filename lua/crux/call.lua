@@ -63,7 +63,7 @@ function Call.begin(call)
     given, err = token.for_attempt(call)
     if not given then return nil, err end
   elseif call.lacks_token and not call.request:has_token() then -- an endpoint may need none
-    return nil, core.failure("auth", "expected a token, found none")
+    return nil, core.failure("auth", core.NO_TOKEN)
   end
   call.attempts = call.attempts + 1
   if call.on_event then emit(call, "request") end
@@ -146,10 +146,7 @@ function Call.give_up(call, safe, inherited)
   if safe == nil then safe = select(3, call.request:describe()) end
   local err = core.failure("aborted", inherited and core.INHERITED or "aborted by the caller")
   if call.sends > 0 then
-    err.outcome, err.retryable = "unknown", safe
-    if not safe then
-      err.hint = "it may have been carried out: look with get_order before sending it again"
-    end
+    err.outcome, err.retryable, err.hint = "unknown", safe, call.request:unknown_hint()
   end
   Call.finish(call, nil, err)
   return nil, err

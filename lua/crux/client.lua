@@ -129,7 +129,6 @@ end
 -- @treturn[2] table err of kind `invalid`; `err.field` names the option
 -- @raise if `options` is given and not a table
 -- @usage local client = assert(crux.new{ token = token, timeout = 20 })
--- @see crux.environment
 Client.new = Client.constructor()
 
 -- --- blocking calls ---
@@ -209,8 +208,8 @@ end
 -- called.
 -- @tparam string name as for `call`
 -- @tparam table arguments as for `call`
--- @treturn[1] table `method`, `url`, `headers` (by their names on the wire) and `body`; tokens are
---   `[redacted]`
+-- @treturn[1] crux.dry_run `method`, `url`, `headers` (by their names on the wire) and `body`;
+--   tokens are `[redacted]`
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
 -- @raise on an unknown name, a closed client, or arguments that are not a table
@@ -330,10 +329,10 @@ function Client:timeout() return scheduler_of(self, "timeout"):timeout() end
 -- @raise on a closed client, or an item that is not a table; what a callback raises
 -- @usage local report = client:cancel_orders({ { order_uuid = uuid } }, { concurrency = 4 })
 -- print(report.counts.accepted)
--- @see crux.batch.cancel_orders
+-- @see crux.batch.run
 function Client:cancel_orders(items, options)
   check_open(self, "cancel_orders", 2)
-  local report, err = batch.cancel_orders(self, items, options, 2)
+  local report, err = batch.run(self, "cancel_order", "cancel_orders", items, options, 2)
   return report, err
 end
 

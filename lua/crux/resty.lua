@@ -55,6 +55,8 @@ local resty = {
   SANDBOX = core.SANDBOX,
   PRODUCTION = core.PRODUCTION,
   null = core.null,
+  --- Returns its arguments, or raises `tostring(err)`; see `crux.assert`.
+  -- @function assert
   assert = require "crux.assert",
   --- Makes a client. It may be made in any phase, `init_by_lua` included.
   -- @function new

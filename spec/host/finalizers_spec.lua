@@ -1,5 +1,5 @@
--- Calls that a finalizer or a hook of the user's aborts, or whose client it closes, at any moment:
--- nothing raises, nothing crashes, and no other call is touched.
+-- Finalizers and debug hooks that abort a call, close its client or change its arguments at any
+-- moment: no error, no crash, and no effect on other calls.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
@@ -14,7 +14,7 @@ end)
 
 teardown(fault.stop)
 
--- Each job is dropped at once, and its finalizer aborts its call when the collector finds both.
+-- Each job is unreachable at once; its finalizer aborts its call when the collector finds both.
 local JOBS = [[
 local crux = require "crux"
 local rounds, each = %d, %d
@@ -42,13 +42,14 @@ for _ = 1, rounds do
 end
 ]]
 
-describe("a finalizer that aborts its object's call", function()
+describe("a finalizer that aborts its object's pending call", function()
   for _, row in ipairs{
     { 50, 100, "collectgarbage('incremental', 200, 100, 6)" }, { 200, 8, "" },
     { 20, 100, "collectgarbage('setpause', 100)" }, { 20, 60, "collectgarbage('generational')" },
   } do
     local rounds, each, before = row[1], row[2], row[3]
-    it(("touches no other call: %d rounds of %d %s"):format(rounds, each, before), function()
+    local collector = before == "" and "the collector as it is" or before
+    it(("does not affect other calls: %d times %d with %s"):format(rounds, each, collector), function()
       if before:find("al'") and _VERSION ~= "Lua 5.4" then return end -- a mode that is 5.4's
       local script = before .. JOBS:format(rounds, each, refused.base_url, helper.ORDER)
       assert.equal("", helper.child(script))
@@ -56,8 +57,8 @@ describe("a finalizer that aborts its object's call", function()
   end
 end)
 
--- Calls `hook` after so many instructions of `run`. Returns whether that many were run, and what
--- `run` returns to pcall.
+-- Calls `hook` after `count` instructions of `run`. Returns whether that many were run, and what
+-- pcall of `run` returns.
 local function interrupted(count, hook, run)
   local called = false
   local before, mask, every = debug.gethook()
@@ -71,8 +72,8 @@ local function interrupted(count, hook, run)
   return called, ok, result, err
 end
 
-describe("at every single instruction of a call with a retry, #stock", function()
-  -- What is prepared, what is then interrupted by what, and what comes of it.
+describe("at each instruction of a call with a retry, #stock", function()
+  -- What is prepared, what is interrupted by what, and the expected result.
   local function sweep(prepare, run, hook, check)
     server:set{ answer = helper.response(429, "", { "Retry-After: 0" }) }
     local count, called = 0
@@ -126,6 +127,92 @@ describe("at every single instruction of a call with a retry, #stock", function(
   end)
 end)
 
+describe("arguments that are changed while a call reads them:", function()
+  local U, S = helper.ORDER, helper.SUPPLIER
+
+  it("what was checked is what is sent, whenever a hook changes them #stock", function()
+    local client = assert(crux.new{ token = helper.TOKEN, base_url = "https://h" })
+    local item = '{"supplier_uuid":"' .. S .. '","sku_id":"a\\"b","quantity":2,"price":"1.50"}'
+    local whole = '{"order_uuid":"' .. U .. '","skus":[' .. item .. "," .. item .. "]}"
+    local n, unchanged, changed, called = 0, 0, 0
+    repeat
+      n = n + 1
+      local skus = {}
+      for i = 1, 2 do skus[i] = { supplier_uuid = S, sku_id = 'a"b', quantity = 2, price = 1.5 } end
+      local arguments = { order_uuid = U, skus = skus, user_agent = "shop/1" }
+      local count = 0
+      called = false
+      debug.sethook(function()
+        count = count + 1
+        if count < n or called then return end
+        called = true
+        skus[1].price, skus[2] = "bogus", true
+        arguments.order_uuid, arguments.user_agent = "not-a-uuid", "not a product"
+        collectgarbage()
+      end, "cr")
+      local request, err = client:dry_run("cancel_order", arguments)
+      debug.sethook()
+      if request then
+        assert.equal(whole, request.body)
+        assert.is_truthy(request.headers["User-Agent"]:find("^shop/1 "))
+        unchanged = unchanged + 1
+      else
+        assert.equal("invalid", err.kind)
+        changed = changed + 1
+      end
+    until not called
+    assert.is_true(unchanged > 1 and changed > 1, ("%d unchanged, %d changed"):format(unchanged, changed))
+    client:close()
+  end)
+
+  -- Empties or changes the tables when the collector comes to its end: here and there.
+  local SCRIPT = [[
+    local mode, rounds, ORDER, SUPPLIER = %q, %d, %q, %q
+    local crux = require "crux"
+    if _VERSION == "Lua 5.4" then collectgarbage("incremental", 200, 100, 6) end
+    local client = crux.new{ token = "t", base_url = "https://h" }
+    local pool, args = {}, nil
+    for i = 1, 40 do pool[i] = {} end
+    local function finalized(run)
+      if not newproxy then return setmetatable({}, { __gc = run }) end
+      local proxy = newproxy(true)
+      getmetatable(proxy).__gc = run
+    end
+    for round = 1, rounds do
+      local skus = mode == "option" and pool or {}
+      for i = 1, 40 do
+        skus[i] = skus[i] or {}
+        skus[i].supplier_uuid, skus[i].quantity = SUPPLIER, 2
+        if mode ~= "option" then skus[i].price = "1.5" end
+      end
+      if mode ~= "option" then args = { order_uuid = ORDER, skus = skus }
+      else args = args or { order_uuid = ORDER, skus = skus, user_agent = "shop/1" } end
+      finalized(function()
+        for i = 1, 40 do
+          if mode == "item" then skus[i] = true
+          else
+            skus[i].supplier_uuid = "not-a-uuid"
+            if mode == "price" then skus[i].price = "bogus" end
+          end
+        end
+      end)
+      for _ = 1, (round * 7919) %% 97 do local _ = {} end
+      if round %% 100 == 0 then collectgarbage("setpause", 110 + round / 100 * 37 %% 190) end
+      local request = client:dry_run("cancel_order", args)
+      local found = request and (request.body:match("not%%-a%%-uuid") or request.body:match("bogus")
+        or request.body:match("true"))
+      if found then return print("found " .. found .. " in round " .. round) end
+      for i = 1, 40 do if type(skus[i]) ~= "table" then skus[i] = nil end end
+    end
+    print "as checked"]]
+
+  for mode, rounds in pairs{ item = 1000, price = 500, option = 4000 } do
+    it(("what was checked is what is sent, whenever a finalizer changes them (%s)"):format(mode), function()
+      assert.equal("as checked", helper.child(SCRIPT:format(mode, rounds, U, S)))
+    end)
+  end
+end)
+
 describe("a finalizer that makes a call while its Lua state is closed", function()
   -- The finalizers of lua-cjson and of crux run before those of older objects.
   local SCRIPT = [[
@@ -142,13 +229,13 @@ describe("a finalizer that makes a call while its Lua state is closed", function
     crux, core = require "crux", require "crux.core"
     print(select(2, assert(crux.new(options)):cancel_order{ order_uuid = arguments.order_uuid, retries = 0 }).kind)]]
 
-  it("gets an error, after crux's own finalizers have run", function()
+  it("gets an error after crux's own finalizers have run", function()
     local base_url, told = refused.base_url, "\nnot_sent (aborted): the Lua state is being closed"
     assert.equal("connect" .. told:rep(2), helper.child(SCRIPT:format(base_url, helper.ORDER)))
   end)
 end)
 
-describe("a fork", function()
+describe("fork()", function()
   it("in on_event of a submitted call leaves the call to the parent #fork", function()
     server:set{ answer = helper.response(204) }
     helper.new_requests(server)
