@@ -291,7 +291,7 @@ describe("an error raised at every single instruction #stock", function()
       check(client, pending)
       client:close()
     until not is_called
-    assert.is_true(count > 50, count)
+    assert.is_true(count > 40, count) -- LuaJIT's submit has 45
   end
 
   for status, answer in pairs{
