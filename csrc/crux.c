@@ -1,4 +1,4 @@
-/* crux.core: the module's functions, and what is registered when it is loaded. Each call makes one
+/* crux: the functions of the module crux.core, and what is registered when it is loaded. Each call makes one
    attempt; the Lua layer decides when to make another. */
 #include "http/libcurl.h"
 #include "os/process.h"
