@@ -66,6 +66,8 @@ bool crux_retryable(crux_verdict v, int status, bool retry_after, bool safe);
 
 const char *crux_outcome_name(crux_outcome outcome);
 const char *crux_kind_name(crux_kind kind);
+/* The kind of that name; CRUX_KIND_NONE if there is none such. */
+crux_kind crux_kind_named(const char *name);
 
 /* Seconds that a Retry-After header asks for: a number or an HTTP date, which is measured from
    `now`. -1 if neither. */
