@@ -71,6 +71,7 @@ build = {
     ["crux.call"] = "lua/crux/call.lua",
     ["crux.cancellation"] = "lua/crux/cancellation.lua",
     ["crux.client"] = "lua/crux/client.lua",
+    ["crux.curl"] = "lua/crux/curl.lua",
     ["crux.default_client"] = "lua/crux/default_client.lua",
     ["crux.environment"] = "lua/crux/environment.lua",
     ["crux.orders"] = "lua/crux/orders.lua",

@@ -5,6 +5,7 @@ local environment = require "crux.environment"
 local Loop = require "crux.scheduler"
 local Pending = require "crux.pending"
 local batch = require "crux.batch"
+local curl = require "crux.curl"
 local policy = require "crux.call"
 
 local error, getmetatable, ipairs, next, rawget = error, getmetatable, ipairs, next, rawget
@@ -164,7 +165,8 @@ end
 --- What a call would send, without sending it. No token is needed and a token function is not called.
 -- @tparam string name
 -- @tparam table arguments
--- @treturn[1] table `method`, `url`, `headers` (by their names on the wire) and `body`
+-- @treturn[1] table `method`, `url`, `headers` (by their names on the wire) and `body`; its `tostring` is a command that
+--   begins with `curl -q` and sends the same request, with `$CRUX_TOKEN` in place of the token
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
 -- @raise as `prepare`
@@ -172,7 +174,7 @@ function Client:dry_run(name, arguments)
   if not self or not self.handle then expect_colon("dry_run", 2) end
   local call, err = self:prepare(name, arguments)
   if not call then return nil, err end
-  return call.request:dry_run()
+  return setmetatable(call.request:dry_run(), curl)
 end
 
 -- --- without blocking ---
