@@ -89,5 +89,7 @@ build = {
     ["crux.sandbox.record"] = "lua/crux/sandbox/record.lua",
     ["crux.sandbox.service"] = "lua/crux/sandbox/service.lua",
     ["crux.scheduler"] = "lua/crux/scheduler.lua",
+    ["crux.unreadable"] = "lua/crux/unreadable.lua",
+    ["crux.wait"] = "lua/crux/wait.lua",
   },
 }

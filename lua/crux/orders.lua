@@ -5,6 +5,7 @@
 -- for a size from the first page on that brings more than was asked for.
 -- @module crux.orders
 local core = require "crux.core"
+local unreadable = require "crux.unreadable"
 
 local next, rawget, setmetatable, type = next, rawget, setmetatable, type
 local floor, max = math.floor, math.max
@@ -44,15 +45,6 @@ local function read(filter)
   return arguments, page
 end
 
--- A 200 that brought no list of orders: what is wrong with it. It was no claim about any order.
-local function unreadable(result)
-  local why = result.meta.body_error or "expected a list of orders in the response, found none"
-  local err = core.failure("protocol", "list_orders: " .. why)
-  err.outcome, err.status, err.meta = "unknown", result.status, result.meta
-  err.headers, err.raw, err.body = result.headers, result.raw, result.body
-  return err
-end
-
 local function uuid_of(order)
   if type(order) ~= "table" then return nil end
   return rawget(order, "uuid") or rawget(order, "order_uuid")
@@ -86,7 +78,9 @@ function Pager:request()
     if not result then return nil, err end
     local list = orders_in(result)
     if list then return list end
-    if not is_over_limit(result) or self.page == LEAST then return nil, unreadable(result) end
+    if not is_over_limit(result) or self.page == LEAST then
+      return nil, unreadable("list_orders", "a list of orders", result)
+    end
     self.page = max(floor(self.page / 2), LEAST)
   end
 end

@@ -5,9 +5,9 @@ local orders = require "crux.orders"
 -- A service of its own with orders 1 to `count`, under one reading of `limit`. Its `before` is
 -- called before each request, to change `list`.
 local function service(count, reading, before)
-  local self = { list = {}, requests = {} }
-  for i = 1, count do self.list[i] = "order-" .. i end
-  function self:list_orders(arguments)
+  local made = { list = {}, requests = {} }
+  for i = 1, count do made.list[i] = "order-" .. i end
+  function made:list_orders(arguments)
     if before then before(self, #self.requests + 1) end
     self.requests[#self.requests + 1] = { start = arguments.start, limit = arguments.limit, term = arguments.term }
     local last = reading == "end" and arguments.limit or arguments.start + arguments.limit - 1
@@ -20,7 +20,7 @@ local function service(count, reading, before)
     end
     return { status = 200, body = { orders = page, total_results = 12345 }, meta = {} }
   end
-  return self
+  return made
 end
 
 local function collect(client, filter)
