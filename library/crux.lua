@@ -158,7 +158,7 @@ function Client:call(name, arguments) end
 ---called.
 ---@param name crux.call as for `call`
 ---@param arguments table as for `call`
----@return crux.dry_run? # `method`, `url`, `headers` (by their names on the wire) and `body`; tokens are `[redacted]`
+---@return crux.dry_run? # `method`, `url`, `headers` (by their names on the wire) and `body`; tokens are `[redacted]`. Its `tostring` is a command that begins with `curl -q` and sends the same request, with `$CRUX_TOKEN` in place of the token
 ---@return crux.err? err # of kind `invalid`
 ---@overload fun(self: crux.client, name: "cancel_order", arguments: crux.cancel_order.arguments): crux.dry_run?, crux.err?
 ---@overload fun(self: crux.client, name: "get_order", arguments: crux.get_order.arguments): crux.dry_run?, crux.err?

@@ -5,6 +5,7 @@ local Pending = require "crux.pending"
 local Scheduler = require "crux.scheduler"
 local batch = require "crux.batch"
 local core = require "crux.core"
+local curl = require "crux.curl"
 local environment = require "crux.environment"
 
 local concat, error, format, ipairs = table.concat, error, string.format, ipairs
@@ -209,7 +210,8 @@ end
 -- @tparam string name as for `call`
 -- @tparam table arguments as for `call`
 -- @treturn[1] crux.dry_run `method`, `url`, `headers` (by their names on the wire) and `body`;
---   tokens are `[redacted]`
+--   tokens are `[redacted]`. Its `tostring` is a command that begins with `curl -q` and sends the
+--   same request, with `$CRUX_TOKEN` in place of the token
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
 -- @raise on an unknown name, a closed client, or arguments that are not a table
@@ -220,7 +222,7 @@ function Client:dry_run(name, arguments)
   check_endpoint(name, 2)
   local request, err = self._handle:prepare(name, arguments)
   if not request then return nil, err end
-  return request:dry_run()
+  return setmetatable(request:dry_run(), curl)
 end
 
 -- --- calls that do not block ---
