@@ -1,4 +1,4 @@
-/* arguments: TODO. */
+/* arguments: see arguments.h. */
 #include "arguments.h"
 
 #include "client.h"

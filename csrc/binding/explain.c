@@ -92,7 +92,7 @@ static void push_timeout_message(lua_State *L, const crux_transfer *t, const cha
   snprintf(time, sizeof time, "%ld ms", (long)(r->time.total * 1e3));
   if (r->cause == CRUX_CAUSE_EXPIRED)
     lua_pushfstring(L, "queued for %s without a free connection", time);
-  else if (!r->ready) lua_pushfstring(L, "no connection to %s within %s", host, time);
+  else if (!r->connected) lua_pushfstring(L, "no connection to %s within %s", host, time);
   else if (r->sends == 0) lua_pushfstring(L, "no request sent to %s within %s", host, time);
   else lua_pushfstring(L, "no whole answer from %s within %s", host, time);
 }
@@ -122,7 +122,7 @@ static void push_tls_message(lua_State *L, const crux_transfer *t, const char *h
   size_t len = strlen(why);
   /* GnuTLS ends its messages with a full stop */
   lua_pushlstring(L, why, len > 0 && why[len - 1] == '.' ? len - 1 : len);
-  lua_pushfstring(L, r->ready ? "TLS with %s failed: %s" : "no TLS connection to %s: %s", host,
+  lua_pushfstring(L, r->connected ? "TLS with %s failed: %s" : "no TLS connection to %s: %s", host,
                   lua_tostring(L, -1));
   lua_remove(L, -2);
   if (r->code != CURLE_SSL_CACERT_BADFILE || !ca_file) return;

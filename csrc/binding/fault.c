@@ -1,4 +1,4 @@
-/* fault: TODO. */
+/* fault: see fault.h. */
 #include "fault.h"
 
 #include "arguments.h"
