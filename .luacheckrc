@@ -15,7 +15,6 @@ files["spec/**/*.lua"].read_globals = { "loadstring", "setfenv" }
 files["spec/**/*.lua"].max_line_length = 150
 files["examples/**/*.lua"].read_globals = { "loadstring", "setfenv" }
 files["spec/**/*_spec.lua"].std = "+busted"
-files["spec/async/pending_spec.lua"].std = "max+busted"
 files["spec/sweep/oom.lua"].std = "lua54"
 files["spec/fuzz"].std = "lua54"
 files["lua/crux/resty.lua"].read_globals = { "ngx" }

@@ -66,9 +66,9 @@ CLEAN_ENV = env $(foreach name,$(filter CRUX_% %_proxy %_PROXY LUA_INIT% LUA_PAT
             LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(or $(LUA_PATH),;)' \
             LUA_CPATH='$(abspath $(DIR))/?.so;$(or $(LUA_CPATH),;)'
 # Specs start child processes with TEST_LUA, which under a sanitizer is a host program instead of the interpreter. Some
-# compile C against libcurl with CURL_CFLAGS and CURL_LIBS. CUTS=all or CUTS=boundaries selects where truncation_spec
-# cuts responses off.
-RUN = $(CLEAN_ENV) TEST_LUA='$(1)' CURL_CFLAGS='$(CURL_CFLAGS)' CURL_LIBS='$(CURL_LIBS)' $(addprefix CRUX_CUTS=,$(CUTS)) $(2) $(1)
+# compile C against libcurl with CURL_CFLAGS and CURL_LIBS. TRUNCATION=all or TRUNCATION=boundaries selects
+# the lengths in spec/http/truncation_spec.lua.
+RUN = $(CLEAN_ENV) TEST_LUA='$(1)' CURL_CFLAGS='$(CURL_CFLAGS)' CURL_LIBS='$(CURL_LIBS)' $(addprefix CRUX_TRUNCATION=,$(TRUNCATION)) $(2) $(1)
 # Prints the libcurl in use, since results can depend on its version.
 TELL_CURL = $(RUN) -e 'print(" with " .. require "crux.core".curl_version())'
 
@@ -210,7 +210,7 @@ help: ## print this list
 #  CC, CFLAGS: the C compiler and its options (default: -O2 -g)
 #  SPECS: the spec files or folders to run (default: spec)
 #  ARGS: arguments for sandbox
-#  CUTS: where spec/http/truncation_spec.lua cuts responses off: all, or boundaries
+#  TRUNCATION: which lengths spec/http/truncation_spec.lua cuts responses off at: all, or boundaries
 #  LUAS: the Luas that matrix runs under
 #  WERROR: 1 turns the warnings of the C compiler into errors
 #  V: 1 prints whole commands
@@ -258,7 +258,7 @@ hosted: $(CORE) $(DIR)/host
 	@$(call TELL_CURL,$(CURDIR)/$(DIR)/host,$(HOST_ENV))
 	@$(call say,$(HOSTED) under $(DIR)/host) $(call RUN,$(CURDIR)/$(DIR)/host,$(HOST_ENV)) $(HOSTED)
 
-valgrind: CUTS ?= boundaries
+valgrind: TRUNCATION ?= boundaries
 valgrind: deps-valgrind ## run the specs under valgrind; definite leaks are errors
 	@$(MAKE) -s all
 	@$(call TELL_CURL,$(LUA))
@@ -276,14 +276,17 @@ bench-counts: deps-bench ## count instructions and system calls of a call, compa
 	@$(MAKE) -s all $(DIR)/bare $(DIR)/loop
 	@$(call RUN,$(LUA)) spec/bench/poll.lua
 	@$(call RUN,$(LUA)) spec/bench/counts.lua $(DIR)/bare $(DIR)/loop
-bench-memory: deps-bench ## measure the memory of a call in flight, compared with libcurl
-	@$(MAKE) -s all $(DIR)/loop
+bench-memory: deps-bench ## measure the memory of a waiting call, compared with libcurl; fails above the limit
+	@$(MAKE) -s all $(DIR)/loop $(DIR)/heap.so
 	@$(call RUN,$(LUA)) spec/bench/memory.lua $(DIR)/loop
 bench-openresty: deps-resty ## measure calls from inside nginx, compared with proxy_pass and cosockets
 	@$(MAKE) --no-print-directory all LUA=luajit
 	@$(CLEAN_ENV) lua5.4 spec/bench/openresty.lua
 $(DIR)/bare $(DIR)/loop: $(DIR)/%: spec/bench/%.c spec/bench/request.h $(DIR)/flags
 	@$(call say,$@) $(COMPILE) -o $@ $< $(CURL_LIBS)
+
+$(DIR)/heap.so: spec/bench/heap.c $(DIR)/flags
+	@$(call say,$@) $(COMPILE) -fvisibility=default $(LIBFLAG) -o $@ $<
 
 # --- fuzzing: each spec/fuzz/*.c is a target; a Lua file of the same name writes its seeds ---
 FUZZ_SECONDS ?= 30

@@ -1,8 +1,8 @@
---- What every spec that makes calls shares: whatever a call returns is held against the shape that users are promised,
--- and against the secrets that must not show.
+--- Checks and arguments that all specs share. Every result and error of a call is checked for its
+-- promised shape, and for secrets that it must not contain.
 -- @module spec.helper
 
--- luassert's are too dear for checks that are made of everything, under valgrind above all.
+-- luassert's functions are too slow for checks of every result, above all under valgrind.
 local function must(condition, what)
   if not condition then error("expected otherwise: " .. tostring(what), 2) end
 end
@@ -31,17 +31,17 @@ local KINDS = {
   protocol = true, http = true, aborted = true, memory = true,
 }
 local RETRYABLE = { dns = true, connect = true, proxy = true, timeout = true, network = true }
--- The server's own words, which are handed on as they came.
+-- Fields that hold the server's own text, which is not redacted.
 local SERVERS = { raw = true, headers = true, detail = true, fields = true, body = true }
 
 local secrets = { helper.TOKEN }
 
---- Further texts that nothing may contain from now on.
+--- Adds texts that no checked value may contain from now on.
 function helper.watch(...)
   for _, secret in ipairs{ ... } do secrets[#secrets + 1] = secret end
 end
 
---- Asserts that no secret stands anywhere in a value: an error, result, event, dry run or string.
+--- Asserts that a value contains no secret: an error, result, event, dry run or string.
 -- @param value
 -- @tparam[opt] string token a further secret
 function helper.clean(value, token)
@@ -98,7 +98,7 @@ local function check_response(answer)
   if answer.meta.body_error then absent(answer.body) end
 end
 
---- Asserts that text is valid UTF-8 (as far as its bytes go together) on one line.
+--- Asserts that a text is one line of well-formed UTF-8.
 function helper.is_line(text)
   same("string", type(text))
   absent(text:find("%c"), "a control character in: " .. text)
@@ -124,7 +124,7 @@ local function check_err(err)
   must(#err.message > 0 and #err.message < 400, err.message)
   local own = err.field and err.message:sub(1, #err.field) == err.field
   must(own or err.message:find("^HTTP %d") ~= nil or err.message:find("^%u%l") == nil, err.message)
-  -- what a server or a token function says ends as it likes
+  -- the text of a server or a token function may end with a full stop
   if not (err.detail or err.fields or err.kind == "auth") then
     absent(err.message:find("%.$"), err.message)
   end
@@ -176,7 +176,7 @@ end
 --- Calls a function that returns what a call does, checks it, and returns it.
 function helper.call(fn, ...) return helper.check(fn(...)) end
 
---- An `on_event` that keeps the events in a list, also returned, once each was found to be well formed.
+--- Returns an `on_event` that checks each event and keeps it in a list, and that list.
 function helper.events()
   local list = {}
   local known = {
@@ -200,8 +200,8 @@ function helper.arguments(server, more)
   return made
 end
 
---- A script for the fault server: request after request on a connection is answered with `shared.answer`, or with
--- `shared.answers[i]` for the i-th of the listener.
+--- A script for the fault server: it answers each request with `shared.answer`, or the i-th request
+-- of the listener with `shared.answers[i]`.
 helper.ANSWER = [[
 while conn:request() do
   shared.count = (shared.count or 0) + 1
@@ -210,7 +210,7 @@ end
 conn:fin()
 ]]
 
---- A response, its length told.
+--- A response with a Content-Length.
 -- @tparam number status
 -- @tparam[opt] string body
 -- @tparam[opt] table headers lines
@@ -247,7 +247,8 @@ helper.quoted = quoted
 --- The interpreter for children that load crux: a sanitizer's host, or the one that runs this.
 helper.lua = os.getenv "TEST_LUA" or (rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d"))
 
---- Words of a shell command that compile and link what sees libcurl: as make has it, else as pkg-config does.
+--- Compiler and linker flags for libcurl in a shell command: those of make, else those of
+-- pkg-config.
 helper.curl_cflags = "${CURL_CFLAGS-$(pkg-config --cflags libcurl)}"
 helper.curl_libs = "${CURL_LIBS-$(pkg-config --libs libcurl)}"
 
@@ -257,7 +258,7 @@ local CLEARED = {
   "LUA_INIT", "LUA_INIT_5_2", "LUA_INIT_5_3", "LUA_INIT_5_4",
 }
 
---- Runs a chunk in an interpreter of its own.
+--- Runs a chunk in a new interpreter process.
 -- @tparam string source
 -- @tparam[opt] table environment variables to set
 -- @tparam[opt] string before what the command line begins with

@@ -14,7 +14,7 @@
 -- `Cancelled`, all that were pending, or those of the `skus` (in timp too). Users: `retailer`, `supplier`, `clerk`;
 -- each one's password is the user's name.
 --
--- A path may begin with a cue for a fault, as in `/~status=503,retry_after=2/orders/cancel/`:
+-- A path may begin with fault directives, as in `/~status=503,retry_after=2/orders/cancel/`:
 -- see `crux.sandbox.faults`. And there are pages about the server itself, which are not counted as requests:
 -- `GET /~record/` (connections, requests, and for every order how often a cancellation was received and executed, and
 -- what was answered: 0 for a dropped connection), `GET /~record/orders/<uuid>/` (one order: read it with
@@ -78,7 +78,7 @@ end
 -- @tparam[opt] table options
 --   `host` (`"127.0.0.1"`), `port` (0, any that is free), `tls` (true), `orders` (5: how many pending ones to start
 --   with), `token_lifetime` (7200 seconds), `random` (`{ seed, rate }`: faults at random for every request without a
---   cue), `journal` (a file that outlives the process: see `crux.sandbox.record`)
+--   directives), `journal` (a file that outlives the process: see `crux.sandbox.record`)
 -- @treturn table `base_url`, `port`, `ca_file` (nil without TLS), `tokens` (`retailer`, `supplier`, `clerk`, who lacks
 --   the permission to cancel, `expired`), `orders` (UUIDs of the pending ones), `shipped_order` (the UUID of one that
 --   is not pending any more), `record`, `loop` (its cqueues controller)
@@ -162,11 +162,11 @@ local function respond(self, request)
   end
   local counted = self.record
   counted.requests = counted.requests + 1
-  local cue, rest = path:match("^/~([^/]*)(/.*)$")
+  local directives, rest = path:match("^/~([^/]*)(/.*)$")
   local fault
-  if cue then
+  if directives then
     local why
-    fault, why = faults.parse(cue)
+    fault, why = faults.parse(directives)
     if not fault then return format(404, { detail = why }, nil, request.close) end
     request.path = rest
   end

@@ -1,4 +1,4 @@
--- Looking without sending: what dry_run shows is what goes over the wire, but for the token.
+-- client:dry_run returns the request that a call sends, except for the token.
 local cjson = require "cjson"
 local core = require "crux.core"
 local crux = require "crux"
@@ -21,17 +21,18 @@ local function parse(request)
   return head:match("^(%S+) (%S+) HTTP/1%.1"), select(2, head:match("^(%S+) (%S+)")), headers, body
 end
 
-describe("dry_run", function()
+describe("client:dry_run", function()
   for _, row in ipairs{
-    { "cancel_order", { order_uuid = U } },
-    { "cancel_order", { order_uuid = U:upper(), skus = { { supplier_uuid = S, sku_id = "000106", quantity = 2,
-      price = 19.99, expected_sku_cost = "7" } } } },
+    { "cancel_order", { order_uuid = U }, what = "whole order" },
+    { "cancel_order", { order_uuid = U:upper(), skus = { { supplier_uuid = S, sku_id = "000106",
+      quantity = 2, price = 19.99, expected_sku_cost = "7" } } }, what = "one SKU with every field" },
     { "cancel_order", { order_uuid = U, skus = { { supplier_uuid = S }, { supplier_uuid = S,
-      sku_id = "\195\169\"\\/\n" } } } },
-    { "get_order", { order_uuid = U } },
+      sku_id = "\195\169\"\\/\n" } } }, what = "SKUs with escaped characters" },
+    { "get_order", { order_uuid = U }, what = "whole order" },
   } do
     for _, options in ipairs{ {}, { api = "timp", user_agent = "shop/1.2" } } do
-      it(("shows what %s sends%s"):format(row[1], options.api and ", with options" or ""), function()
+      local with = options.api and ", with options" or ""
+      it(("returns the request of %s, %s%s"):format(row[1], row.what, with), function()
         local arguments = { token = helper.TOKEN, base_url = server.base_url .. "/prefix/" }
         for _, from in ipairs{ row[2], options } do for name, value in pairs(from) do arguments[name] = value end end
         local client = assert(crux.new())
@@ -66,7 +67,7 @@ describe("dry_run", function()
     end
   end
 
-  it("shows headers by the names and values that are documented", function()
+  it("returns headers with the documented names and values", function()
     local client = assert(crux.new{ base_url = "https://example.com:8443", token = helper.TOKEN })
     local shown = assert(client:dry_run("cancel_order", { order_uuid = U, skus = { { supplier_uuid = S } } }))
     assert.same({ "PATCH", "https://example.com:8443/orders/cancel/" }, { shown.method, shown.url })
@@ -94,7 +95,7 @@ describe("dry_run", function()
       print(shown.url) print(shown.headers.Authorization)]])
   end)
 
-  it("sends nothing, and says nothing to on_event", function()
+  it("sends nothing, and calls no on_event", function()
     local quiet = fault.serve{}
     local client = assert(crux.new{ base_url = quiet.base_url, token = helper.TOKEN,
       on_event = function() error("called") end })
@@ -105,7 +106,7 @@ describe("dry_run", function()
     quiet:close()
   end)
 
-  it("hides a password of the proxy's, too", function()
+  it("shows no password of a proxy", function()
     local client = assert(crux.new{ proxy = "http://u:pa55word-of-proxy@h:1", token = helper.TOKEN })
     helper.clean(client:dry_run("cancel_order", { order_uuid = U }), "pa55word-of-proxy")
     helper.clean(tostring(client), "pa55word-of-proxy")

@@ -1,5 +1,5 @@
--- Errors that help: what a server says becomes a message, a detail, fields and a hint, whatever it says, and the outcome
--- is the status's all the same.
+-- Errors from responses: message, detail, fields and hint for any body and any headers. The outcome
+-- depends on the status alone.
 local cjson = require "cjson"
 local core = require "crux.core"
 local crux = require "crux"
@@ -21,20 +21,20 @@ teardown(function()
   patient.stop()
 end)
 
--- What becomes of a call that is answered so.
+-- Makes a call that gets this response: result | nil, err.
 local function answered(status, body, headers, more, name)
   server:set{ answer = helper.response(status, body, headers) }
   return helper.call(core[name or "cancel_order"], helper.arguments(server, more))
 end
 
--- The same, as an error.
+-- The same, and returns the error.
 local function err_of(...)
   local result, err = answered(...)
   assert.is_nil(result)
   return err
 end
 
-describe("a body as Django REST Framework words it:", function()
+describe("err.fields and err.detail of the body", function()
   for _, row in ipairs{
     { '{"detail": "Invalid token."}', "Invalid token.", nil, "Invalid token." },
     { '  {"detail":"d"}\n', "d", nil, "d" },
@@ -73,7 +73,7 @@ describe("a body as Django REST Framework words it:", function()
     { "{}" }, { "[]" }, { "null" }, { "true" }, { "false" }, { "5" }, { '{"skus": [{}, {}]}' }, { '{"a": null}' },
     { '{"detail": null}' }, { '{"detail": ""}', "" },
   } do
-    it(row[1], function()
+    it((row[1]:gsub("\n", "\\n")), function()
       for _, status in ipairs{ 400, 500 } do
         local err = err_of(status, row[1])
         assert.equal(status == 400 and "rejected" or "unknown", err.outcome)
@@ -91,7 +91,7 @@ describe("a body as Django REST Framework words it:", function()
   end
 end)
 
-describe("a documented status", function()
+describe("the status", function()
   for _, row in ipairs{
     { 301, "Moved Permanently", "redirects are not followed" }, { 307, "Temporary Redirect",
       "redirects are not followed" },
@@ -105,7 +105,7 @@ describe("a documented status", function()
       "get_order" },
     { 503, "Service Unavailable", "get_order" }, { 504, "Gateway Timeout", "get_order" },
   } do
-    it(row[1] .. " has its name, and a hint in plain words", function()
+    it(row[1] .. " has its name in the message, and a hint", function()
       local err = err_of(row[1], "")
       assert.equal(("HTTP %d %s"):format(row[1], row[2]), err.message)
       assert.is_truthy(err.hint:find(row[3], 1, true), err.hint)
@@ -120,7 +120,7 @@ describe("a documented status", function()
     end)
   end
 
-  it("or another: the number will do", function()
+  it("without a documented name is the number alone in the message", function()
     for status, outcome in pairs{ [300] = "unknown", [302] = "unknown", [303] = "unknown", [304] = "unknown",
       [402] = "rejected", [418] = "rejected",
       [499] = "rejected", [501] = "unknown", [599] = "unknown" } do
@@ -138,7 +138,7 @@ describe("a documented status", function()
     end
   end)
 
-  it("of 5xx may be tried again where it changes nothing", function()
+  it("5xx is retryable for get_order only", function()
     for _, status in ipairs{ 302, 500, 503 } do
       assert.is_false(err_of(status, "").retryable)
       server:set{ answer = helper.response(status) }
@@ -158,7 +158,7 @@ describe("Retry-After", function()
     return err_of(status, "", lines)
   end
 
-  it("in seconds makes 429 retryable", function()
+  it("in seconds makes 429 retryable after that time", function()
     for text, seconds in pairs{ ["0"] = 0, ["7"] = 7, ["120"] = 120, ["  30  "] = 30 } do
       local err = after(429, "Retry-After: " .. text)
       assert.equal(seconds, err.retry_after)
@@ -166,7 +166,7 @@ describe("Retry-After", function()
     end
   end)
 
-  it("as a date is measured by the server's clock, or ours where it has none", function()
+  it("as a date counts from the response's Date, or from the local clock", function()
     local err = after(429, DATE, "Retry-After: Sun, 06 Nov 1994 08:50:37 GMT")
     assert.same({ 60, true }, { err.retry_after, err.retryable })
     err = after(429, DATE, "Retry-After: Sun, 06 Nov 1994 08:49:00 GMT")
@@ -176,7 +176,7 @@ describe("Retry-After", function()
     assert.is_true(err.retry_after > 95 and err.retry_after <= 100)
   end)
 
-  it("of another kind is none", function()
+  it("that is malformed is ignored", function()
     for _, text in ipairs{ "", "soon", "-5", "1.5", "5 s" } do
       local err = after(429, "Retry-After: " .. text)
       assert.is_nil(err.retry_after, text)
@@ -186,7 +186,7 @@ describe("Retry-After", function()
     assert.is_nil(err.retry_after)
   end)
 
-  it("is told of other statuses, and makes none of them retryable", function()
+  it("of other statuses is in err, and makes none of them retryable", function()
     for _, status in ipairs{ 400, 422, 500, 503 } do
       local err = after(status, "Retry-After: 9")
       assert.same({ 9, false }, { err.retry_after, err.retryable })
@@ -194,8 +194,8 @@ describe("Retry-After", function()
   end)
 end)
 
-describe("what a proxy in between says", function()
-  it("does not spill into the message", function()
+describe("the error page of an intermediary", function()
+  it("is not shown in the message", function()
     for _, body in ipairs{
       "<html><head><title>502 Bad Gateway</title></head><body>\r\n<center>nginx</center></body></html>",
       "<!DOCTYPE html>", "upstream down", "\0\1\2",
@@ -212,14 +212,14 @@ describe("what a proxy in between says", function()
   end)
 end)
 
-describe("a body", function()
+describe("the response body", function()
   local BROKEN = {
     "{", "{}x", "[1,]", "{'a':1}", "nul", "NaN", "[Infinity]", '{"a":1}\0', '{"a":1}\0{"b":2}', "\0",
     '{"detail":"\255"}', '{"detail":"\237\160\128"}',
     '{"detail":"\192\175"}', '"\\ud800"', ("["):rep(5000), ("["):rep(5000) .. ("]"):rep(5000), "\31\139\8\0",
   }
 
-  it("that is not JSON leaves the outcome to the status", function()
+  it("that is not JSON does not change the outcome", function()
     for _, body in ipairs(BROKEN) do
       local result = answered(200, body)
       assert.same({ "accepted", body }, { result.outcome, result.raw })
@@ -234,7 +234,7 @@ describe("a body", function()
     end
   end)
 
-  it("that is cut off leaves the outcome to the status", function()
+  it("that is truncated does not change the outcome", function()
     for _, encoding in ipairs{ "Content-Length: 100", "Transfer-Encoding: chunked" } do
       for status, outcome in pairs{ [200] = "accepted", [422] = "rejected", [503] = "unknown" } do
         local part = '{"detail": "abc'
@@ -250,7 +250,7 @@ describe("a body", function()
     end
   end)
 
-  it("is read up to max_body, and not further", function()
+  it("is read up to max_body bytes", function()
     for _, status in ipairs{ 200, 422 } do
       local result, err = answered(status, '{"a":"bcd"}', nil, { max_body = 11 })
       local answer = result or err
@@ -268,14 +268,14 @@ describe("a body", function()
     assert.equal("longer than max_body, 1048576 bytes", result.meta.body_error)
   end)
 
-  it("until the end of the connection is whole", function()
+  it("without a length ends with the connection", function()
     once:set{ answer = 'HTTP/1.0 200 OK\r\n\r\n{"a":1}' }
     local result = helper.call(core.cancel_order, helper.arguments(once))
     assert.same({ a = 1 }, result.body)
     assert.equal("1.0", result.meta.http_version)
   end)
 
-  it("in chunks is whole", function()
+  it("in chunks is put together", function()
     server:set{
       answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         .. '3\r\n{"a\r\n4\r\n":1}\r\n0\r\nX-Trailer: t\r\n\r\n',
@@ -286,7 +286,7 @@ describe("a body", function()
     assert.is_nil(result.headers["x-trailer"])
   end)
 
-  it("has integers where numbers are integral, and crux.null", function()
+  it("is decoded with integers and crux.null", function()
     local body = answered(200,
       '{"a":1,"b":-5,"c":1.5,"d":[0,2.0,2e3,0.25,[7]],"e":null,"f":9007199254740991,"g":1e300,"h":"8"}').body
     assert.same({ 1, -5, 1.5, 9007199254740991, 1e300, "8" }, { body.a, body.b, body.c, body.f, body.g, body.h })
@@ -319,7 +319,7 @@ describe("a body", function()
     assert.same({ "1", '"2"', "\\", true }, { strings.a, strings.b[1], strings.b[2], strings.c })
   end)
 
-  it("may be any JSON value", function()
+  it("can be any JSON value", function()
     for text, value in pairs{ ["5"] = 5, ["true"] = true, ["false"] = false, ['"x"'] = "x", ["null"] = crux.null } do
       local result = answered(200, text)
       assert.is_true(result.body == value, text)
@@ -330,8 +330,8 @@ describe("a body", function()
   end)
 end)
 
-describe("headers", function()
-  it("are lower-case and joined", function()
+describe("result.headers", function()
+  it("has lower-case names, and joins repeated fields with commas", function()
     local result = answered(200, "", { "X-One: a", "x-ONE:b", "X-Two:   spaced out \t", "X-Empty:",
       "Set-Cookie: c=1; Path=/", "set-cookie: d=2", "X-One: c",
       "X-" .. ("Long"):rep(50) .. ": yes" })
@@ -342,12 +342,12 @@ describe("headers", function()
     }, result.headers)
   end)
 
-  it("are one line each, though they came as several", function()
+  it("joins folded lines", function()
     local result = answered(200, "", { "X-One: a\r\n b  c \r\n\t d", "X-Two:\r\n e", "X-One: f" })
     assert.same({ "a b  c d, f", "e" }, { result.headers["x-one"], result.headers["x-two"] })
   end)
 
-  it("are the final response's", function()
+  it("has no fields of interim responses", function()
     server:set{ answer = "HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 100 Continue\r\nX-A: b\r\n\r\n"
       .. helper.response(204, nil, { "X-B: c" }) }
     local result = helper.call(core.cancel_order, helper.arguments(server))
@@ -355,8 +355,8 @@ describe("headers", function()
   end)
 end)
 
-describe("a message", function()
-  it("never has the token that the server sent back", function()
+describe("err.message", function()
+  it("does not contain a token that the server sent back", function()
     local T = helper.TOKEN
     for _, body in ipairs{
       { detail = "no such token " .. T .. ", " .. T }, { detail = T }, { detail = ("x"):rep(200) .. T },
@@ -374,20 +374,20 @@ describe("a message", function()
     assert.equal("HTTP 401 Unauthorized: no [redacted] here", err_of(401, '{"detail":"no ' .. T .. ' here"}').message)
   end)
 
-  it("is whole though its words have a short token in them", function()
+  it("is not redacted inside words by a short token", function()
     local more = { token = "e" }
     assert.equal("HTTP 401 Unauthorized: [redacted]xpir[redacted]d", err_of(401, '{"detail":"expired"}', nil, more).message)
     assert.equal("HTTP 422 Unprocessable Entity", err_of(422, "", nil, more).message)
   end)
 
-  it("never has it where it was broken off in the middle", function()
+  it("does not contain the start of a token that was cut off", function()
     for length = 180, 240 do
       local err = err_of(401, cjson.encode{ detail = ("x"):rep(length) .. helper.TOKEN })
       assert.is_nil(err.message:find(helper.TOKEN:sub(1, 12), 1, true))
     end
   end)
 
-  it("never has it out of a token function or a call's own", function()
+  it("does not contain the token of a token function or of one call", function()
     server:set{ answer = helper.response(403, '{"detail":"not you, token-of-a-function, nor token-of-a-call"}') }
     local client = assert(crux.new{ base_url = server.base_url, token = function() return "token-of-a-function" end })
     local _, err = helper.call(client.cancel_order, client, { order_uuid = helper.ORDER })
@@ -397,7 +397,7 @@ describe("a message", function()
     client:close()
   end)
 
-  it("is one short line of it, whatever the detail", function()
+  it("is one line of bounded length, whatever the detail", function()
     for _, detail in ipairs{
       "one\ntwo\r\nthree\ttab", "\27[31mred\27[0m\7", "\127", ("long "):rep(1000), ("\195\169"):rep(500),
       ("\226\130\172"):rep(500), ("\240\159\152\128"):rep(300),
@@ -417,7 +417,7 @@ describe("a message", function()
     assert.is_truthy(err_of(422, cjson.encode{ detail = ("long "):rep(100) }).message:find("%.%.%.$"))
   end)
 
-  it("shows a replacement for what would steer a terminal or hide, and a blank for what would end the line", function()
+  it("has no control characters, invisible characters or line ends", function()
     local SHOWN = "\239\191\189"
     for text, shown in pairs{
       ["\\u0085"] = " ", ["\\u2028"] = " ", ["\\u2029"] = " ", ["\\u001b"] = " ", ["\\u007f"] = " ", ["\\u0000"] = " ",
@@ -432,12 +432,12 @@ describe("a message", function()
     end
   end)
 
-  it("of an option is one line of printable text too", function()
+  it("for a wrong option is one line of printable text", function()
     local _, err = helper.call(core.cancel_order, helper.arguments(server, { ca_file = "/no\nsuch\255\226\128\174file" }))
     assert.is_truthy(err.message:find("'/no such\239\191\189\239\191\189file'", 1, true), err.message)
   end)
 
-  it("survives names that are odd", function()
+  it("is well formed for any field name", function()
     for _, name in ipairs{ "", " ", "a\nb", "\195\169", ("n"):rep(1000), "a\0b", "[1]", "." } do
       local err = err_of(400, cjson.encode{ [name] = { "x" } })
       assert.is_truthy(err.fields)
@@ -446,12 +446,13 @@ describe("a message", function()
   end)
 end)
 
-describe("a kept connection that breaks after the second request", function()
+describe("a reused connection that breaks after the request", function()
   local KINDS = { fin = "network", cut = "network", rst = "network", hold = "timeout", garbage = "protocol" }
   for how, kind in pairs(KINDS) do
-    for _, tls in ipairs{ "plain", "good" } do
-      it(("by %s, %s, is kind %s, and the message does not say that no connection was made"):format(how, tls, kind), function()
-        local kept = fault.serve{ tls = tls == "good" and tls or nil, shared = { how = how }, script = [[
+    for tls, identity in pairs{ TCP = false, TLS = "good" } do
+      local name = "by %s over %s is kind %s, and its message does not say \"no connection\""
+      it(name:format(how, tls, kind), function()
+        local kept = fault.serve{ tls = identity or nil, shared = { how = how }, script = [[
           if not conn:request() then return end
           conn:write("HTTP/1.1 204 No Content\r\n\r\n")
           if not conn:request() then return end
@@ -481,8 +482,8 @@ describe("a deadline that passes once the connection is established", function()
   end
 end)
 
-describe("an err", function()
-  it("is a table that tostring makes a line of, even when changed", function()
+describe("err", function()
+  it("is a table with a tostring, even after changes", function()
     local err = err_of(422, '{"detail":"no"}')
     assert.equal("rejected (http): HTTP 422 Unprocessable Entity: no", tostring(err))
     err.message = nil

@@ -1,5 +1,5 @@
--- Where a server's message and its words on each field are found, and what it costs to look for them. For the bodies of
--- Django REST Framework, see errors_spec.
+-- err.detail and err.fields from bodies of many shapes, and the time and memory that takes. For
+-- bodies of Django REST Framework, see errors_spec.lua.
 local cjson = require "cjson"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -21,7 +21,7 @@ local function err_of(status, body, headers, more)
   return err
 end
 
-describe("the detail is found in", function()
+describe("err.detail and err.fields of", function()
   for _, row in ipairs{
     -- media type, body, detail, fields
     { "application/problem+json", '{"type":"https://x/y","title":"T","status":400,"detail":"D","instance":"/i"}', "D" },
@@ -41,7 +41,7 @@ describe("the detail is found in", function()
     { nil, '{"title":"t"}', "t" },
     { nil, '{"detail":"d","message":"m"}', "d", { message = { "m" } } },
     { nil, '["a"]', "a", { [""] = { "a" } } },
-    -- and not in what is a field's
+    -- names of fields are not messages
     { nil, '{"title":["This field is required."]}', nil, { title = { "This field is required." } } },
     { nil, '{"message":["a"],"status":["b"]}', nil, { message = { "a" }, status = { "b" } } },
     { nil, '{"error":{"message":["m"]},"errors":["e"]}', nil, { ["error.message"] = { "m" }, errors = { "e" } } },
@@ -55,7 +55,8 @@ describe("the detail is found in", function()
     { "text/plain", ("word "):rep(52) }, { "text/plain", " \n" },
   } do
     local media_type, body, detail, fields = row[1], row[2], row[3], row[4]
-    it(("%s%s"):format(media_type and media_type .. ": " or "", #body < 100 and body:gsub("%c", "?") or "a long text"),
+    local shown = #body < 200 and body:gsub("[^ -~]", "?") or "a long text"
+    it(("%s%s"):format(media_type and media_type .. ": " or "", shown),
       function()
         local err = err_of(400, body, media_type and { "Content-Type: " .. media_type })
         assert.equal(detail, err.detail)
@@ -66,7 +67,7 @@ describe("the detail is found in", function()
       end)
   end
 
-  it("no text that was cut off", function()
+  it("a truncated text are nil", function()
     once:set{ answer = "HTTP/1.1 502 X\r\nContent-Type: text/plain\r\nContent-Length: 50\r\n\r\nupstream down" }
     local _, err = helper.call(core.cancel_order, helper.arguments(once))
     assert.equal("HTTP 502 Bad Gateway", err.message)
@@ -74,7 +75,7 @@ describe("the detail is found in", function()
   end)
 end)
 
-describe("an error body of a server that means no good, #stock", function()
+describe("a hostile error body #stock", function()
   local function heavy(body)
     collectgarbage()
     collectgarbage()
@@ -99,7 +100,7 @@ describe("an error body of a server that means no good, #stock", function()
     ["names below names"] = ('{"' .. ("n"):rep(2000) .. '":'):rep(90) .. '"x"' .. ("}"):rep(90),
     ["a long text"] = '{"detail":"' .. ("e"):rep(900000) .. '"}',
   } do
-    it(name .. ": takes memory and time in proportion", function()
+    it("takes memory and time in proportion to its size: " .. name, function()
       local err, seconds, kilobytes = heavy(body)
       assert.equal("rejected", err.outcome)
       assert.is_true(#err.message <= 240)
@@ -114,13 +115,13 @@ describe("an error body of a server that means no good, #stock", function()
     end)
   end
 
-  it("that has a short token in it very often does not make the message long", function()
+  it("with many copies of a short token gives a message of bounded length", function()
     local err = err_of(400, '{"detail":"' .. ("e"):rep(900000) .. '"}', nil, { token = "e" })
     assert.is_true(#err.message <= 240)
     assert.is_nil(err.message:match("^HTTP 400 Bad Request: (.*)"):find("ee", 1, true))
   end)
 
-  it("has its long names cut off between characters", function()
+  it("has its long names truncated between characters", function()
     local err = err_of(400, cjson.encode{ [("\226\130\172"):rep(100)] = { "x" } })
     assert.same({ [("\226\130\172"):rep(85) .. "..."] = { "x" } }, err.fields)
   end)

@@ -1,5 +1,5 @@
--- Options that name files: what cannot be read is `invalid` at once, by name, and nothing that is
--- read makes anybody wait. CRUX_CA_FILE is one of them.
+-- Options that name files: a file that cannot be read gives `invalid` with its name, and reading
+-- never blocks on a pipe. CRUX_CA_FILE is one of them.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local crux = require "crux"
@@ -15,7 +15,7 @@ teardown(function()
   fault.stop()
 end)
 
--- What the option needs beside it to be looked at for itself.
+-- Other options that each option needs.
 local FILES = {
   ca_file = function(path) return { ca_file = path } end,
   cert_file = function(path) return { cert_file = path, key_file = fault.clients.one.key_file } end,
@@ -25,14 +25,14 @@ local FILES = {
 local OPTIONS = { ca_path = function(path) return { ca_path = path } end }
 for name, make in pairs(FILES) do OPTIONS[name] = make end
 
--- Options as they are written in a table.
+-- Options as Lua source.
 local function listed(options)
   local parts = {}
   for name, value in pairs(options) do parts[#parts + 1] = ("%s = %q"):format(name, value) end
   return table.concat(parts, ", ")
 end
 
--- `new`, a call of a client and a call of the C module, with these options.
+-- Makes a client, a call of a client and a call of crux.core with these options.
 local function invalid(name, options)
   local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url })
   local ways = {
@@ -66,8 +66,8 @@ for name, make in pairs(FILES) do
     invalid(name, make("/"))
   end)
 
-  -- A named pipe that nobody writes to would be waited for without end.
-  it(name .. " that is a pipe is not waited for", function()
+  -- Reading a named pipe without a writer would block for ever.
+  it(name .. " that is a pipe is refused without reading it", function()
     calls.with_directory(function(dir)
       local pipe = dir .. "/pipe"
       assert.is_truthy(os.execute("mkfifo " .. pipe))
@@ -91,8 +91,8 @@ it("ca_path that is a file is invalid", function()
   invalid("ca_path", { ca_path = fault.ca_file })
 end)
 
-describe("without permission to read", function()
-  -- root reads everything, unless it does without that right
+describe("without read permission", function()
+  -- root can read everything, unless it drops that capability
   local DROP = "setpriv --bounding-set=-dac_override,-dac_read_search " ..
     "--inh-caps=-dac_override,-dac_read_search "
 
@@ -126,7 +126,7 @@ describe("without permission to read", function()
   end
 end)
 
-describe("a file that is gone when a connection is made", function()
+describe("a file that was removed before the connection is made:", function()
   for _, way in ipairs(calls.WAYS) do
     for name in pairs(FILES) do
       it(("%s, %s, is kind tls"):format(name, way.name), function()
@@ -167,7 +167,7 @@ describe("CRUX_CA_FILE", function()
 
   local function answers(first, second) return first .. "\n" .. (second or first) end
 
-  it("is ca_file where none is given", function()
+  it("sets ca_file", function()
     assert.equal(answers "accepted", run("once()", { CRUX_CA_FILE = fault.ca_file }))
     local source = [[
       local more = { token = "t", base_url = server.base_url, timeout = 60, connect_timeout = 60 }
@@ -176,7 +176,7 @@ describe("CRUX_CA_FILE", function()
     assert.equal("accepted", run(source, { CRUX_CA_FILE = fault.ca_file }))
   end)
 
-  it("is set aside by the option", function()
+  it("is overridden by the option ca_file", function()
     local source = ("once{ ca_file = %q }"):format(fault.ca_file)
     assert.equal(answers "accepted", run(source, { CRUX_CA_FILE = fault.other_ca_file }))
     assert.equal(answers "accepted", run(source, { CRUX_CA_FILE = "/does/not/exist.pem" }))
@@ -186,12 +186,12 @@ describe("CRUX_CA_FILE", function()
     end
   end)
 
-  it("counts as unset where it is empty", function()
+  it("counts as unset when empty", function()
     local source = [[print(crux.new{ token = "t" } and "a client")]]
     assert.equal("a client", run(source, { CRUX_CA_FILE = "" }))
   end)
 
-  it("that cannot be read is invalid, field ca_file, and is named", function()
+  it("that cannot be read is invalid, and named in the message", function()
     for _, path in ipairs{ "/does/not/exist.pem", "/" } do
       local said = run([[
         local _, err = crux.new{ token = "t" }

@@ -1,10 +1,10 @@
--- Deliberate mistakes: the whole line that a user sees for each, and the call as it should be, which
--- is then made.
+-- Deliberate mistakes: the whole message that a user sees for each, and the corrected call, which
+-- the spec makes too.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
 
--- What stands in angle brackets below.
+-- Values for the names in angle brackets below.
 local WORDS = {
   OPTIONS = "token, base_url, api, timeout, connect_timeout, retries, max_connections, "
     .. "idle_timeout, connection_lifetime, ca_file, ca_path, cert_file, key_file, proxy, no_proxy, "
@@ -21,7 +21,7 @@ local WORDS = {
   VERIFIED = "certificates are always verified; ca_file is for trust anchors of one's own",
 }
 
--- The mistake, the line, the call as it should be.
+-- The mistake, the message, the corrected call.
 local MISTAKES = {
   { [[client:cancel_order{ order_uid = U }]],
     [[<INVALID> order_uid: unknown field, did you mean 'order_uuid'?]],
@@ -281,7 +281,8 @@ teardown(function()
   server:close()
 end)
 
--- Runs an expression as a program of the user's would: what it returns, or what it raises as `err`.
+-- Runs an expression as a user's program would, and returns its values, or the raised error as
+-- `err`.
 local function evaluate(expression)
   local source = "local first, second = " .. expression .. " return first, second"
   local chunk
@@ -295,7 +296,7 @@ end
 describe("the mistake", function()
   for _, row in ipairs(MISTAKES) do
     local wrong, line, right = row[1], row[2]:gsub("<(%u+)>", WORDS), row[3]
-    it(wrong .. " is told with what is right", function()
+    it(wrong .. " gives a message with the correction", function()
       local result, err = evaluate(wrong)
       assert.is_nil(result)
       assert.equal(line, (tostring(err):gsub("^%S+:%d+: ", "")))
@@ -306,7 +307,7 @@ describe("the mistake", function()
     end)
   end
 
-  it("table has at least 60 rows, each with a call of its own", function()
+  it("table has at least 60 rows with different calls", function()
     local seen = {}
     for _, row in ipairs(MISTAKES) do
       assert.is_nil(seen[row[1]], row[1])

@@ -1,10 +1,10 @@
--- What may be claimed of an attempt: interface.md's statements, held against every curl code, cause, status and
--- circumstance. Written from that page and not from csrc/outcome.c.
+-- The outcome and kind of an attempt: the documented rules, checked for every curl code, cause,
+-- status and circumstance. Written from the documentation, not from csrc/http/outcome.c.
 local helper = require "spec.helper"
 
 local quoted = helper.quoted
 
--- Compiled here, so that it always is what the tree says, for the Lua that runs this.
+-- Compiles csrc/http/outcome.c as it is now, for the Lua that runs this.
 local function load_probe()
   local dir = assert(io.popen('mktemp -d "${TMPDIR:-/tmp}/crux-probe.XXXXXX"')):read("*l")
   local object = dir .. "/probe.so"
@@ -32,7 +32,7 @@ local STATUSES = {
   405, 407, 408, 409, 410, 415, 422, 425, 429, 431, 451, 499, 500, 501, 502, 503, 504, 599, 600, 700, 999,
 }
 
--- One of each class, and those that differ within theirs.
+-- One status of each class, and those that differ within their class.
 local CLASSES = { 0, 103, 204, 303, 308, 401, 429, 503, 600 }
 
 local function set(...)
@@ -47,10 +47,10 @@ local KINDS = set("auth", "dns", "connect", "proxy", "tls", "timeout", "network"
 local BEFORE_CONNECTION = set("dns", "connect", "proxy")
 local AGAIN = set("dns", "connect", "proxy", "timeout", "network")
 
--- curl's codes by what they are about, from curl's own manual (libcurl-errors).
+-- curl's error codes by subject, from its manual (libcurl-errors).
 local CERTIFICATE = set(35, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98)
 local NO_MEMORY = 27
--- The connection was cut, at whatever point: nothing came back, or a part, or an error on the socket.
+-- The connection was closed at any point: no response, a part of it, or a socket error.
 local BROKEN = set(18, 52, 55, 56)
 
 local CAUSE_KIND = {
@@ -59,79 +59,79 @@ local CAUSE_KIND = {
   expired = "timeout",
 }
 
--- The circumstances that cannot go together are asked all the same: no answer may claim more than they bear out.
+-- Impossible combinations are checked too: no outcome may claim more than the evidence shows.
 local RULES = {
-  { "accepted is a whole head with 2xx, and always is", function(e, v)
+  { "is accepted after a whole 2xx head, and only then", function(e, v)
     local answered = e.head and e.sent and e.cause ~= "unsolicited"
     return (v.outcome == "accepted") == (answered and e.status >= 200 and e.status <= 299)
   end },
-  { "rejected is a whole head with 4xx, 301, 307 or 308, and always is", function(e, v)
+  { "is rejected after a whole head with 4xx, 301, 307 or 308, and only then", function(e, v)
     local answered = e.head and e.sent and e.cause ~= "unsolicited"
     local word = e.status >= 400 and e.status <= 499 or NOT_CARRIED_OUT[e.status] or false
     return (v.outcome == "rejected") == (answered and word)
   end },
-  { "not_sent is that not one byte was handed to a connection, whatever seemed to come back", function(e, v)
+  { "is not_sent if no byte was handed to a connection, and only then", function(e, v)
     return (v.outcome == "not_sent") == not e.sent
   end },
-  { "unknown is anything else", function(_, v)
+  { "is unknown in every other case", function(_, v)
     return v.outcome == "accepted" or v.outcome == "rejected" or v.outcome == "not_sent" or v.outcome == "unknown"
   end },
-  { "an error has one of the kinds that an attempt can have, a result none", function(_, v)
+  { "has a kind if it is an error, and none if it is accepted", function(_, v)
     if v.outcome == "accepted" then return v.kind == "none" end
     return KINDS[v.kind] or false
   end },
-  { "a whole head is kind http, but 401 auth, and nothing else is either", function(e, v)
+  { "has kind auth for 401, http for other heads, neither without a head", function(e, v)
     if v.outcome == "accepted" then return true end
     local answered = e.head and e.sent and e.cause ~= "unsolicited"
     if answered then return v.kind == (e.status == 401 and "auth" or "http") end
     return v.kind ~= "http" and v.kind ~= "auth"
   end },
-  { "why crux itself ended an attempt is its kind, unless a whole head had come", function(e, v)
+  { "has the kind of crux's own reason to end the attempt, without a head", function(e, v)
     if e.cause == "none" or e.head and e.sent and e.cause ~= "unsolicited" then return true end
     return v.kind == CAUSE_KIND[e.cause]
   end },
-  { "a deadline is kind timeout", function(e, v)
+  { "has kind timeout after a deadline", function(e, v)
     if e.cause ~= "none" or e.head and e.sent then return true end
     return (v.kind == "timeout") == (e.code == 28)
   end },
-  { "names that do not resolve", function(e, v)
+  { "has kind dns or proxy if a name does not resolve", function(e, v)
     if e.cause ~= "none" or e.head and e.sent then return true end
     if e.code == 6 then return v.kind == "dns" end
     if e.code == 5 or e.code == 97 then return v.kind == "proxy" end
     return v.kind ~= "dns"
   end },
-  { "nobody to connect to is the proxy's fault where there is one", function(e, v)
+  { "has kind connect, or proxy if there is one, if no connection is made", function(e, v)
     if e.cause ~= "none" or e.head and e.sent or e.code ~= 7 then return true end
     return v.kind == (e.proxied and "proxy" or "connect")
   end },
-  { "certificate and handshake are kind tls, through a proxy too", function(e, v)
+  { "has kind tls for certificate and handshake, through a proxy too", function(e, v)
     if e.cause ~= "none" or e.head and e.sent or not CERTIFICATE[e.code] then return true end
     return v.kind == "tls"
   end },
-  { "a cut during the handshake is kind tls, a cut proxy's is proxy, any other is network", function(e, v)
+  { "has kind tls, proxy or network if the connection closes, by its stage", function(e, v)
     if e.cause ~= "none" or e.head and e.sent or not BROKEN[e.code] then return true end
     if e.sent or e.ready then return v.kind == "network" end
     if e.proxied then return v.kind == "proxy" end
     return v.kind == (e.tls and "tls" or "network")
   end },
-  { "no whole head although nothing went wrong is kind protocol, as is what is no HTTP", function(e, v)
+  { "has kind protocol without a whole head or with malformed HTTP", function(e, v)
     if e.cause ~= "none" or e.head and e.sent then return true end
     if e.code == 0 or e.code == 1 or e.code == 8 then return v.kind == "protocol" end
     return true
   end },
-  { "want of memory in libcurl is kind memory", function(e, v)
+  { "has kind memory if libcurl is out of memory", function(e, v)
     if e.cause ~= "none" or e.head and e.sent or e.code ~= NO_MEMORY then return true end
     return v.kind == "memory"
   end },
-  { "dns and connect are said only where nothing was sent, in circumstances that can be", function(e, v)
+  { "has kind dns or connect only if nothing was sent", function(e, v)
     -- curl cannot fail to resolve or connect after it has sent
     if e.sent and (e.code == 5 or e.code == 6 or e.code == 7 or e.code == 97) then return true end
     return not (BEFORE_CONNECTION[v.kind] and e.sent)
   end },
-  { "a proxy is blamed only where there is one", function(e, v)
+  { "has kind proxy only with a proxy", function(e, v)
     return v.kind ~= "proxy" or e.proxied or e.code == 5 or e.code == 97
   end },
-  { "retryable is what interface.md lists", function(e, v)
+  { "is retryable as documented", function(e, v)
     local expected = false
     if v.outcome == "not_sent" then expected = AGAIN[v.kind] or false
     elseif v.outcome == "rejected" then expected = e.status == 429 and e.retry_after
@@ -149,7 +149,7 @@ end
 
 local function bit(flags, value) return math.floor(flags / value) % 2 == 1 end
 
--- Each rule's first counterexample, in one pass over everything.
+-- The first counterexample of each rule, in one pass over all cases.
 local counterexamples, cases = {}, 0
 
 local function visit_all()
@@ -181,14 +181,14 @@ local function visit_all()
   end
 end
 
-describe("the outcome:", function()
+describe("the outcome", function()
   setup(visit_all)
 
   for i, rule in ipairs(RULES) do
     it(rule[1], function() assert.is_nil(counterexamples[i]) end)
   end
 
-  it("was asked for everything", function()
+  it("is judged for every status, cause and circumstance", function()
     local causes = 0
     for _ in pairs(probe.causes) do causes = causes + 1 end
     local statuses = #STATUSES + (causes - 1) * #CLASSES
@@ -196,8 +196,8 @@ describe("the outcome:", function()
     assert.equal((math.max(99, probe.last_code) + 1) * (32 * statuses - causes * 16), cases)
   end)
 
-  it("does not depend on what it must not", function()
-    -- of a whole head that answers what was sent, the status alone counts
+  it("of a whole response head depends on its status alone", function()
+    -- with a whole response head, only the status matters
     for _, status in ipairs(STATUSES) do
       if status ~= 0 then
         local outcome, kind = probe.judge(0, 0, status, 31, false, false)
@@ -216,46 +216,46 @@ describe("the outcome:", function()
   end)
 end)
 
--- The cases that design.md tells of, one by one.
-describe("the outcome of", function()
+-- Typical cases, one by one.
+describe("the outcome of an attempt:", function()
   local HEAD, SENT, TLS, PROXIED, READY = 1, 2, 4, 8, 16
   for _, row in ipairs{
-    { "a head cut off after its status line", { 0, "head_cut", 0, SENT + READY }, "unknown", "protocol" },
+    { "a head truncated after its status line", { 0, "head_cut", 0, SENT + READY }, "unknown", "protocol" },
     { "a failed send that had reached the server", { 55, "none", 0, SENT + READY }, "unknown", "network" },
     { "a failed send of nothing", { 55, "none", 0, READY }, "not_sent", "network" },
-    { "an answer that stood there before", { 0, "unsolicited", 0, READY }, "not_sent", "protocol" },
-    { "an answer that came before the request was read", { 0, "unsolicited", 0, SENT + READY }, "unknown",
+    { "a response that was there before the request", { 0, "unsolicited", 0, READY }, "not_sent", "protocol" },
+    { "a response sent before the request was read", { 0, "unsolicited", 0, SENT + READY }, "unknown",
       "protocol" },
-    { "a head that is no HTTP", { 0, "malformed", 0, SENT + READY }, "unknown", "protocol" },
+    { "a head that is not HTTP", { 0, "malformed", 0, SENT + READY }, "unknown", "protocol" },
     { "a head that is too long", { 0, "head_limit", 0, SENT + READY }, "unknown", "protocol" },
-    { "a deadline before the connection stood", { 28, "none", 0, TLS }, "not_sent", "timeout" },
+    { "a deadline before the connection is established", { 28, "none", 0, TLS }, "not_sent", "timeout" },
     { "a deadline after the request was sent", { 28, "none", 0, SENT + TLS + READY }, "unknown", "timeout" },
     { "a deadline during the body", { 28, "none", 204, HEAD + SENT + TLS + READY }, "accepted", "none" },
-    { "a deadline in line", { 0, "expired", 0, 0 }, "not_sent", "timeout" },
-    { "a call given up before it was sent", { 0, "aborted", 0, READY }, "not_sent", "aborted" },
-    { "a call given up after", { 0, "aborted", 0, SENT + READY }, "unknown", "aborted" },
-    { "a call given up while the body came", { 0, "aborted", 422, HEAD + SENT + READY }, "rejected", "http" },
+    { "a deadline in the queue", { 0, "expired", 0, 0 }, "not_sent", "timeout" },
+    { "a call aborted before it was sent", { 0, "aborted", 0, READY }, "not_sent", "aborted" },
+    { "a call aborted after it was sent", { 0, "aborted", 0, SENT + READY }, "unknown", "aborted" },
+    { "a call aborted while the body arrives", { 0, "aborted", 422, HEAD + SENT + READY }, "rejected", "http" },
     { "a body over its limit", { 0, "none", 200, HEAD + SENT + READY }, "accepted", "none" },
-    { "a body cut off", { 18, "none", 422, HEAD + SENT + READY }, "rejected", "http" },
-    { "a body cut off by a reset", { 56, "none", 500, HEAD + SENT + READY }, "unknown", "http" },
-    { "a handshake cut", { 35, "none", 0, TLS }, "not_sent", "tls" },
-    { "a handshake reset", { 56, "none", 0, TLS }, "not_sent", "tls" },
+    { "a truncated body", { 18, "none", 422, HEAD + SENT + READY }, "rejected", "http" },
+    { "a body truncated by a reset", { 56, "none", 500, HEAD + SENT + READY }, "unknown", "http" },
+    { "a handshake that is closed", { 35, "none", 0, TLS }, "not_sent", "tls" },
+    { "a handshake that is reset", { 56, "none", 0, TLS }, "not_sent", "tls" },
     { "a certificate for another name", { 60, "none", 0, TLS }, "not_sent", "tls" },
     { "a certificate for another name behind a proxy", { 60, "none", 0, TLS + PROXIED }, "not_sent", "tls" },
     { "a proxy that refuses CONNECT", { 56, "none", 0, TLS + PROXIED }, "not_sent", "proxy" },
-    { "a proxy that nobody is at", { 7, "none", 0, TLS + PROXIED }, "not_sent", "proxy" },
-    { "want of memory", { 27, "none", 0, 0 }, "not_sent", "memory" },
-    { "want of memory for the answer", { 0, "nomem", 0, SENT + READY }, "unknown", "memory" },
-    { "want of descriptors", { 7, "nofile", 0, 0 }, "not_sent", "memory" },
-    { "a redirect that says that nothing was done", { 0, "none", 308, HEAD + SENT + READY }, "rejected", "http" },
-    { "a redirect to look elsewhere for what was", { 0, "none", 303, HEAD + SENT + READY }, "unknown", "http" },
+    { "a proxy that refuses connections", { 7, "none", 0, TLS + PROXIED }, "not_sent", "proxy" },
+    { "lack of memory", { 27, "none", 0, 0 }, "not_sent", "memory" },
+    { "lack of memory for the response", { 0, "nomem", 0, SENT + READY }, "unknown", "memory" },
+    { "lack of descriptors", { 7, "nofile", 0, 0 }, "not_sent", "memory" },
+    { "a redirect without execution (308)", { 0, "none", 308, HEAD + SENT + READY }, "rejected", "http" },
+    { "a redirect after execution (303)", { 0, "none", 303, HEAD + SENT + READY }, "unknown", "http" },
     { "a TLS alert before the request", { 56, "alert", 0, TLS + READY }, "not_sent", "tls" },
-    { "a TLS alert after it", { 56, "alert", 0, SENT + TLS + READY }, "unknown", "tls" },
-    { "a call that exit() overtook", { 0, "exiting", 0, 0 }, "not_sent", "aborted" },
+    { "a TLS alert after the request", { 56, "alert", 0, SENT + TLS + READY }, "unknown", "tls" },
+    { "a call during exit()", { 0, "exiting", 0, 0 }, "not_sent", "aborted" },
     { "a parent's call in a forked child", { 0, "forked", 0, SENT + READY }, "unknown", "aborted" },
-    { "401", { 0, "none", 401, HEAD + SENT + READY }, "rejected", "auth" },
-    { "502", { 0, "none", 502, HEAD + SENT + READY }, "unknown", "http" },
-    { "a protocol that was switched to", { 0, "none", 101, HEAD + SENT + READY }, "unknown", "http" },
+    { "status 401", { 0, "none", 401, HEAD + SENT + READY }, "rejected", "auth" },
+    { "status 502", { 0, "none", 502, HEAD + SENT + READY }, "unknown", "http" },
+    { "status 101", { 0, "none", 101, HEAD + SENT + READY }, "unknown", "http" },
   } do
     it(row[1], function()
       local a = row[2]
@@ -265,8 +265,8 @@ describe("the outcome of", function()
   end
 end)
 
-describe("another attempt after a proxy's refusal", function()
-  it("is of no use after 403 and 407, and may be after any other", function()
+describe("a refusal by a proxy", function()
+  it("is retryable unless it is 403 or 407", function()
     for status, again in pairs{ [403] = false, [407] = false, [500] = true, [502] = true, [404] = true, [0] = true } do
       for _, code in ipairs{ 7, 56 } do -- from libcurl 8.21 on, and before
         local outcome, kind, retryable = probe.judge(code, 0, 0, 4 + 8, false, false, status)
@@ -276,10 +276,10 @@ describe("another attempt after a proxy's refusal", function()
   end)
 end)
 
-describe("Retry-After", function()
+describe("the parser of Retry-After", function()
   local NOW = 784111777 -- Sun, 06 Nov 1994 08:49:37 GMT
 
-  it("is a number of seconds", function()
+  it("accepts a number of seconds", function()
     for _, text in ipairs{ "0", "1", "7", "007", "120", "86400" } do
       assert.equal(tonumber(text), probe.retry_after(text, NOW))
     end
@@ -287,7 +287,7 @@ describe("Retry-After", function()
     assert.is_true(probe.retry_after(("9"):rep(400), NOW) < math.huge)
   end)
 
-  it("is a date in any of HTTP's three forms", function()
+  it("accepts a date in each of HTTP's three formats", function()
     for _, text in ipairs{ "Sun, 06 Nov 1994 08:50:37 GMT", "Sunday, 06-Nov-94 08:50:37 GMT",
       "Sun Nov  6 08:50:37 1994" } do
       assert.equal(60, probe.retry_after(text, NOW))
@@ -296,7 +296,7 @@ describe("Retry-After", function()
     end
   end)
 
-  it("is neither", function()
+  it("refuses anything else", function()
     for _, text in ipairs{ "", " ", "soon", "-1", "-60", "1.5", "1e3", "0x10", "5s", "5 seconds", "120, 60", "\255",
       "GMT", "Sun", ";", "+7" } do
       assert.equal(-1, probe.retry_after(text, NOW), text)

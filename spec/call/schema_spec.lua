@@ -79,9 +79,12 @@ describe("JSON", function()
 
   it("is bounded by what is written, whatever is given", function()
     local MIB = 1024 * 1024
-    local enter = { username = "u", password = ("x"):rep(16 * MIB - 100) }
-    assert.equal(#'{"username":"u","password":""}' + 16 * MIB - 100, #body_of(enter, "enter"))
-    enter.username = ("x"):rep(101)
+    local enter = { username = "u" }
+    enter.password = ("x"):rep(16 * MIB - #'{"username":"u","password":""}')
+    assert.equal(16 * MIB, #body_of(enter, "enter"))
+    enter.username = "uu"
+    refused(enter, "password", TOO_LONG, "enter")
+    enter.username, enter.password = "u", enter.password:sub(2) .. '"'
     refused(enter, "password", TOO_LONG, "enter")
     refused({ username = ("\1"):rep(3 * MIB), password = "p" }, "username", TOO_LONG, "enter")
     enter = { username = ("\1"):rep(2 * MIB), password = ("\1"):rep(2 * MIB) }
@@ -216,6 +219,7 @@ describe("a nested table", function()
     refused({ flag = 1, tree = tree }, "tree.children[2].children[2].nam",
       "unknown field, did you mean 'name'?")
     refused({ sorts = { 5, { key = 5 }, { [1] = 5 } } }, "sorts[3][1]", NO_SORT)
+    refused({ sorts = { {}, { b = 1 }, { a = 1 }, { a = 1 } } }, "sorts[2].b", NO_SORT)
     refused({ grid = 5, tree = { zzz = 1 }, aaaa = 1 }, "aaaa",
       NO_FIELD)
   end)

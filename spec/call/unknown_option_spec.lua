@@ -1,13 +1,13 @@
--- A libcurl that does not know an option, such as one built without proxies: what was asked for is
--- refused when the client is made, what was not is not missed.
+-- A libcurl that lacks an option, such as one built without proxies: crux.new refuses the option if
+-- it was given, and calls work if it was not.
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
 local helper = require "spec.helper"
 
--- Numbers of curl/curl.h.
+-- Option numbers from curl/curl.h.
 local CAINFO, CAPATH, PROXY, SSLCERT, PROXY_CAINFO = 10065, 10097, 10004, 10025, 10246
 
-describe("a libcurl that does not know #stock", function()
+describe("a libcurl without support for #stock", function()
   local object
 
   setup(function()
@@ -38,7 +38,7 @@ describe("a libcurl that does not know #stock", function()
     { "a CA path", CAPATH, "ca_path", ("ca_path = %q"):format("spec") },
     { "a client certificate", SSLCERT, "cert_file", ("cert_file = %q"):format("README.md") },
   } do
-    it(row[1] .. " refuses the option " .. row[3] .. ", with its own words", function()
+    it(row[1] .. " gives an invalid " .. row[3] .. " with libcurl's message", function()
       local kind, field, message = child(row[2], made(row[4])):match("^(%S+)\t(%S+)\t(.*)$")
       assert.same({ "invalid", row[3] }, { kind, field })
       assert.is_truthy(message:find("^" .. row[3] .. ": expected a libcurl that knows it, found libcurl/"), message)
@@ -47,7 +47,7 @@ describe("a libcurl that does not know #stock", function()
   end
 
   for _, row in ipairs{ { "a proxy", PROXY }, { "a CA path", CAPATH }, { "TLS to a proxy", PROXY_CAINFO } } do
-    it(row[1] .. " makes calls that do not ask for it", function()
+    it(row[1] .. " makes calls without it", function()
       local server = fault.serve{ tls = "good", script = helper.ANSWER, shared = { answer = helper.response(204) } }
       assert.equal("accepted", child(row[2], ("say(crux.cancel_order{ token = 't', order_uuid = %q, base_url = %q, ca_file = %q })")
         :format(helper.ORDER, server.base_url, fault.ca_file)))

@@ -1,13 +1,13 @@
--- One attempt puts the request on the wire at most once, and only the answer to that request is taken for its answer:
--- whatever the server does, and wherever it stops. The server's own record is the judge.
+-- One attempt sends the request at most once, and accepts only the response to that request,
+-- whatever the server does. Compared with the server's record.
 local crux = require "crux"
 local core = require "crux.core"
-local cuts = require "spec.support.truncation"
+local truncation = require "spec.support.truncation"
 local fault = require "spec.support.fault"
 local libcurl = require "spec.support.libcurl"
 
-local TOKEN, ORDER, SUPPLIER = cuts.TOKEN, cuts.ORDER, cuts.SUPPLIER
-local arguments, patches = cuts.arguments, cuts.patches
+local TOKEN, ORDER, SUPPLIER = truncation.TOKEN, truncation.ORDER, truncation.SUPPLIER
+local arguments, patches = truncation.arguments, truncation.patches
 
 local function call(server, more)
   local result, err = core.cancel_order(arguments(server, more))
@@ -17,10 +17,10 @@ local function call(server, more)
   return answer
 end
 
-cuts.describe(describe, it, core.cancel_order)
+truncation.describe_faults(describe, it, core.cancel_order)
 
-describe("a kept connection", function()
-  it("that is closed after a request has gone out on it leaves that request unknown", function()
+describe("a reused connection", function()
+  it("closed after the request was sent gives unknown", function()
     local server = fault.serve{ script = [[
       conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
       conn:request() conn:cut()
@@ -32,24 +32,24 @@ describe("a kept connection", function()
     server:close()
   end)
 
-  it("turns from an unfit connection to a new one, of which it claims no more than of any", function()
+  it("that the server has closed is replaced by a new one", function()
     for how, kind in pairs{
       ['conn:hold()'] = "timeout", ['conn:cut()'] = "proxy",
       ['conn:write_raw("HTTP/1.1 403 Forbidden\\r\\n\\r\\n") conn:cut()'] = "proxy",
       ['conn:write_raw("HTTP/1.1 200 OK\\r\\n\\r\\n") conn:cut()'] = "tls",
     } do
-      -- a proxy and what is behind it in one, which speaks once more after its answer
+      -- a proxy and its server in one, which sends another response after the first
       local server = fault.serve{ tls = "good", script = [=[
         conn:raw(1)
         if n > 1 then ]=] .. how .. [=[ return end
         conn:write_raw("HTTP/1.1 200 OK\r\n\r\n")
         conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
-        conn:sleep(0.1) conn:write("HTTP/1.1 408 Request Timeout\r\n\r\n")
+        conn:sleep(0.1) conn:write("HTTP/1.1 408 Request Timeout\r\n\r\n") conn:tell("told", true)
         conn:hold()
       ]=] }
       local through = { proxy = server.base_url:gsub("^https", "http") }
       assert.equal("accepted", call(server, through).outcome)
-      core.sleep(0.5)
+      repeat core.sleep(0.005) until server:record().conns[1].told
       if kind == "timeout" then through.timeout = 1 end
       local answer = call(server, through)
       assert.same({ "not_sent", kind, 0, 0 }, { answer.outcome, answer.kind, answer.meta.sends, answer.meta.bytes_sent }, how)
@@ -59,13 +59,13 @@ describe("a kept connection", function()
   end)
 end)
 
-describe("on the wire", function()
+describe("the wire format:", function()
   local OK = [[while true do
     if not conn:request() then break end
     conn:write("HTTP/1.1 204 No Content\r\n\r\n")
   end]]
 
-  it("is what was documented, byte for byte, and what was asked", function()
+  it("a request has the documented bytes", function()
     local server = fault.serve{ script = OK, tls = "good" }
     local answer = call(server)
     local data = server:record().conns[1].data
@@ -83,7 +83,7 @@ describe("on the wire", function()
     server:close()
   end)
 
-  it("is the same as the dry run says", function()
+  it("a request is what dry_run returns", function()
     local server = fault.serve{ script = OK }
     local client = assert(crux.new{ token = TOKEN, base_url = server.base_url .. "/a/prefix/", api = "timp", user_agent = "shop/1.2" })
     local order = { order_uuid = ORDER, skus = { { supplier_uuid = SUPPLIER, price = 5 } } }
@@ -148,7 +148,7 @@ describe("on the wire", function()
     server:close()
   end)
 
-  it("a large body is sent whole and counted", function()
+  it("a large body is sent whole, and bytes_sent counts it", function()
     for _, tls in ipairs{ false, "good" } do
       local server = fault.serve{ script = OK, tls = tls or nil }
       local skus = {}

@@ -1,5 +1,5 @@
--- Calls that a finalizer or a hook of the user's aborts, whose client it closes or whose arguments it
--- changes, at any moment: nothing raises, nothing crashes, and no other call is touched.
+-- Finalizers and debug hooks that abort a call, close its client or change its arguments at any
+-- moment: no error, no crash, and no effect on other calls.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
@@ -14,7 +14,7 @@ end)
 
 teardown(fault.stop)
 
--- Each job is dropped at once, and its finalizer aborts its call when the collector finds both.
+-- Each job is unreachable at once; its finalizer aborts its call when the collector finds both.
 local JOBS = [[
 local crux = require "crux"
 local rounds, each = %d, %d
@@ -42,13 +42,14 @@ for _ = 1, rounds do
 end
 ]]
 
-describe("a finalizer that aborts its object's call", function()
+describe("a finalizer that aborts its object's pending call", function()
   for _, row in ipairs{
     { 50, 100, "collectgarbage('incremental', 200, 100, 6)" }, { 200, 8, "" },
     { 20, 100, "collectgarbage('setpause', 100)" }, { 20, 60, "collectgarbage('generational')" },
   } do
     local rounds, each, before = row[1], row[2], row[3]
-    it(("touches no other call: %d rounds of %d %s"):format(rounds, each, before), function()
+    local collector = before == "" and "the collector as it is" or before
+    it(("does not affect other calls: %d times %d with %s"):format(rounds, each, collector), function()
       if before:find("al'") and _VERSION ~= "Lua 5.4" then return end -- a mode that is 5.4's
       local script = before .. JOBS:format(rounds, each, refused.base_url, helper.ORDER)
       assert.equal("", helper.child(script))
@@ -56,8 +57,8 @@ describe("a finalizer that aborts its object's call", function()
   end
 end)
 
--- Calls `hook` after so many instructions of `run`. Returns whether that many were run, and what
--- `run` returns to pcall.
+-- Calls `hook` after `count` instructions of `run`. Returns whether that many were run, and what
+-- pcall of `run` returns.
 local function interrupted(count, hook, run)
   local called = false
   local before, mask, every = debug.gethook()
@@ -71,8 +72,8 @@ local function interrupted(count, hook, run)
   return called, ok, result, err
 end
 
-describe("at every single instruction of a call with a retry, #stock", function()
-  -- What is prepared, what is then interrupted by what, and what comes of it.
+describe("at each instruction of a call with a retry, #stock", function()
+  -- What is prepared, what is interrupted by what, and the expected result.
   local function sweep(prepare, run, hook, check)
     server:set{ answer = helper.response(429, "", { "Retry-After: 0" }) }
     local count, called = 0
@@ -228,13 +229,13 @@ describe("a finalizer that makes a call while its Lua state is closed", function
     crux, core = require "crux", require "crux.core"
     print(select(2, assert(crux.new(options)):cancel_order{ order_uuid = arguments.order_uuid, retries = 0 }).kind)]]
 
-  it("gets an error, after crux's own finalizers have run", function()
+  it("gets an error after crux's own finalizers have run", function()
     local base_url, told = refused.base_url, "\nnot_sent (aborted): the Lua state is being closed"
     assert.equal("connect" .. told:rep(2), helper.child(SCRIPT:format(base_url, helper.ORDER)))
   end)
 end)
 
-describe("a fork", function()
+describe("fork()", function()
   it("in on_event of a submitted call leaves the call to the parent #fork", function()
     server:set{ answer = helper.response(204) }
     helper.new_requests(server)

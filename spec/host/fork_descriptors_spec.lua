@@ -1,5 +1,5 @@
--- A forked child closes no file of the host's, and sends nothing of what its parent has submitted: a
--- number that was a descriptor of crux's may be a file's by then.
+-- A forked child closes no file of the host, and sends nothing that its parent has submitted, even
+-- if the host has reused the number of a descriptor of crux for a file.
 local core = require "crux.core"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
@@ -71,8 +71,8 @@ end
 local ANSWER = [[while conn:request() do conn:write("HTTP/1.1 204 No Content\r\n\r\n") end]]
 
 for _, way in ipairs{ "blocking", "submitted" } do
-  describe(("a forked child that makes a %s call, #fork,"):format(way), function()
-    it("closes no file that the host opened on the number of a connection that failed", function()
+  describe(("a forked child that makes a %s call #fork"):format(way), function()
+    it("closes no file of the host with the number of a failed connection", function()
       local server, silent = fault.serve{ script = ANSWER }, fault.silent()
       local said, held = run(server, way, ([[
         local kept = client{ base_url = %q, connect_timeout = 0.2 }
@@ -94,7 +94,7 @@ for _, way in ipairs{ "blocking", "submitted" } do
     end)
 
     for _, state in ipairs{ "idle", "connecting" } do
-      it(("closes no file that it opened itself after closing all, the parent's connection %s"):format(
+      it(("closes no file that it opened after closing all, the parent's connection %s"):format(
         state), function()
         local server, silent = fault.serve{ script = ANSWER }, fault.silent()
         local connecting = ([[
@@ -124,8 +124,8 @@ for _, way in ipairs{ "blocking", "submitted" } do
   end)
 end
 
-describe("a fork, #fork,", function()
-  it("closes no file that the host opened after closing crux's descriptors", function()
+describe("a fork #fork", function()
+  it("closes no file that the host opened in the place of crux's descriptors", function()
     local server = fault.serve{ script = ANSWER }
     local said, held = run(server, "blocking", [[
       local one = client()
@@ -147,8 +147,8 @@ describe("a fork, #fork,", function()
   end)
 end)
 
-describe("a call that pauses before another attempt, and its process forks, #fork,", function()
-  it("is the parent's, and aborted in the child", function()
+describe("a call that waits for its retry during a fork #fork", function()
+  it("goes on in the parent, and is aborted in the child", function()
     local server = fault.serve{ script = [[
       local number = 0
       while conn:request() do
@@ -176,8 +176,8 @@ describe("a call that pauses before another attempt, and its process forks, #for
   end)
 end)
 
--- exit() runs its handlers in reverse: one that was registered before crux's runs after it.
-describe("a call that a finalizer makes once exit() has begun", function()
+-- exit() runs handlers in reverse order: one that was registered before crux's runs after it.
+describe("a call by a finalizer after exit() has begun", function()
   local SCRIPT = [[
     local forks = package.loadlib(%q, "luaopen_fork")()
     forks.close_at_exit(%q)
@@ -203,7 +203,7 @@ describe("a call that a finalizer makes once exit() has begun", function()
 
   for _, way in ipairs{ "blocking", "submitted" } do
     for uses = 0, 1 do
-      it(("ends at once: %s, %d calls before #stock"):format(way, uses), function()
+      it(("returns at once: %s, after %d calls #stock"):format(way, uses), function()
         local server = fault.serve{ script = [[
           conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n") conn:hold()
         ]] }

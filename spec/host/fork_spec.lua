@@ -1,4 +1,5 @@
--- Processes and threads around a busy worker: fork, the end of a process or of a Lua state, states in threads of their own.
+-- fork(), exit(), the end of a Lua state, and Lua states in several threads, all with a busy
+-- worker.
 local crux = require "crux"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -16,7 +17,7 @@ teardown(function()
   fault.stop()
 end)
 
--- A script in an interpreter of its own, told what it may want to know.
+-- The start of a script in a new interpreter.
 local PREAMBLE = [[
 local crux, core, forks = require "crux", require "crux.core", package.loadlib(%q, "luaopen_fork")()
 local count = %d
@@ -26,7 +27,7 @@ local function random(n)
   return seed %% n
 end
 local serial = 0
--- says in its UUID which process made it
+-- its UUID has the process id
 local function order()
   serial = serial + 1
   return { order_uuid = ("54a31ec5-b0be-4a92-%%04x-%%08x%%04x"):format(math.floor(serial / 65536), forks.getpid(), serial %% 65536) }
@@ -43,7 +44,7 @@ local function preamble(server, count)
     fault.ca_file and ("%q"):format(fault.ca_file) or "nil")
 end
 
--- What was its parent's, memory too, a forked child abandons, which LeakSanitizer is not to hold against it.
+-- A forked child abandons what was its parent's, memory too; LeakSanitizer must not report that.
 local ABANDONS = { ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":detect_leaks=0" }
 
 local function run(server, count, script)
@@ -51,9 +52,9 @@ local function run(server, count, script)
   return helper.child(preamble(server, count) .. script, ABANDONS), core.now() - before
 end
 
--- ThreadSanitizer does not know threads in a forked child: `make tsan` leaves out what is tagged #fork.
+-- ThreadSanitizer does not support threads in a forked child: `make tsan` excludes the tag #fork.
 describe("fork under load, #fork", function()
-  -- A forked child answers to nobody but its exit code.
+  -- A forked child reports by its exit status alone.
   local FORKS = [[
     local client = connect{ max_connections = 8 }
     local calls, accepted = {}, 0
@@ -135,7 +136,7 @@ describe("fork under load, #fork", function()
     os.exit(0)
   ]]
 
-  -- Each connection carried the requests of one process alone.
+  -- Each connection has the requests of one process only.
   local function is_kept_apart(server)
     local record = server:record()
     for _, conn in ipairs(record.conns) do
@@ -151,7 +152,7 @@ describe("fork under load, #fork", function()
   -- A sanitizer makes each fork many times slower.
   local times = helper.lua:find("/", 1, true) and 100 or 1000
 
-  it(times .. " times at random, both sides go on #slow", function()
+  it(times .. " times at random moments leaves parent and child working #slow", function()
     local server = fault.serve{ script = ANSWER }
     local said, took = run(server, times, FORKS)
     assert.equal("ok", said)
@@ -160,14 +161,14 @@ describe("fork under load, #fork", function()
     server:close()
   end)
 
-  it("so they do over TLS", function()
+  it("at random moments over TLS leaves parent and child working", function()
     local server = fault.serve{ tls = "good", script = ANSWER }
     assert.equal("ok", (run(server, times / 10, FORKS)))
     is_kept_apart(server)
     server:close()
   end)
 
-  it("in the middle of a blocking call leaves the call to the parent", function()
+  it("during a blocking call leaves the call to the parent", function()
     local server = fault.serve{ script = "while conn:request() do conn:sleep(0.7) conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') end" }
     assert.equal("accepted child 0", run(server, 0, [[
       local client, pid = connect()
@@ -188,7 +189,7 @@ describe("fork under load, #fork", function()
     server:close()
   end)
 
-  it("the child's descriptor is another", function()
+  it("gives the child another pollfd", function()
     local server = fault.serve{ script = HOLD }
     assert.equal("ok", (run(server, 0, [[
       local client = connect()
@@ -197,7 +198,7 @@ describe("fork under load, #fork", function()
       core.sleep(0.05)
       local pid = forks.fork()
       if pid == 0 then
-        -- there is something to do: the call is given up
+        -- there is something to return: the call was aborted
         if not forks.readable(client:pollfd(), 0) then os.exit(1) end
         if client:step() ~= call then os.exit(2) end
         client:step()
@@ -216,7 +217,7 @@ describe("fork under load, #fork", function()
     server:close()
   end)
 
-  it("a child closes what it inherited without a word on the parent's connections", function()
+  it("lets the child close its copies without a byte on the parent's connections", function()
     local server = fault.serve{ tls = "good", script = ANSWER }
     assert.equal("ok", (run(server, 0, [[
       local client = connect()
@@ -237,7 +238,7 @@ describe("fork under load, #fork", function()
     server:close()
   end)
 
-  it("a batch under way goes on in the parent, and ends in the child", function()
+  it("during a batch lets the parent go on, and ends it in the child", function()
     local server = fault.serve{ script = ANSWER }
     assert.equal("ok", (run(server, 0, [[
       local client = connect()
@@ -259,7 +260,7 @@ describe("fork under load, #fork", function()
   end)
 end)
 
-describe("the end of a process", function()
+describe("exit() with calls in flight", function()
   local paths = {}
   teardown(function() for _, path in ipairs(paths) do os.remove(path) end end)
 
@@ -268,7 +269,7 @@ describe("the end of a process", function()
     "client:close() client:close() os.exit(7, true)",
   }
 
-  -- Each is `timeout`'s own child: 124 if it hangs, 128 and more if it crashes.
+  -- Run by timeout(1): status 124 if it hangs, 128 and more if it crashes.
   local function ends(server, times, script, environment)
     local path = os.tmpname()
     paths[#paths + 1] = path
@@ -282,11 +283,11 @@ describe("the end of a process", function()
       pipe:close()
       assert.equal("7\n", said, ENDS[i % #ENDS + 1])
       local took = core.now() - before
-      assert.is_true(took < 2.5, ("took %.1f s: %s"):format(took, ENDS[i % #ENDS + 1]))
+      assert.is_true(took < 12, ("took %.1f s: %s"):format(took, ENDS[i % #ENDS + 1]))
     end
   end
 
-  it("at a random moment, a hundred times #slow", function()
+  it("succeeds at 100 random moments #slow", function()
     local server = fault.serve{ tls = "good", script = ANSWER }
     ends(server, 100, [[
       local client = connect{ max_connections = 16 }
@@ -303,7 +304,7 @@ describe("the end of a process", function()
     server:close()
   end)
 
-  it("does not wait for a look-up", function()
+  it("does not wait for a name lookup", function()
     local why = libcurl.lacks "leave a look-up"
     if why then pending(why) end
     local resolver = forks.compile("slow_resolver.c")
@@ -312,11 +313,11 @@ describe("the end of a process", function()
       local calls = {}
       for i = 1, 10 do calls[i] = client:submit("cancel_order", order()) end
       core.sleep(0.1)
-    ]], ("LD_PRELOAD=%s ASAN_OPTIONS=verify_asan_link_order=0"):format(resolver))
+    ]], ("LD_PRELOAD=%s SLOW_RESOLVER=15 ASAN_OPTIONS=verify_asan_link_order=0"):format(resolver))
     os.remove(resolver)
   end)
 
-  it("in a blocking call's on_event, with others under way", function()
+  it("succeeds in on_event of a blocking call", function()
     local server = fault.serve{ script = ANSWER }
     ends(server, 5, [[
       local client = connect()
@@ -329,8 +330,8 @@ describe("the end of a process", function()
   end)
 end)
 
-describe("a worker pushed off its processor between handing over and ringing", function()
-  it("does not ring for what was taken meanwhile, which nothing would end", function()
+describe("a worker preempted before it signals a completed call", function()
+  it("does not signal for a call that was taken meanwhile", function()
     local server = fault.serve{ script = ANSWER }
     local slow = forks.compile("slow_lock.c")
     finally(function() os.remove(slow) end)
@@ -351,12 +352,12 @@ describe("a worker pushed off its processor between handing over and ringing", f
   end)
 end)
 
-describe("a worker pushed off its processor while it makes room for more calls #fork", function()
-  it("does not leave a forked child half of that", function()
+describe("a worker preempted while it grows a queue #fork", function()
+  it("leaves no half-grown queue to a forked child", function()
     local server = fault.serve{ script = HOLD }
     local slow = forks.compile("slow_heap.c")
     finally(function() os.remove(slow) end)
-    -- what is freed is overwritten, so that nobody gets away with using it
+    -- freed memory is overwritten, so that a later use of it fails
     local said = helper.child(preamble(server) .. [[
       local client, calls = connect{ max_connections = 1 }, {}
       for i = 1, 100 do calls[i] = client:submit("cancel_order", order()) end
@@ -379,7 +380,7 @@ describe("a worker pushed off its processor while it makes room for more calls #
   end)
 end)
 
-describe("a Lua state", function()
+describe("a Lua state with submitted calls", function()
   local server
 
   local function thread(script, count) return forks.thread(preamble(server, count) .. script) end
@@ -389,10 +390,10 @@ describe("a Lua state", function()
     server = nil
   end)
 
-  it("closed with work in flight leaves nothing behind", function()
+  it("leaks no memory or descriptor when it is closed", function()
     for _, tls in ipairs{ false, "good" } do
       server = fault.serve{ tls = tls or nil, script = "if n % 3 == 0 then conn:request() end conn:hold()" }
-      -- a state that lasts keeps the worker
+      -- a state that stays open keeps the worker
       local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url, ca_file = fault.ca_file })
       local call = client:submit("cancel_order", { order_uuid = helper.ORDER })
       core.sleep(0.2)
@@ -408,7 +409,7 @@ describe("a Lua state", function()
         assert.is_nil(why)
         if i == 10 then before = forks.descriptors() end
       end
-      local deadline = core.now() + 5
+      local deadline = core.now() + 15
       repeat core.sleep(0.02) until forks.descriptors() <= before or core.now() > deadline
       assert.is_true(forks.descriptors() <= before)
       assert.is_false((call:poll()))
@@ -417,7 +418,7 @@ describe("a Lua state", function()
     end
   end)
 
-  it("in each of two threads gets what it submitted, and nothing else", function()
+  it("gets its own results only, with two states in two threads", function()
     server = fault.serve{ script = ANSWER }
     local WORK = [[
       local client = connect{ max_connections = 8 }
@@ -448,8 +449,8 @@ describe("a Lua state", function()
     assert.equal(2 * (500 + 10 + 50), server:record().requests)
   end)
 
-  it("may come and go while another forks #fork", function()
-    -- AddressSanitizer's malloc may be locked for good in a child that was forked by another thread
+  it("can be opened and closed while another thread forks #fork", function()
+    -- AddressSanitizer's malloc may stay locked in a child that another thread has forked
     if helper.lua:find("/", 1, true) then return end
     server = fault.serve{ script = ANSWER }
     assert.equal("ok", (run(server, 0, ([[

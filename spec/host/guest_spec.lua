@@ -1,5 +1,5 @@
--- A guest that nobody notices: whatever the host has set stays as it is, and makes no difference to what is sent. In
--- children, since what they do to their process is not for the other specs.
+-- crux changes no state of its host process, and does not depend on it. Each case is a child
+-- process, since it changes process-wide state.
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
 
@@ -12,7 +12,7 @@ end)
 
 teardown(function() server:close() end)
 
--- What every child begins with: `sample` is a call's arguments in which there is something of everything.
+-- The start of each child's script: `sample` are arguments with every field.
 local PRELUDE = [[
   local U, S = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29", "757ce28d-fbd6-4b9f-8051-f847482e169f"
   local SERVER, OTHER = %q, %q
@@ -35,7 +35,7 @@ local function child(source, environment, other)
   return helper.child(PRELUDE:format(server.base_url, other or "") .. source, environment)
 end
 
--- The bodies that the server got since it was last asked.
+-- The bodies that the server got since this was last asked.
 local function bodies()
   local list = {}
   for _, sent in ipairs(helper.new_requests(server)) do list[#list + 1] = sent:match("\r\n\r\n(.*)$") end
@@ -56,7 +56,7 @@ local EXPECTED = {
   },
 }
 
-describe("another user of cjson", function()
+describe("another user of lua-cjson", function()
   local SETTINGS = [[
     local cjson = require "cjson"
     local function set(name, ...) if cjson[name] then pcall(cjson[name], ...) end end
@@ -76,7 +76,7 @@ describe("another user of cjson", function()
     end
   ]]
 
-  it("may set what they like, before and after", function()
+  it("can change settings of cjson before and after calls", function()
     bodies()
     assert.equal("true true true\ntrue true true\ntrue", child(SETTINGS .. [[
       meddle()
@@ -94,7 +94,7 @@ describe("another user of cjson", function()
     assert.is_truthy(sent[1]:find('"quantity":1234567[,}]'))
   end)
 
-  it("finds theirs as it was", function()
+  it("keeps its settings of cjson", function()
     assert.equal("0.333\ntrue\ntrue", child([=[
       local cjson = require "cjson"
       cjson.encode_number_precision(3)
@@ -112,7 +112,7 @@ describe("another user of cjson", function()
 end)
 
 describe("a locale with a decimal comma", function()
-  -- Made here, of nothing but what it needs: few machines have one.
+  -- Made here, with what it needs only: few machines have one installed.
   local function make()
     local dir = assert(io.popen('mktemp -d "${TMPDIR:-/tmp}/crux-locale.XXXXXX"')):read("*l")
     local map = { "<code_set_name> ANSI_X3.4-1968", "<mb_cur_min> 1", "<mb_cur_max> 1", "CHARMAP" }
@@ -132,9 +132,9 @@ describe("a locale with a decimal comma", function()
     return dir
   end
 
-  it("makes no difference", function()
+  it("changes nothing in requests and results", function()
     local dir = make()
-    -- glibc itself loses what it made of LOCPATH
+    -- a leak of glibc's own, of LOCPATH
     local environment = { LOCPATH = dir, ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":detect_leaks=0" }
     local able = child([[print(os.setlocale("comma", "numeric"))]], environment)
     if able ~= "comma" then
@@ -182,7 +182,7 @@ true true true]]), printed)
 end)
 
 describe("the host's", function()
-  it("math.random goes on as if nothing had been", function()
+  it("math.random is not disturbed", function()
     local port = fault.refused_port()
     assert.equal("true", child([[
       math.randomseed(42)
@@ -192,7 +192,7 @@ describe("the host's", function()
       local found = { math.random() }
       answer_of(crux)
       found[2] = math.random()
-      -- with a pause, which is a matter of chance
+      -- with a pause, which is random
       local arguments = sample()
       arguments.base_url, arguments.retries = OTHER, 1
       crux.cancel_order(arguments)
@@ -204,7 +204,7 @@ describe("the host's", function()
       print(same)]], nil, "http://127.0.0.1:" .. port))
   end)
 
-  it("globals, libraries, loaded modules, hook and metatables are as they were", function()
+  it("globals, libraries, loaded modules, hook and metatables are not changed", function()
     assert.equal("", child([[
       local watched = { _G = _G, string = string, table = table, math = math, os = os, io = io, debug = debug,
         coroutine = coroutine,
@@ -244,7 +244,7 @@ describe("the host's", function()
       end]]))
   end)
 
-  it("signal handlers and mask, environment, locale and directory are as they were", function()
+  it("signal handlers and mask, environment, locale and directory are not changed", function()
     if not io.open("/proc/self/status") then return pending("no /proc") end
     local cut = fault.serve{ tls = "good", script = "conn:read(10) conn:rst()" }
     assert.equal("true", child([[
@@ -279,7 +279,7 @@ describe("the host's", function()
     cut:close()
   end)
 
-  it("output is theirs alone", function()
+  it("output gets nothing from crux", function()
     local refused = "http://127.0.0.1:" .. fault.refused_port()
     assert.equal("", child([[
       local crux = require "crux"
@@ -296,7 +296,7 @@ describe("the host's", function()
       client:submit("cancel_order", { order_uuid = U })]], nil, refused))
   end)
 
-  it("end is as good with a call just submitted", function()
+  it("process ends normally with a call just submitted", function()
     for _ = 1, 25 do
       assert.equal("", child([[
         local crux = require "crux"
@@ -305,7 +305,7 @@ describe("the host's", function()
     end
   end)
 
-  it("tables are left as they were given, metatables and all", function()
+  it("tables and metatables are not changed by a call", function()
     assert.equal("true", child([[
       local crux = require "crux"
       local mt = { __metatable = "locked" }
@@ -317,7 +317,7 @@ describe("the host's", function()
       print(keys == 0 and arguments.skus[1].price == 19.99 and getmetatable(arguments) == "locked")]]))
   end)
 
-  it("stack is deep enough in a coroutine, and call in a finalizer is as good as any", function()
+  it("coroutines and finalizers can make calls", function()
     assert.equal("true true true\ntrue true true", child([[
       local crux = require "crux"
       print(coroutine.wrap(function() return answer_of(crux) end)())
@@ -335,7 +335,7 @@ describe("the host's", function()
 end)
 
 describe("a host that takes globals away", function()
-  -- Everything a program may do, with and without a fault.
+  -- Everything a program can do, with and without a mistake.
   local USE = [[
     local write, tostring, pcall, select, assert, pairs, G = io.write, tostring, pcall, select, assert, pairs, _G
     local function print(...)
@@ -364,7 +364,7 @@ describe("a host that takes globals away", function()
     return printed
   end
 
-  it("is served as any other, whether they are gone before a call or none", function()
+  it("can make calls, whenever it takes them away", function()
     local expected = run[[ use(require "crux") ]]
     assert.is_truthy(expected:find("^accepted\taccepted\naccepted\tcrux.pending %(done%)\ttrue\t0\tnil\n"), expected)
     assert.equal(expected, run[[

@@ -1,5 +1,5 @@
--- What shows only where the server is not at once told all that was sent: an answer is not taken for that to a request of
--- which the server has not had a byte. And what shows only where connections share a port, or the system is an odd one.
+-- Cases that need a slow network, connections with the same local port, or an unusual kernel. A
+-- response that was sent before a byte of the request arrived is refused.
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
 local helper = require "spec.helper"
@@ -21,15 +21,15 @@ local function call(server, skus)
 end
 ]]
 
--- What the script prints; without a network of its own the spec stands aside.
+-- What the script prints; without a network namespace the spec is pending.
 local function run(script, environment)
   local said, why = network.run(PREAMBLE .. script .. "\nfault.stop()", environment)
   if not said then pending(why) end
   return said
 end
 
-describe("a head that was sent before the server had a byte of the request", function()
-  -- The second head leaves as soon as it may be thought that the client is waiting for one.
+describe("a response head sent before a byte of the request arrived", function()
+  -- The second head is sent as soon as the client may be waiting for one.
   local HASTY = [[
     local server = fault.serve{ script = "conn:read(100) conn:write(shared.head) conn:sleep(0.1) conn:write(shared.head) conn:hold()",
       shared = { head = helper.response(204) } }
@@ -40,12 +40,12 @@ describe("a head that was sent before the server had a byte of the request", fun
   ]]
 
   for name, skus in pairs{ ["after a request that arrived"] = 0, ["after one that is still on its way"] = 60 } do
-    it("is not its answer, " .. name, function()
+    it("is refused " .. name, function()
       assert.equal("accepted\t-\tfresh\t1\nunknown\tprotocol\treused\t1\n1\tnil", run(HASTY:format(skus)))
     end)
   end
 
-  it("is told from an answer that only comes soon", function()
+  it("is distinguished from a response that is only fast", function()
     assert.equal("accepted\t-\tfresh\t1" .. ("\naccepted\t-\treused\t1"):rep(3), run[[
       local server = fault.serve{ script = "while conn:read(10) do conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') conn:request() end" }
       network.slow(server.port, 2000)
@@ -56,7 +56,7 @@ end)
 
 local TWICE = ("accepted\t-\tfresh\t1\naccepted\t-\treused\t1\n"):rep(2):sub(1, -2)
 
--- Calls of a process that has something else in front of its libc.
+-- Calls of a process with a library preloaded before its libc.
 local function run_with(name, uncounted)
   local object = forks.compile(name)
   finally(function() os.remove(object) end)
@@ -73,16 +73,16 @@ local function run_with(name, uncounted)
   assert.equal(TWICE, said)
 end
 
-it("where nobody counts what was acknowledged, every answer is taken", function() run_with("uncounted.c") end)
+it("without SIOCOUTQ every response is accepted", function() run_with("uncounted.c") end)
 
-it("where what is sent goes past TCP, every answer is taken", function() run_with("uncounted.c", "1") end)
+it("with SIOCOUTQ always 0 every response is accepted", function() run_with("uncounted.c", "1") end)
 
-it("where signals never cease, a connection is no less fit", function() run_with("interrupted.c") end)
+it("under a flood of signals a connection stays usable", function() run_with("interrupted.c") end)
 
-it("where another thread takes a SIGPIPE first, it is not waited for", function() run_with("taken.c") end)
+it("a SIGPIPE that another thread consumes is not waited for", function() run_with("taken.c") end)
 
-describe("connections from the same port", function()
-  it("are told apart by their other end", function()
+describe("two connections with the same local port", function()
+  it("are distinguished by their remote end", function()
     local said = run[[
       local script = "while conn:request() do conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') " ..
         "if n == shared.stray then conn:sleep(0.02) conn:write('stray') end end"
@@ -101,7 +101,7 @@ describe("connections from the same port", function()
       "accepted\t-\treused\t1\naccepted\t-\treused\t1", said)
   end)
 
-  it("are told apart from one that was reset and has given it away", function()
+  it("are distinguished after one was reset", function()
     assert.equal("accepted\t-\tfresh\t1\naccepted\t-\tfresh\t1\naccepted\t-\treused\t1", run[[
       local reset = fault.serve{ script = "conn:request() conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') conn:sleep(0.02) conn:rst()" }
       local kept = fault.serve{ script = helper.ANSWER, shared = { answer = helper.response(204) } }

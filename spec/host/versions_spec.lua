@@ -1,4 +1,5 @@
--- One source, five interpreters: what each version's users may expect, and what they are told where they differ.
+-- Differences between Lua 5.1 to 5.4 and LuaJIT: what works in each, and the message for a module
+-- of another Lua.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
@@ -15,8 +16,9 @@ local function output(command)
   return text:match("^(.-)\n?ended (%d+)\n$")
 end
 
--- Has another interpreter load the module that runs here. That of 5.1 and that of LuaJIT are one for the loader.
-describe("the module, loaded into another Lua, #stock", function()
+-- Has another interpreter load the module that runs here. That of 5.1 and that of LuaJIT are one
+-- for the loader.
+describe("crux.core loaded by another Lua #stock", function()
   local directory = (";" .. package.cpath):match(";(/[^;]*/)%?%.so")
   local others = {}
   for _, lua in ipairs(LUAS) do
@@ -26,7 +28,7 @@ describe("the module, loaded into another Lua, #stock", function()
 
   for _, lua in ipairs(others) do
     local same = LUA_5_1 and (lua == "lua5.1" or lua == "luajit")
-    it(("%s %s"):format(same and "serves" or "says so in", lua), function()
+    it(("%s %s"):format(same and "works in" or "raises an error that names both Luas in", lua), function()
       local clear = "env -u LUA_INIT -u LUA_INIT_5_2 -u LUA_INIT_5_3 -u LUA_INIT_5_4"
         .. " -u LUA_CPATH_5_2 -u LUA_CPATH_5_3 -u LUA_CPATH_5_4"
       local chunk = 'local ok, it = pcall(require, "crux.core") print(ok, ok and select(2, it.cancel_order{ token = "x" }) or it)'
@@ -42,7 +44,7 @@ describe("the module, loaded into another Lua, #stock", function()
   end
 end)
 
-describe("in every Lua", function()
+describe("in every Lua version", function()
   local server, options
 
   setup(function()
@@ -59,7 +61,7 @@ describe("in every Lua", function()
     return assert(crux.new(made))
   end
 
-  it("a whole number looks like one, and is an integer where there are integers", function()
+  it("a whole number is printed as one, and is an integer if there are integers", function()
     local client = connect()
     local result = helper.call(client.get_order, client, { order_uuid = helper.ORDER })
     local numbers = { result.status, result.body.n, result.body.x[1], result.meta.attempts, result.meta.bytes_sent }
@@ -70,7 +72,7 @@ describe("in every Lua", function()
     assert.equal(0.5, result.body.x[2])
   end)
 
-  it("a quantity that is whole is sent without a fraction", function()
+  it("a whole quantity is sent without a fraction", function()
     helper.new_requests(server)
     for _, quantity in ipairs{ 2, 2.0, 4 / 2 } do
       local skus = { { supplier_uuid = helper.SUPPLIER, quantity = quantity } }
@@ -79,7 +81,7 @@ describe("in every Lua", function()
     end
   end)
 
-  it("a client closes at the end of its block where Lua has <close>, and by its method or the collector anywhere", function()
+  it("a client is closed by <close> where Lua has it, by close() and by the collector", function()
     local source = [[
       local client, fails = ...
       local kept <close> = client
@@ -110,13 +112,15 @@ describe("in every Lua", function()
     assert.is_nil(dropped[1])
   end)
 
-  -- What crux is given to call may wait as its caller does; 5.1 cannot yield across the pcall that guards it.
+  -- What crux is given to call may wait as its caller does; 5.1 cannot yield across the pcall that
+  -- guards it.
   describe("a function that crux calls", function()
     local function yields(value)
       return function() return coroutine.yield(value) end
     end
 
-    -- Resumes until the end: the error, if it raised one, and else what was yielded and what came of it.
+    -- Resumes until the end: the error, if it raised one, and else what was yielded and what came
+    -- of it.
     local function run(body, ...)
       local thread = coroutine.create(body)
       local seen = {}
@@ -128,7 +132,7 @@ describe("in every Lua", function()
       return ok, value, seen
     end
 
-    it("for a token may yield, but not in plain 5.1", function()
+    it("for a token can yield, except in plain 5.1", function()
       for _, blocking in ipairs{ true, false } do
         local ok, answer, seen = run(function()
           local client = connect{ token = yields "token, please" }
@@ -149,7 +153,7 @@ describe("in every Lua", function()
       end
     end)
 
-    it("of a batch may yield, but not in plain 5.1", function()
+    it("in a batch can yield, except in plain 5.1", function()
       local left = 3
       local ok, report, seen = run(function()
         local function items()

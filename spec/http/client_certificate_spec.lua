@@ -1,6 +1,6 @@
--- Client certificates: shown where a server asks for one, and told truly where a server misses one,
--- in TLS 1.2, which says so during the handshake, and in TLS 1.3, which says so only afterwards. No
--- key ever makes anybody wait for a pass phrase.
+-- Client certificates: sent if a server requests one, and the outcome if it is missing: TLS 1.2
+-- reports that during the handshake, TLS 1.3 only afterwards. No key ever prompts for a pass
+-- phrase.
 local calls = require "spec.support.calls"
 local crux = require "crux"
 local fault = require "spec.support.fault"
@@ -37,9 +37,9 @@ local function certificates(record)
 end
 
 for _, way in ipairs(calls.WAYS) do
-  describe("a client certificate, " .. way.name .. ",", function()
+  describe("the client certificate of a " .. way.name .. " call", function()
     for _, version in ipairs(VERSIONS) do
-      it("is shown to a server that requires one, TLS " .. version, function()
+      it("is sent to a server that requires one, TLS " .. version, function()
         local server = serve(version)
         for _, files in ipairs{
           { cert_file = one.cert_file, key_file = one.key_file },
@@ -51,7 +51,7 @@ for _, way in ipairs(calls.WAYS) do
         server:close()
       end)
 
-      it("of one call is not shown for another, TLS " .. version, function()
+      it("is not sent for another call, TLS " .. version, function()
         local server = serve(version, { client_certificate = "asked" })
         local client = calls.client(server, trusting())
         local first = { cert_file = one.cert_file, key_file = one.key_file }
@@ -68,7 +68,7 @@ for _, way in ipairs(calls.WAYS) do
         server:close()
       end)
 
-      it("goes with a session of its own, TLS " .. version, function()
+      it("has TLS sessions of its own, TLS " .. version, function()
         local server = serve(version, { client_certificate = "asked", script = calls.CLOSING })
         local client = calls.client(server, trusting())
         local first = { cert_file = one.cert_file, key_file = one.key_file }
@@ -87,7 +87,7 @@ for _, way in ipairs(calls.WAYS) do
         server:close()
       end)
 
-      it("is told from one in a file whose name differs in case alone, TLS " .. version, function()
+      it("is not one in a file whose name differs only in case, TLS " .. version, function()
         calls.with_directory(function(dir)
           calls.copy(one.both_file, dir .. "/client.pem")
           calls.copy(two.both_file, dir .. "/CLIENT.pem")
@@ -104,7 +104,7 @@ for _, way in ipairs(calls.WAYS) do
         end)
       end)
 
-      it("that is missing makes one attempt, on one connection, TLS " .. version, function()
+      it("that is missing makes one attempt on one connection, TLS " .. version, function()
         local server = serve(version)
         for _ = 1, 3 do
           local answer = calls.once(way, server, trusting{ retries = 5 })
@@ -123,8 +123,8 @@ for _, way in ipairs(calls.WAYS) do
       end)
     end
 
-    -- The server finishes the handshake late; a client that is later still has sent nothing by then.
-    it("that is missed only after the request was sent leaves it unknown", function()
+    -- The server finishes the handshake late; a slower client has sent nothing by then.
+    it("that is required only after the request gives unknown", function()
       local answer
       for _, late in ipairs{ 0.3, 1, 3 } do
         local server = serve("1.3", { script = ("conn:slow_handshake(%g)"):format(late) })
@@ -138,7 +138,7 @@ for _, way in ipairs(calls.WAYS) do
       assert.is_true(answer.kind == "tls" or answer.kind == "network", answer.kind)
     end)
 
-    it("that the server does not trust is kind tls", function()
+    it("that the server does not trust gives kind tls", function()
       local server = serve("1.2")
       local stranger = fault.clients.stranger
       local files = { cert_file = stranger.cert_file, key_file = stranger.key_file, retries = 5 }
@@ -151,8 +151,8 @@ for _, way in ipairs(calls.WAYS) do
   end)
 end
 
-describe("files of a client certificate", function()
-  -- Where crux can see what is wrong it says so in `new`; else libcurl does, when it connects.
+describe("the files of a client certificate", function()
+  -- crux reports in `new` what it can check; libcurl reports the rest when it connects.
   local function refused(options, fields)
     local server = serve("1.2")
     local given = trusting{ cert_file = options.cert_file, key_file = options.key_file }
@@ -174,11 +174,11 @@ describe("files of a client certificate", function()
 
   local BOTH = { cert_file = true, key_file = true }
 
-  it("that do not belong together are refused", function()
+  it("are refused if they do not belong together", function()
     refused({ cert_file = one.cert_file, key_file = two.key_file }, BOTH)
   end)
 
-  it("with no certificate or no key in them are refused", function()
+  it("are refused without a certificate or a key in them", function()
     refused({ cert_file = one.key_file, key_file = one.key_file }, BOTH)
     refused({ cert_file = one.cert_file, key_file = one.cert_file }, BOTH)
     refused({ cert_file = one.cert_file }, BOTH)
@@ -188,19 +188,19 @@ describe("files of a client certificate", function()
     refused({ cert_file = one.cert_file, key_file = empty }, BOTH)
   end)
 
-  it("with an encrypted key are refused", function()
+  it("are refused with an encrypted key", function()
     refused({ cert_file = one.cert_file, key_file = one.encrypted_file }, BOTH)
     refused({ cert_file = one.cert_file, key_file = one.old_encrypted_file }, BOTH)
   end)
 
-  it("with a key alone are invalid", function()
+  it("are invalid with key_file alone", function()
     local _, err = helper.call(crux.new, { key_file = one.key_file })
     assert.equal("invalid", err.kind)
     assert.is_true(BOTH[err.field] or false, err.field)
   end)
 
-  -- A terminal is there to be asked on, and nobody answers.
-  it("with an encrypted key ask nobody for a pass phrase", function()
+  -- There is a terminal for a prompt, and no answer.
+  it("prompt for no pass phrase with an encrypted key", function()
     local status = os.execute("command -v script >/dev/null")
     if status ~= true and status ~= 0 then pending "expected the command script" end
     local server = serve("1.2")

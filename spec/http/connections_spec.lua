@@ -1,4 +1,4 @@
--- How many connections are opened, and that closed ones leave no descriptor and no memory behind.
+-- How many connections are opened, and that closed ones leak no descriptor and no memory.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -64,13 +64,13 @@ describe("32 calls at once on a fresh client", function()
     assert.is_true(live <= 8, live .. " at once")
   end)
 
-  it("open no second connection while the first gets no answer to its SYN", function()
+  it("open no second connection while the first waits for a SYN-ACK", function()
     local silent = fault.silent()
     local before = forks.descriptors()
     local client = calls.client(silent)
     for _ = 1, 32 do assert(client:submit("cancel_order", ORDER)) end
     core.sleep(0.2)
-    -- beside the one, what the worker wakes and waits with
+    -- beside the connection, there are the worker's wakeup and poller
     local more = forks.descriptors() - before
     assert.is_true(more < 16, more .. " more descriptors")
     client:close()
@@ -109,7 +109,7 @@ describe("a socket of which fstat knows nothing, #stock", function()
   end
 end)
 
--- In kB, or nil where the system does not tell.
+-- Resident memory in kB, or nil without a /proc.
 local function resident_memory()
   local file = io.open("/proc/self/status")
   local text = file and file:read("*a")
@@ -117,21 +117,21 @@ local function resident_memory()
   return text and tonumber(text:match("\nVmRSS:%s*(%d+)"))
 end
 
-describe("1,000 connections, one after the other,", function()
+describe("1,000 connections in a row,", function()
   local CLOSES = [[
     if conn:request() then conn:write("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n") end
   ]]
   local CASES = {
-    { name = "closed after an answer", script = CLOSES, outcome = "accepted" },
-    { name = "closed after an answer over TLS", script = CLOSES, tls = "good",
+    { name = "closed after a response", script = CLOSES, outcome = "accepted" },
+    { name = "closed after a response over TLS", script = CLOSES, tls = "good",
       outcome = "accepted" },
     { name = "closed at once by idle_timeout = 0", script = helper.ANSWER,
       shared = { answer = helper.response(204) }, options = { idle_timeout = 0 },
       outcome = "accepted" },
-    { name = "reset before an answer", script = "conn:request() conn:rst()", outcome = "unknown" },
-    { name = "cut during the handshake", script = "conn:raw(1) conn:cut()", tls = "good",
+    { name = "reset before a response", script = "conn:request() conn:rst()", outcome = "unknown" },
+    { name = "closed during the handshake", script = "conn:raw(1) conn:cut()", tls = "good",
       outcome = "not_sent" },
-    -- Where the system gives it that very port, a client connects to itself. It happens.
+    -- If the kernel picks that port as the local one, the client connects to itself. It happens.
     { name = "refused", outcome = "not_sent", or_else = "unknown" },
   }
 
@@ -153,8 +153,14 @@ describe("1,000 connections, one after the other,", function()
     end
     local descriptors, memory = cycles(300)
     local later, later_memory = cycles(1000)
+    -- a leak grows with each round, the allocator's own memory does not
+    for _ = 1, 2 do
+      if later_memory - memory < 400 then break end
+      memory = later_memory
+      later, later_memory = cycles(1000)
+    end
     -- the worker may still be closing the last one
-    local deadline = core.now() + 5
+    local deadline = core.now() + 15
     while later > descriptors and core.now() < deadline do
       core.sleep(0.005)
       later = forks.descriptors()
@@ -168,7 +174,7 @@ describe("1,000 connections, one after the other,", function()
 
   for _, case in ipairs(CASES) do
     for _, way in ipairs(calls.WAYS) do
-      it(("%s, leave nothing behind (%s) #stock #tree"):format(case.name, way.name), function()
+      it(("%s, leak no memory or descriptor (%s) #stock #tree"):format(case.name, way.name), function()
         leave_nothing(case, way)
       end)
     end

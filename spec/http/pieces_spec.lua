@@ -1,4 +1,4 @@
--- Answers that arrive in small pieces, and large ones on several connections at once.
+-- Responses that arrive in small pieces, and large ones on several connections at once.
 local calls = require "spec.support.calls"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
@@ -7,10 +7,10 @@ teardown(fault.stop)
 
 local BODY = '{"a":[1,2]}'
 local ANSWERS = {
-  ["by length"] = helper.response(200, BODY),
+  ["with a length"] = helper.response(200, BODY),
   ["in chunks"] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" ..
     '1\r\n{\r\n9;x=y\r\n"a":[1,2]\r\n1\r\n}\r\n0\r\nX-Trailer: yes\r\n\r\n',
-  ["after interim answers"] = "HTTP/1.1 100 Continue\r\n\r\n" ..
+  ["after interim responses"] = "HTTP/1.1 100 Continue\r\n\r\n" ..
     "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" .. helper.response(200, BODY),
 }
 
@@ -20,7 +20,7 @@ local BYTE_BY_BYTE = [[
   end
 ]]
 
--- Each answer repeats the order of its request.
+-- Each response repeats the order of its request.
 local LARGE = [[
   while true do
     local request = conn:request()
@@ -33,7 +33,7 @@ local LARGE = [[
 
 local function describe_pieces(way, tls)
   for name, text in pairs(ANSWERS) do
-    it(("an answer %s that arrives byte by byte is whole"):format(name), function()
+    it(("a response %s that arrives byte by byte is complete"):format(name), function()
       local server = fault.serve{ tls = tls, shared = { answer = text }, script = BYTE_BY_BYTE }
       local client, answers = calls.client(server, { ca_file = fault.ca_file }), {}
       for i = 1, 2 do
@@ -49,7 +49,7 @@ local function describe_pieces(way, tls)
     end)
   end
 
-  it("a body without a length that a reset ends is cut off", function()
+  it("a body without a length that a reset ends is truncated", function()
     local server = fault.serve{ tls = tls, script = [[
       conn:request() conn:write("HTTP/1.1 200 OK\r\n\r\n[1,2]") conn:rst()
     ]] }
@@ -61,7 +61,7 @@ local function describe_pieces(way, tls)
     server:close()
   end)
 
-  it("a body without a length that the deadline ends is cut off", function()
+  it("a body without a length that the deadline ends is truncated", function()
     local server = fault.serve{ tls = tls, script = [[
       conn:request() conn:write("HTTP/1.1 422 X\r\n\r\n[1,2]") conn:hold()
     ]] }
@@ -82,7 +82,7 @@ local function describe_pieces(way, tls)
 end
 
 local function describe_large(tls)
-  it("64 large answers on 16 connections reach the calls they belong to", function()
+  it("64 large responses on 16 connections reach their own calls", function()
     local server = fault.serve{ tls = tls, script = LARGE }
     local client = calls.client(server, { ca_file = fault.ca_file, max_connections = 16 })
     local pendings, answers = {}, {}
@@ -101,12 +101,12 @@ local function describe_large(tls)
   end)
 end
 
-for _, tls in ipairs{ "plain", "TLS" } do
+for _, tls in ipairs{ "TCP", "TLS" } do
   local identity = tls == "TLS" and "good" or nil
   for _, way in ipairs(calls.WAYS) do
-    describe(("a %s call, %s:"):format(way.name, tls), function()
+    describe(("a %s call over %s:"):format(way.name, tls), function()
       describe_pieces(way, identity)
     end)
   end
-  describe(("submitted calls, %s:"):format(tls), function() describe_large(identity) end)
+  describe(("submitted calls over %s:"):format(tls), function() describe_large(identity) end)
 end

@@ -1,5 +1,5 @@
--- Proxies: every kind carries a call to a TLS origin, none is ever shown a token, and what a proxy
--- says or fails to do is told as its doing, and never taken for the origin's answer.
+-- Proxies: every kind tunnels a call to a TLS server, and none sees a token. A failure of a proxy
+-- has kind proxy, and a proxy's response is never taken for the server's.
 local calls = require "spec.support.calls"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
@@ -39,7 +39,7 @@ local function url(kind, proxy, user)
   return ("%s://%s127.0.0.1:%d"):format(kind.scheme, user or "", proxy.port)
 end
 
--- The URL of the commonest kind.
+-- The URL of an http proxy.
 local function http(proxy, user) return url(KINDS[1], proxy, user) end
 
 local function through(proxy, more)
@@ -48,13 +48,13 @@ local function through(proxy, more)
   return made
 end
 
--- Nothing reached a server since the last time.
+-- Asserts that nothing has reached a server since this was last asked.
 local function nothing_at(listener) assert.equal(0, listener:record(true).requests) end
 
 for _, way in ipairs(calls.WAYS) do
-  describe(("a proxy, %s,"):format(way.name), function()
+  describe(("a proxy of a %s call"):format(way.name), function()
     for _, kind in ipairs(KINDS) do
-      it(kind.scheme .. ":// carries calls on one connection and is not shown the token", function()
+      it("with " .. kind.scheme .. ":// keeps one connection, and does not see the token", function()
         local proxy = serve(kind)
         server:record(true)
         local client = calls.client({ base_url = "https://localhost:" .. server.port },
@@ -78,7 +78,7 @@ for _, way in ipairs(calls.WAYS) do
       end)
     end
 
-    it("is told its user and password as they are in the URL, decoded", function()
+    it("gets the decoded user and password of its URL", function()
       local proxy = serve(KINDS[1])
       local options = through(proxy, { proxy = http(proxy, "user%40x:p%3Ass@") })
       assert.equal("accepted", calls.once(way, server, options).outcome)
@@ -91,7 +91,7 @@ for _, way in ipairs(calls.WAYS) do
       proxy:close()
     end)
 
-    it("is asked on connections of their own by calls with different credentials", function()
+    it("gets separate connections for different credentials", function()
       local proxy = serve(KINDS[1])
       local client = calls.client(server, through(proxy))
       for _ = 1, 2 do
@@ -110,7 +110,7 @@ for _, way in ipairs(calls.WAYS) do
       proxy:close()
     end)
 
-    it("carries sessions of TLS that calls with other credentials do not resume", function()
+    it("gets separate TLS sessions for different credentials", function()
       local origin = calls.serve{ tls_version = "1.2", script = calls.CLOSING }
       local proxy = serve(KINDS[1])
       local client = calls.client(origin, through(proxy))
@@ -126,7 +126,7 @@ for _, way in ipairs(calls.WAYS) do
       origin:close()
     end)
 
-    it("that refuses for good is not asked again", function()
+    it("that refuses with 403 or 407 is not retried", function()
       server:record(true)
       for _, status in ipairs{ 403, 407 } do
         local proxy = serve(KINDS[1], { shared = { answer = helper.response(status, "go away") } })
@@ -141,7 +141,7 @@ for _, way in ipairs(calls.WAYS) do
       nothing_at(server)
     end)
 
-    it("that refuses for now may be asked again", function()
+    it("that refuses with another status can be retried", function()
       server:record(true)
       for _, status in ipairs{ 500, 502, 503, 504 } do
         local proxy = serve(KINDS[1], { shared = { answer = helper.response(status) } })
@@ -159,7 +159,7 @@ for _, way in ipairs(calls.WAYS) do
       proxy:close()
     end)
 
-    it("that speaks SOCKS and refuses is kind proxy", function()
+    it("with SOCKS that refuses is kind proxy", function()
       for _, case in ipairs{
         { KINDS[3], 91 }, { KINDS[4], 92 }, { KINDS[5], 1 }, { KINDS[5], 2 }, { KINDS[6], 4 },
         { KINDS[6], 5 },
@@ -176,7 +176,7 @@ for _, way in ipairs(calls.WAYS) do
       proxy:close()
     end)
 
-    it("that finds nobody at the origin is kind proxy", function()
+    it("that cannot connect to the server is kind proxy", function()
       local refused = fault.refused()
       for _, kind in ipairs(KINDS) do
         local proxy = serve(kind)
@@ -188,7 +188,7 @@ for _, way in ipairs(calls.WAYS) do
       refused:close()
     end)
 
-    it("that closes without a whole answer is kind proxy", function()
+    it("that closes without a whole response is kind proxy", function()
       for _, script in ipairs{
         "conn:cut()", "conn:rst()", "conn:request() conn:cut()", "conn:request() conn:rst()",
         "conn:request() conn:write('HTTP/1.1 200 Connection est') conn:cut()",
@@ -202,7 +202,7 @@ for _, way in ipairs(calls.WAYS) do
     end)
 
     -- Before 7.84 or so libcurl takes the status for the whole head.
-    it("that closes behind its 200 is kind tls or proxy", function()
+    it("that closes after its 200 is kind tls or proxy", function()
       local answered = "conn:request() conn:write('HTTP/1.1 200 OK\\r\\n') "
       local whole = answered .. "conn:write('\\r\\n') "
       for _, script in ipairs{
@@ -217,7 +217,7 @@ for _, way in ipairs(calls.WAYS) do
       end
     end)
 
-    it("that says nothing is waited for as long as connect_timeout says", function()
+    it("that does not respond fails at connect_timeout", function()
       for _, script in ipairs{
         "conn:hold()", "conn:request() conn:hold()",
         "conn:request() conn:write('HTTP/1.1 200 O') conn:hold()",
@@ -229,9 +229,8 @@ for _, way in ipairs(calls.WAYS) do
       end
     end)
 
-    -- What stands behind the 200 is read as TLS, which it is not; a length told of a 200 counts for
-    -- nothing.
-    it("that says more behind its 200 is never taken for the origin", function()
+    -- Bytes after the 200 are read as TLS, and are not; a Content-Length of the 200 is ignored.
+    it("that sends bytes after its 200 is not taken for the server", function()
       server:record(true)
       for _, stray in ipairs{
         helper.response(204), "x", helper.response(200, "{}"), ("\0"):rep(100),
@@ -251,7 +250,7 @@ for _, way in ipairs(calls.WAYS) do
       nothing_at(server)
     end)
 
-    it("may answer in HTTP/1.0, after interim answers, and with header lines", function()
+    it("can respond with HTTP/1.0, interim responses and header fields", function()
       for _, answer in ipairs{
         "HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200\r\n\r\n",
         "HTTP/1.1 200 OK\r\nVia: 1.1 x\r\nX-Long: " .. ("y"):rep(5000) .. "\r\n\r\n",
@@ -264,7 +263,7 @@ for _, way in ipairs(calls.WAYS) do
 
     for _, identity in ipairs{ "self_signed", "wrong_name", "expired" } do
       local what = identity:gsub("_", " ")
-      it("https:// with a certificate that is " .. what .. " is told nothing", function()
+      it("with https:// and a certificate that is " .. what .. " gets no request", function()
         local proxy = serve(KINDS[2], { tls = identity })
         local options = through(proxy, { proxy = url(KINDS[2], proxy, "user:" .. PASSWORD .. "@") })
         local answer = calls.once(way, server, options)
@@ -275,7 +274,7 @@ for _, way in ipairs(calls.WAYS) do
       end)
     end
 
-    it("https:// is asked in TLS 1.2 at least", function()
+    it("with https:// needs TLS 1.2 at least", function()
       local proxy = serve(KINDS[2], { tls_version = "1.1" })
       local answer = calls.once(way, server, through(proxy, { proxy = url(KINDS[2], proxy) }))
       assert.equal("not_sent", answer.outcome)
@@ -283,7 +282,7 @@ for _, way in ipairs(calls.WAYS) do
       proxy:close()
     end)
 
-    it("does not make an origin good that has the wrong certificate", function()
+    it("does not make a server's wrong certificate valid", function()
       local origin = calls.serve{ tls = "wrong_name" }
       for _, kind in ipairs(KINDS) do
         local proxy = serve(kind)
@@ -296,7 +295,7 @@ for _, way in ipairs(calls.WAYS) do
       origin:close()
     end)
 
-    it("of any kind never gets a call by http", function()
+    it("of any kind is not used for http", function()
       local refused = fault.refused()
       for _, kind in ipairs(KINDS) do
         for _, host in ipairs{ "127.0.0.1", "localhost" } do
@@ -309,8 +308,8 @@ for _, way in ipairs(calls.WAYS) do
     end)
   end)
 
-  describe(("localhost, %s,"):format(way.name), function()
-    it("is reached at 127.0.0.1 where nobody listens at ::1", function()
+  describe(("localhost in the URL of a %s call"):format(way.name), function()
+    it("is reached at 127.0.0.1 if ::1 refuses", function()
       for _, tls in ipairs{ "good", false } do
         local listener = calls.serve{ tls = tls }
         local base_url = ("%s://localhost:%d"):format(tls and "https" or "http", listener.port)
@@ -325,8 +324,8 @@ for _, way in ipairs(calls.WAYS) do
     end)
   end)
 
-  describe(("no_proxy, %s,"):format(way.name), function()
-    it("names hosts that are asked without the proxy", function()
+  describe(("no_proxy of a %s call"):format(way.name), function()
+    it("names hosts that are reached without the proxy", function()
       local refused = fault.refused()
       local function ask(hosts, base_url)
         local options = through(refused, { no_proxy = hosts })
@@ -347,7 +346,7 @@ for _, way in ipairs(calls.WAYS) do
       refused:close()
     end)
 
-    it("keeps the proxy from being blamed for hosts that are asked without it", function()
+    it("makes kind connect, not proxy, of hosts that it names", function()
       local proxy, refused, closed = serve(KINDS[1]), fault.refused(), fault.refused()
       local cut = fault.serve{ tls = "good", script = "conn:raw(1) conn:cut()" }
       for port, kind in pairs{ [refused.port] = "connect", [cut.port] = "tls" } do
@@ -364,7 +363,7 @@ for _, way in ipairs(calls.WAYS) do
       proxy:close()
     end)
 
-    it("of a call wins over its client's, and neither uses the other's connection", function()
+    it("overrides the client's, and shares no connection with it", function()
       local proxy = serve(KINDS[1])
       local client = calls.client(server, through(proxy, { no_proxy = "127.0.0.1" }))
       assert.equal("accepted", way.call(client).outcome)
@@ -380,7 +379,7 @@ for _, way in ipairs(calls.WAYS) do
   end)
 end
 
-describe("the environment's", function()
+describe("the proxy variables of the environment:", function()
   local CHILD = [[
     local calls = require "spec.support.calls"
     for _, way in ipairs(calls.WAYS) do
@@ -405,21 +404,21 @@ describe("the environment's", function()
 
   teardown(function() refused:close() end)
 
-  it("proxy is set aside by proxy = ''", function()
+  it("https_proxy is overridden by proxy = ''", function()
     for _, name in ipairs{ "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY" } do
       assert.equal(REFUSED, run{ [name] = proxied })
       assert.equal(DIRECT, run({ [name] = proxied }, "proxy = ''"))
     end
   end)
 
-  it("no_proxy goes for a proxy that is an option, too", function()
+  it("no_proxy applies to the option proxy too", function()
     local option = ("proxy = %q"):format(proxied)
     assert.equal(REFUSED, run({}, option))
     assert.equal(DIRECT, run({ no_proxy = "127.0.0.1" }, option))
     assert.equal(DIRECT, run({ NO_PROXY = "*" }, option))
   end)
 
-  it("no_proxy is set aside by the option", function()
+  it("no_proxy is overridden by the option no_proxy", function()
     local environment = { https_proxy = proxied, no_proxy = "127.0.0.1" }
     assert.equal(DIRECT, run(environment))
     assert.equal(REFUSED, run(environment, "no_proxy = 'example.com'"))
@@ -428,7 +427,7 @@ describe("the environment's", function()
     assert.equal(DIRECT, run(environment, "no_proxy = '127.0.0.1'"))
   end)
 
-  it("proxies of any name never get a call by http", function()
+  it("proxies are not used for http", function()
     local environment = {
       http_proxy = proxied, HTTP_PROXY = proxied, https_proxy = proxied,
       all_proxy = proxied, ALL_PROXY = proxied,
@@ -437,7 +436,7 @@ describe("the environment's", function()
     assert.equal(DIRECT, run(environment, nil, "http://localhost:" .. plain.port))
   end)
 
-  it("SOCKS proxy is one, too", function()
+  it("ALL_PROXY can be a SOCKS proxy", function()
     local proxy = serve(KINDS[6])
     assert.equal(DIRECT, run{ ALL_PROXY = url(KINDS[6], proxy) })
     assert.equal(2, proxy:record().connections)

@@ -1,4 +1,4 @@
--- A status is claimed only from a well-formed head of HTTP/1.x.
+-- Only a well-formed HTTP/1.x head gives a status.
 local calls = require "spec.support.calls"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
@@ -55,11 +55,11 @@ local function describe_heads(way, tls)
     assert.is_nil(answer.status, context)
   end
 
-  it("a malformed status line is no answer", function()
+  it("a malformed status line is refused", function()
     for _, line in ipairs(REFUSED_LINES) do is_refused(line .. REST) end
   end)
 
-  it("a status line may have any reason, or none", function()
+  it("a status line can have any reason phrase, or none", function()
     for _, line in ipairs(ACCEPTED_LINES) do
       local answer = answered(line .. REST)
       assert.equal("accepted", answer.outcome, line)
@@ -67,7 +67,7 @@ local function describe_heads(way, tls)
     end
   end)
 
-  it("a head whose first field line begins with a blank is no answer", function()
+  it("a head whose first field line begins with a blank is refused", function()
     for _, blank in ipairs{ " ", "\t", "  \t" } do
       local field = blank .. "X-One: a\r\n"
       is_refused("HTTP/1.1 200 OK\r\n" .. field .. "Content-Length: 0\r\n\r\n")
@@ -75,24 +75,24 @@ local function describe_heads(way, tls)
     end
   end)
 
-  it("a head with a malformed field line is no answer", function()
+  it("a head with a malformed field line is refused", function()
     for _, field in ipairs(REFUSED_FIELDS) do
       is_refused("HTTP/1.1 200 OK\r\n" .. field .. "\r\n\r\n{}")
     end
   end)
 
-  it("a head with two different lengths is no answer", function()
+  it("a head with two different lengths is refused", function()
     is_refused(helper.response(200, "{}", { "Content-Length: 3" }))
   end)
 
-  it("101 is no answer, since nobody asked for it", function()
+  it("101, which was not requested, is refused", function()
     is_refused("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
   end)
 end
 
 for _, way in ipairs(calls.WAYS) do
-  describe(("a %s call, plain:"):format(way.name), function() describe_heads(way) end)
-  describe(("a %s call, TLS:"):format(way.name), function() describe_heads(way, "good") end)
+  describe(("a %s call over TCP:"):format(way.name), function() describe_heads(way) end)
+  describe(("a %s call over TLS:"):format(way.name), function() describe_heads(way, "good") end)
 end
 
 -- libcurl 7.83 to 8.0 wrote to freed memory here. A process of its own may crash.
@@ -115,7 +115,7 @@ local ODD_AND_USUAL = [[
 ]]
 
 for i, way in ipairs(calls.WAYS) do
-  it(("a %s call: a head whose first field line begins with a blank does no harm"):format(way.name),
+  it(("a %s call: a folded first field line leaves the connection usable"):format(way.name),
     function()
       local said = helper.child(ODD_AND_USUAL:format(i), { MALLOC_PERTURB_ = "165" }, "timeout 60")
       assert.equal(("200 protocol "):rep(20), said)

@@ -1,5 +1,5 @@
--- What the HTTP/1.1 response parser makes of bytes, and that it makes the same of them in whatever
--- pieces they arrive. The parser knows nothing of Lua: one Lua does (#tree).
+-- The HTTP/1.1 response parser: what it accepts and refuses, in whatever pieces the bytes arrive.
+-- The parser does not depend on Lua, so these specs run under one Lua (#tree).
 local forks = require "spec.support.forks"
 local responses = require "spec.support.responses"
 
@@ -22,14 +22,14 @@ describe("the response parser #tree", function()
     end)
   end
 
-  it("makes the same of each response in single bytes and in two pieces cut anywhere", function()
+  it("parses each response alike in one piece, two pieces and single bytes", function()
     for _, row in ipairs(responses) do
       local cut = parser.differing_cut(row.bytes, row.max_body)
       assert.is_nil(cut, row.name .. ": " .. quoted(row.bytes))
     end
   end)
 
-  it("has a name of its own for each row", function()
+  it("has a different name for each row", function()
     local names = {}
     for _, row in ipairs(responses) do
       assert.is_nil(names[row.name], row.name)

@@ -1,4 +1,4 @@
--- Which connections are used again, and what becomes of a call on a kept connection that ends.
+-- Which connections are reused, and the outcome of a call whose reused connection closes.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -23,7 +23,7 @@ local REUSED = {
   ["with a length"] = helper.response(200, "{}"),
   ["with the same length twice"] = with "Content-Length: 2",
   ["in chunks"] = "HTTP/1.1 200 OK\r\n" .. CHUNKED .. "\r\n2\r\n{}\r\n0\r\nX-Trailer: yes\r\n\r\n",
-  ["after an interim answer"] = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" .. NO_CONTENT,
+  ["after an interim response"] = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" .. NO_CONTENT,
   ["of 422"] = helper.response(422, "{}"),
   ["of 503"] = helper.response(503),
   ["with Keep-Alive: timeout=60"] = with "Keep-Alive: timeout=60, max=100",
@@ -66,7 +66,7 @@ local function describe_reuse(way, tls)
   end
 
   for name, answer in pairs(REUSED) do
-    it(("the connection of an answer %s is used again"):format(name), function()
+    it(("after a response %s the connection is reused"):format(name), function()
       start(ANSWER, { answer = answer })
       local first, second = twice()
       assert.equal(first.status, second.status)
@@ -84,7 +84,7 @@ local function describe_reuse(way, tls)
   end
 
   for name, answer in pairs(CLOSED) do
-    it(("the connection of an answer %s is not used again"):format(name), function()
+    it(("after a response %s the connection is not reused"):format(name), function()
       is_not_reused(answer)
     end)
   end
@@ -93,7 +93,7 @@ local function describe_reuse(way, tls)
     is_not_reused(with "Keep-Alive: timeout=2", 1.1)
   end)
 
-  it("a kept connection that ends after the request arrived: unknown, sent once", function()
+  it("a reused connection that closes after the request gives unknown, sent once", function()
     for _, how in ipairs{ "fin", "cut", "rst" } do
       start("conn:request() conn:write(shared.answer) conn:request() conn[shared.how](conn)",
         { answer = NO_CONTENT, how = how })
@@ -105,7 +105,7 @@ local function describe_reuse(way, tls)
     end
   end)
 
-  it("a kept connection that ends while it is idle: another is used", function()
+  it("a connection that closes while idle is replaced", function()
     for _, how in ipairs{ "fin", "cut", "rst", "half" } do
       start([[
         conn:request() conn:write(shared.answer)
@@ -122,8 +122,8 @@ local function describe_reuse(way, tls)
   end)
 end
 
--- The server ends the connection when PATIENT_FLAG appears: after the client has probed it, and
--- before the client sends.
+-- The server closes the connection when PATIENT_FLAG appears: after the client has probed the
+-- connection, and before the client sends.
 local BETWEEN = [[
   local server = fault.serve{ shared = { how = %q }, script = [=[
     conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
@@ -141,24 +141,24 @@ local BETWEEN = [[
 ]]
 
 for _, way in ipairs(calls.WAYS) do
-  describe(("a %s call, plain:"):format(way.name), function() describe_reuse(way) end)
-  describe(("a %s call, TLS:"):format(way.name), function() describe_reuse(way, "good") end)
+  describe(("a %s call over TCP:"):format(way.name), function() describe_reuse(way) end)
+  describe(("a %s call over TLS:"):format(way.name), function() describe_reuse(way, "good") end)
 
-  it(("a %s call: a close between probe and send: unknown"):format(way.name), function()
+  it(("a %s call: a FIN between probe and send gives unknown"):format(way.name), function()
     local said = patient.run("before", way.name, BETWEEN:format "fin")
     assert.equal("accepted 204 1 1\nunknown network 1 1\n1 some\n", said)
   end)
 
-  it(("a %s call: a reset between probe and send: sent once"):format(way.name), function()
+  it(("a %s call: a reset between probe and send gives one send"):format(way.name), function()
     local said = patient.run("before", way.name, BETWEEN:format "rst")
     local rest = said:match("^accepted 204 1 1\n(.*)\n$")
-    -- The system takes no byte, which may be noticed. Then another connection may be used.
+    -- If the kernel took no byte, the client may notice and use another connection.
     assert.is_true(rest == "unknown network 1 1\n1 some" or rest == "accepted 204 1 1\n2 some" or
       rest == "accepted 204 2 1\n2 some", said)
   end)
 end
 
--- The same, but then nobody listens any more.
+-- The same, but the port then refuses connections.
 local GONE = [[
   local server = fault.serve{ script = [=[
     conn:request() conn:write("HTTP/1.1 204 No Content\r\n\r\n")
@@ -178,7 +178,7 @@ local GONE = [[
 ]]
 
 for _, way in ipairs(calls.WAYS) do
-  it(("a %s call that found no connection after a kept one was reset: not sent, nothing reused"):format(
+  it(("a %s call: a reset, then a refused connection gives not_sent, reused = false"):format(
     way.name), function()
     local said = patient.run("before", way.name, GONE)
     assert.equal("accepted 204 1 1\nnot_sent connect 1 0\n0 false\n", said)
@@ -189,8 +189,8 @@ end
 
 local IDLE = 5
 
--- Idle connections, each to a server of its own, which the servers have closed. Returns a
--- function that says how many of them are still open here, and one that ends it all.
+-- Opens idle connections, each to another server, which the servers then close. Returns a function
+-- that counts those still open on this side, and one that closes everything.
 local function closed_while_idle(way)
   local servers, client = {}, calls.client()
   for i = 1, IDLE do

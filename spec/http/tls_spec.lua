@@ -1,5 +1,5 @@
--- TLS under way: which versions are spoken, what a handshake that breaks off comes to, and what a
--- server may ask for after one, in the middle of a call.
+-- TLS: which versions are used, the outcome of a broken handshake, and messages that a server may
+-- send after the handshake: renegotiation, KeyUpdate, certificate requests.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -16,7 +16,7 @@ local function serve(version, script, more)
   return calls.serve(options)
 end
 
--- A listener that carries everything on to a server, as far as `shared.cut` says.
+-- A listener that forwards `shared.cut` bytes to a server.
 local function serve_between(server, how)
   return fault.serve{ script = proxies.BETWEEN, shared = { port = server.port, how = how } }
 end
@@ -31,11 +31,11 @@ local function trusting(more)
   return made
 end
 
--- That no script has failed.
+-- Asserts that no script has raised an error.
 local function undisturbed(record) assert.same({}, record.errors) end
 
 describe("a server that speaks no TLS but 1.1", function()
-  -- What an administrator may have allowed for the sake of something else: OpenSSL reads it from a
+  -- An administrator may have allowed old versions for another program, in OpenSSL's configuration
   -- file.
   local LAX = [[
 openssl_conf = all
@@ -63,13 +63,13 @@ CipherString = ALL:@SECLEVEL=0
     return said, record
   end
 
-  it("is refused, kind tls", function()
+  it("is refused with kind tls", function()
     local said, record = run("1.1")
     assert.equal("not_sent tls\nnot_sent tls", said)
     assert.same({ 2, 0 }, { record.connections, record.requests })
   end)
 
-  it("is refused though the system's OpenSSL would allow it", function()
+  it("is refused even if the system's OpenSSL configuration allows it", function()
     local path = os.tmpname()
     finally(function() os.remove(path) end)
     local file = assert(io.open(path, "w"))
@@ -78,15 +78,15 @@ CipherString = ALL:@SECLEVEL=0
     local said, record = run("1.1", { OPENSSL_CONF = path })
     assert.equal("not_sent tls\nnot_sent tls", said)
     assert.same({ 2, 0 }, { record.connections, record.requests })
-    -- and that file does no harm
+    -- calls over TLS 1.2 work with that file
     assert.equal("accepted 204\naccepted 204", (run("1.2", { OPENSSL_CONF = path })))
   end)
 end)
 
 for _, way in ipairs(calls.WAYS) do
-  describe("TLS, " .. way.name .. ",", function()
+  describe("the TLS version of a " .. way.name .. " call", function()
     for _, version in ipairs{ "1.2", "1.3" } do
-      it("is version " .. version .. " where the server has no other", function()
+      it("is " .. version .. " if the server has no other", function()
         local server = serve(version, helper.ANSWER)
         assert.equal("accepted", calls.once(way, server, trusting()).outcome)
         assert.equal(version, server:record().conns[1].version)
@@ -94,14 +94,14 @@ for _, way in ipairs(calls.WAYS) do
       end)
     end
 
-    it("is the newest version that both know", function()
+    it("is the newest that both support", function()
       local server = serve(nil, helper.ANSWER)
       assert.equal("accepted", calls.once(way, server, trusting()).outcome)
       assert.equal("1.3", server:record().conns[1].version)
       server:close()
     end)
 
-    it("names the server as base_url does", function()
+    it("goes with the host of base_url as server name", function()
       local server = serve(nil, helper.ANSWER)
       local answer = calls.once(way, server, trusting{ base_url = url(server, "localhost") })
       assert.equal("accepted", answer.outcome)
@@ -110,9 +110,9 @@ for _, way in ipairs(calls.WAYS) do
     end)
   end)
 
-  describe("a handshake that breaks off, " .. way.name .. ",", function()
-    -- How many bytes of the server's have come when the handshake is complete. The client has the
-    -- last word of it in TLS 1.3, and the last but one in TLS 1.2; then follows the request.
+  describe("a broken handshake of a " .. way.name .. " call", function()
+    -- How many bytes the server has sent when the handshake is complete. In TLS 1.3 the client
+    -- sends the last message, in TLS 1.2 the server; then the client sends the request.
     local function handshake_length(server, version)
       local between = serve_between(server)
       local answer = calls.once(way, server, trusting{ base_url = url(between) })
@@ -124,14 +124,13 @@ for _, way in ipairs(calls.WAYS) do
 
     for _, version in ipairs{ "1.2", "1.3" } do
       for _, how in ipairs{ "fin", "rst" } do
-        it(("by %s at any point is kind tls, TLS %s"):format(how, version), function()
+        it(("closed by %s at any point is kind tls, TLS %s"):format(how, version), function()
           local server = serve(version, helper.ANSWER)
           local length = handshake_length(server, version)
           assert.is_true(length > 400, length)
           local between = serve_between(server, how)
           local client = calls.client(server, trusting{ base_url = url(between), retries = 5 })
-          -- a signature, and with it the whole, is a few bytes longer or shorter from one time to
-          -- the next
+          -- the length of a signature varies by a few bytes
           local cuts, step = { 0, 1, 4, 5, 6, length - 12 }, math.floor(length / 12)
           for cut = step, length - step, step do cuts[#cuts + 1] = cut end
           for _, cut in ipairs(cuts) do
@@ -148,7 +147,7 @@ for _, way in ipairs(calls.WAYS) do
       end
     end
 
-    it("before a byte of the client's is read, is kind tls", function()
+    it("before the server has read a byte is kind tls", function()
       for _, script in ipairs{
         "conn:rst()", "conn:cut()", "conn:raw(1) conn:cut()", "conn:raw(1) conn:rst()",
       } do
@@ -162,7 +161,7 @@ for _, way in ipairs(calls.WAYS) do
       end
     end)
 
-    it("by something else than TLS, is kind tls", function()
+    it("by bytes that are not TLS is kind tls", function()
       for _, bytes in ipairs{
         "HTTP/1.1 400 Bad Request\r\n\r\n", "\21\3\3\0\2\2\40", "\21\3\1\0\2\2\70", ("\0"):rep(8),
         "\22\3\3\255\255",
@@ -176,7 +175,7 @@ for _, way in ipairs(calls.WAYS) do
       end
     end)
 
-    it("never, ends with connect_timeout", function()
+    it("without an end fails at connect_timeout", function()
       for _, script in ipairs{
         "conn:hold()", "conn:raw(1) conn:hold()",
         "conn:raw(1) conn:write_raw('\\22\\3') conn:hold()",
@@ -189,8 +188,8 @@ for _, way in ipairs(calls.WAYS) do
     end)
   end)
 
-  describe("a new handshake, asked for by a TLS 1.2 server, " .. way.name .. ",", function()
-    it("before the answer, does not keep it from being taken", function()
+  describe("a TLS 1.2 renegotiation during a " .. way.name .. " call", function()
+    it("before the response does not prevent the response", function()
       local server = serve("1.2", [[
         while conn:request() do
           conn:hello_request()
@@ -211,7 +210,7 @@ for _, way in ipairs(calls.WAYS) do
       server:close()
     end)
 
-    it("in the middle of the answer's head and body, does not keep it from being taken", function()
+    it("amid the response head and body does not prevent the response", function()
       local server = serve("1.2", [[
         for _, cut in ipairs{ 10, #shared.answer - 3 } do
           conn:request()
@@ -233,9 +232,9 @@ for _, way in ipairs(calls.WAYS) do
       server:close()
     end)
 
-    -- What comes while the client has begun a handshake is for OpenSSL to take or to refuse; it is
-    -- not sent again.
-    it("right before the answer, leaves it accepted or unknown, once on the wire", function()
+    -- OpenSSL accepts or refuses a response during a handshake that the client has begun; the
+    -- request is not sent again.
+    it("right before the response gives accepted or unknown, sent once", function()
       local server = serve("1.2", [[
         conn:request()
         conn:hello_request()
@@ -252,16 +251,16 @@ for _, way in ipairs(calls.WAYS) do
       server:close()
     end)
 
-    it("on an idle connection, is not an answer to the next call", function()
+    it("on an idle connection is not taken for a response", function()
       local server = serve("1.2", [[
         if not conn:request() then return end
         conn:write(shared.answer)
-        if n == 1 then conn:sleep(0.1) conn:hello_request() shared.asked = true end
+        if n == 1 then conn:sleep(0.1) conn:hello_request() conn:tell("asked", true) end
         while conn:request() do conn:write(shared.answer) end
       ]])
       local client = calls.client(server, trusting())
       assert.equal("accepted", way.call(client).outcome)
-      core.sleep(0.4)
+      repeat core.sleep(0.005) until server:record().conns[1].asked
       local answer = way.call(client)
       assert.same({ "accepted", 1 }, { answer.outcome, answer.meta.sends })
       assert.equal(2, server:record().requests)
@@ -269,7 +268,7 @@ for _, way in ipairs(calls.WAYS) do
       server:close()
     end)
 
-    it("never completed, ends with the call's time", function()
+    it("that is never completed fails at the deadline", function()
       local server = serve("1.2", "conn:request() conn:hello_request() conn:hold()")
       local answer = calls.once(way, server, trusting{ timeout = 0.5 })
       assert.same({ "unknown", "timeout", 1 }, { answer.outcome, answer.kind, answer.meta.sends })
@@ -277,9 +276,9 @@ for _, way in ipairs(calls.WAYS) do
     end)
   end)
 
-  describe("a KeyUpdate of a TLS 1.3 server's, " .. way.name .. ",", function()
+  describe("a TLS 1.3 KeyUpdate during a " .. way.name .. " call", function()
     for _, wanted in ipairs{ false, true } do
-      it(wanted and "that asks for one in return, is answered" or "alone, does no harm", function()
+      it(wanted and "that requests one in return gets it" or "is accepted", function()
         local server = serve("1.3", [[
           for _, cut in ipairs{ 0, 10, #shared.answer - 3, #shared.answer } do
             conn:request()
@@ -303,8 +302,8 @@ for _, way in ipairs(calls.WAYS) do
       end)
     end
 
-    -- Until the server reads on, the client cannot write what it is asked for.
-    it("while a request is going out and stands still, does not harm the request", function()
+    -- The client cannot write its KeyUpdate until the server reads again.
+    it("during a stalled upload does not break the request", function()
       local server = serve("1.3", [[
         conn:read(20)
         conn:sleep(0.2)
@@ -330,9 +329,9 @@ for _, way in ipairs(calls.WAYS) do
     end)
   end)
 
-  describe("a certificate asked for after the handshake, " .. way.name .. ",", function()
-    -- A client without one may go on if it is only asked. In TLS 1.3 it may not even be asked,
-    -- unless it has offered to be.
+  describe("a post-handshake certificate request during a " .. way.name .. " call", function()
+    -- A client without a certificate may continue if it is optional. In TLS 1.3 the server may send
+    -- a request only if the client has offered post-handshake authentication.
     local ASKING = [[
       conn:request()
       local asked = conn:request_certificate(shared.required)
@@ -342,14 +341,14 @@ for _, way in ipairs(calls.WAYS) do
       conn:eof()
     ]]
 
-    it("by TLS 1.2, and not needed, does no harm", function()
+    it("in TLS 1.2 that is optional is ignored without a certificate", function()
       local server = serve("1.2", ASKING)
       assert.equal("accepted", calls.once(way, server, trusting()).outcome)
       assert.equal(1, server:record().requests)
       server:close()
     end)
 
-    it("by TLS 1.2, and needed, leaves the call unknown where there is none", function()
+    it("in TLS 1.2 that is required gives unknown without a certificate", function()
       local server = serve("1.2", ASKING, { shared = { answer = OK, required = true } })
       local answer = calls.once(way, server, trusting{ retries = 5 })
       assert.same({ "unknown", 1, 1 }, { answer.outcome, answer.meta.attempts, answer.meta.sends })
@@ -360,7 +359,7 @@ for _, way in ipairs(calls.WAYS) do
     end)
 
     for _, version in ipairs{ "1.2", "1.3" } do
-      it("is shown where there is one, TLS " .. version, function()
+      it("gets the certificate if there is one, TLS " .. version, function()
         local server = serve(version, ASKING, { shared = { answer = OK, required = true } })
         local one = fault.clients.one
         local files = trusting{ cert_file = one.cert_file, key_file = one.key_file }
@@ -378,9 +377,9 @@ for _, way in ipairs(calls.WAYS) do
     end
   end)
 
-  describe("a body that ends with the connection, " .. way.name .. ",", function()
+  describe("a body without a length in a " .. way.name .. " call over TLS", function()
     for _, version in ipairs{ "1.2", "1.3" } do
-      it("and its close_notify, is whole, TLS " .. version, function()
+      it("is complete with close_notify, TLS " .. version, function()
         local server = serve(version, "conn:request() conn:write(shared.answer) conn:fin()",
           { shared = { answer = 'HTTP/1.1 200 OK\r\n\r\n{"a":1}' } })
         local answer = calls.once(way, server, trusting())
@@ -390,9 +389,9 @@ for _, way in ipairs(calls.WAYS) do
         server:close()
       end)
 
-      -- OpenSSL tells a cut from an end; Debian's libcurl 7.88.1 does not pass that on, and so
-      -- cannot be held to it.
-      it("without close_notify, leaves the outcome to the status, TLS " .. version, function()
+      -- OpenSSL distinguishes truncation from close_notify; Debian's libcurl 7.88.1 does not report
+      -- it, so this is not checked there.
+      it("is truncated without close_notify, which does not change the outcome, TLS " .. version, function()
         local OUTCOMES = { [200] = "accepted", [422] = "rejected", [503] = "unknown" }
         for _, how in ipairs{ "cut", "rst" } do
           for status, outcome in pairs(OUTCOMES) do
@@ -417,7 +416,7 @@ for _, way in ipairs(calls.WAYS) do
       end)
     end
 
-    it("and is cut where its length was told, has a body_error", function()
+    it("has a body_error if a body with a length is truncated beside it", function()
       local server = serve(nil, "conn:request() conn:write(shared.answer) conn:cut()",
         { shared = { answer = 'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"a":1}' } })
       local answer = calls.once(way, server, trusting())

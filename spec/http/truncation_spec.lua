@@ -1,7 +1,8 @@
--- Answers that are cut off after any of their bytes: blocking, submitted and inside nginx.
+-- Responses that are truncated after any of their bytes: to blocking calls, submitted calls and
+-- calls inside nginx.
 local crux = require "crux"
 local core = require "crux.core"
-local cuts = require "spec.support.truncation"
+local truncation = require "spec.support.truncation"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
 local nginx = require "spec.support.nginx"
@@ -11,7 +12,7 @@ local LANES = 16 -- calls at once
 teardown(fault.stop)
 
 describe("a blocking call:", function()
-  cuts.describe_cuts(it, function(groups)
+  truncation.describe_lengths(it, function(groups)
     local answers = {}
     for _, group in ipairs(groups) do
       local result, err = helper.check(core.cancel_order(group[1]))
@@ -26,7 +27,7 @@ describe("a submitted call:", function()
 
   teardown(function() client:close() end)
 
-  cuts.describe_cuts(it, function(groups)
+  truncation.describe_lengths(it, function(groups)
     local answers = {}
     for _, group in ipairs(groups) do
       local pendings = {}
@@ -73,7 +74,7 @@ end
 describe("a call inside nginx: #tree #stock", function()
   local missing = nginx.missing()
   if missing then
-    it("is cut off", function() pending(missing) end)
+    it("needs nginx", function() pending(missing) end)
     return
   end
   local server
@@ -82,7 +83,7 @@ describe("a call inside nginx: #tree #stock", function()
 
   teardown(function() server:close() end)
 
-  cuts.describe_cuts(it, function(groups)
+  truncation.describe_lengths(it, function(groups)
     return server:run("local groups = " .. quote(groups) .. "\n" .. HANDLER)
   end, LANES, "boundaries")
 end)

@@ -1,5 +1,5 @@
--- Trust anchors: those that are given stand instead of the system's, whatever libcurl thinks of
--- that, and clients with different ones have neither connections nor TLS sessions in common.
+-- Trust anchors: those that are given replace the system's with every libcurl, and clients with
+-- different ones share no connections and no TLS sessions.
 local anchors = require "spec.support.anchors"
 local calls = require "spec.support.calls"
 local fault = require "spec.support.fault"
@@ -15,7 +15,7 @@ end
 -- What is printed in each of the two ways.
 local function both(what) return what .. "\n" .. what end
 
-describe("with the right authority in the system's place,", function()
+describe("with the server's authority as the system's,", function()
   -- One line for each way that the options are given.
   local CHILD = [[
     local calls = require "spec.support.calls"
@@ -34,38 +34,38 @@ describe("with the right authority in the system's place,", function()
     return said
   end
 
-  it("a client without ca_file and ca_path trusts it", function()
+  it("a client without ca_file and ca_path trusts the server", function()
     assert.equal(both(ACCEPTED), run(""))
   end)
 
-  it("a client with another in ca_file does not", function()
+  it("a client with another ca_file refuses the server", function()
     fault.start()
     assert.equal(both(REFUSED), run(("ca_file = %q"):format(fault.other_ca_file)))
   end)
 
-  it("a client with another in ca_path does not", function()
+  it("a client with another ca_path refuses the server", function()
     fault.start()
     assert.equal(both(REFUSED), run(("ca_path = %q"):format(fault.other_ca_path)))
   end)
 
-  it("a client with another in ca_file and in ca_path does not", function()
+  it("a client with another ca_file and ca_path refuses the server", function()
     fault.start()
     local options = ("ca_file = %q, ca_path = %q"):format(fault.other_ca_file, fault.other_ca_path)
     assert.equal(both(REFUSED), run(options))
   end)
 
-  it("a client with another in ca_file does not, though SSL_CERT_FILE says otherwise", function()
+  it("a client with another ca_file refuses the server despite SSL_CERT_FILE", function()
     fault.start()
     local environment = { SSL_CERT_FILE = fault.ca_file, SSL_CERT_DIR = fault.ca_path }
     assert.equal(both(REFUSED), run(("ca_file = %q"):format(fault.other_ca_file), environment))
   end)
 
-  it("a client with another in CRUX_CA_FILE does not", function()
+  it("a client with another CRUX_CA_FILE refuses the server", function()
     fault.start()
     assert.equal(both(REFUSED), run("", { CRUX_CA_FILE = fault.other_ca_file }))
   end)
 
-  it("a client with another in ca_file does not, after one without has connected", function()
+  it("a client with another ca_file refuses it after one without has connected", function()
     local server = serve()
     local said, why = anchors.run(fault.ca_file, fault.ca_path, ([[
       local calls = require "spec.support.calls"
@@ -82,8 +82,8 @@ describe("with the right authority in the system's place,", function()
   end)
 end)
 
-describe("with another authority in the system's place,", function()
-  it("the right one in ca_file or in ca_path is trusted", function()
+describe("with another authority as the system's,", function()
+  it("a client with the server's in ca_file or ca_path trusts the server", function()
     local server = serve()
     local said, why = anchors.run(fault.other_ca_file, fault.other_ca_path, ([[
       local calls = require "spec.support.calls"
@@ -101,8 +101,8 @@ describe("with another authority in the system's place,", function()
 end)
 
 for _, way in ipairs(calls.WAYS) do
-  describe("a client's anchors, " .. way.name .. ",", function()
-    it("are what is in ca_file together with what is in ca_path", function()
+  describe("the trust anchors of a " .. way.name .. " call", function()
+    it("are those of ca_file and of ca_path together", function()
       local server = serve()
       for ca_file, ca_path in pairs{
         [fault.other_ca_file] = fault.ca_path, [fault.ca_file] = fault.other_ca_path,
@@ -115,11 +115,10 @@ for _, way in ipairs(calls.WAYS) do
 
     for _, version in ipairs{ "1.2", "1.3" } do
       for _, closing in ipairs{ false, true } do
-        -- Kept connections could be shared; connections that are closed leave a session that could
-        -- be resumed.
+        -- An idle connection could be shared; a closed one leaves a session that could be resumed.
         local left = closing and "session" or "connection"
 
-        it(("keep it from a %s of another's, TLS %s"):format(left, version), function()
+        it(("keep it off a %s of a client with others, TLS %s"):format(left, version), function()
           local server = serve(version, closing and calls.CLOSING or nil)
           local trusting = calls.client(server, { ca_file = fault.ca_file })
           local strange = calls.client(server, { ca_file = fault.other_ca_file })
@@ -137,7 +136,7 @@ for _, way in ipairs(calls.WAYS) do
           server:close()
         end)
 
-        it(("whose names differ in case share no %s, TLS %s"):format(left, version), function()
+        it(("in files whose names differ in case share no %s, TLS %s"):format(left, version), function()
           calls.with_directory(function(dir)
             fault.start()
             calls.copy(fault.ca_file, dir .. "/anchor.pem")
@@ -162,7 +161,7 @@ for _, way in ipairs(calls.WAYS) do
       end
     end
 
-    it("may be wrong first and right afterwards", function()
+    it("can be wrong first and right afterwards", function()
       for _, version in ipairs{ "1.2", "1.3" } do
         local server = serve(version)
         local client = calls.client(server, { ca_file = fault.other_ca_file })
@@ -175,7 +174,7 @@ for _, way in ipairs(calls.WAYS) do
     end)
 
     for _, identity in ipairs{ "self_signed", "expired", "wrong_name" } do
-      it("do not make a certificate good that is " .. identity:gsub("_", " "), function()
+      it("do not accept a certificate that is " .. identity:gsub("_", " "), function()
         local server = calls.serve{ tls = identity }
         local answer = calls.once(way, server, { ca_file = fault.ca_file, retries = 2 })
         assert.same({ "not_sent", "tls", false, 1 }, calls.facts(answer))

@@ -1,6 +1,5 @@
--- Bytes that a server sends before it has the request are never the answer. A fresh connection on
--- which they arrive, or that the server closes, ends the attempt unsent; in place of a kept one
--- another is used.
+-- Bytes that a server sends before it has the request are never the response. On a new connection
+-- they end the attempt as not sent, as does a close; an idle connection is replaced by another.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -14,7 +13,7 @@ local UNSOLICITED = {
   ["empty line"] = "\r\n",
 }
 
--- What is written together with the end of a handshake leaves in one piece with it.
+-- Bytes written together with the end of a handshake are sent in one segment with it.
 local SPEAKS_AFTER_HANDSHAKE =
   "conn:cork() conn:handshake() conn:write(shared.unsolicited) conn:uncork() conn:eof()"
 local SPEAKS_FIRST = "conn:write(shared.unsolicited) conn:eof()"
@@ -24,8 +23,7 @@ teardown(function()
   fault.stop()
 end)
 
--- Options of a listener. `kind` is plain or a version of TLS; `tickets` is 0 for no session
--- tickets.
+-- Options of a listener. `kind` is plain or a TLS version; `tickets` is 0 for no session tickets.
 local function options(kind, tickets, script, unsolicited)
   return {
     tls = kind ~= "plain" and "good" or nil, tls_version = kind:match("[%d.]+$"), tickets = tickets,
@@ -55,7 +53,7 @@ end
 
 local function describe_fresh(way)
   -- The client cannot have sent anything before it has the server's last message.
-  it("in one piece with the end of a TLS 1.2 handshake: no answer", function()
+  it("in one segment with the end of a TLS 1.2 handshake are refused", function()
     for name, text in pairs(UNSOLICITED) do
       for _, tickets in ipairs{ 0, 2 } do
         local server = fault.serve(options("TLS 1.2", tickets, SPEAKS_AFTER_HANDSHAKE, text))
@@ -83,16 +81,16 @@ local function describe_fresh(way)
     assert.equal(("not_sent protocol 1 0\n1 none\n"):rep(#listeners), said)
   end
 
-  it("on a fresh plain connection: no answer", function() is_no_answer("connect", "plain") end)
+  it("on a new TCP connection are refused", function() is_no_answer("connect", "plain") end)
 
   each_tls(function(version, tickets, title)
-    it(("on a fresh connection, %s: no answer"):format(title), function()
+    it(("on a new connection, %s, are refused"):format(title), function()
       is_no_answer("handshake", version, tickets)
     end)
   end)
 
   for _, version in ipairs(VERSIONS) do
-    it(("on a fresh connection that resumes a session, %s: no answer"):format(version), function()
+    it(("on a new connection that resumes a session, %s, are refused"):format(version), function()
       local usual = helper.response(204, nil, { "Connection: close" })
       local script = "if n == 1 then conn:request() conn:write(%q) return end %s"
       script = script:format(usual, SPEAKS_AFTER_HANDSHAKE)
@@ -113,9 +111,8 @@ local function describe_fresh(way)
     end)
   end
 
-  -- Nothing makes sure of the order here: the server may be too late. The request is sent once
-  -- all the same.
-  it("from a server that speaks first: one connection, at most one request", function()
+  -- The order is not certain here: the server may be late. The request is sent at most once.
+  it("from a server that sends first get at most one request", function()
     for _, kind in ipairs{ "plain", "TLS 1.2", "TLS 1.3" } do
       for _, text in pairs(UNSOLICITED) do
         local server = fault.serve(options(kind, nil, SPEAKS_FIRST, text))
@@ -153,18 +150,18 @@ local function describe_kept(way)
     end
   end
 
-  it("on a kept plain connection: another is used", function() is_not_used("plain") end)
+  it("on an idle TCP connection make the call use another", function() is_not_used("plain") end)
 
   each_tls(function(version, tickets, title)
-    it(("on a kept connection, %s: another is used"):format(title), function()
+    it(("on an idle connection, %s, make the call use another"):format(title), function()
       is_not_used(version, tickets)
     end)
   end)
 end
 
--- A TLS library may return after each message that is for itself, and leave the rest unread.
+-- A TLS library may return after each of its own messages, and leave later bytes unread.
 local function describe_behind_messages(way)
-  it("on a kept connection, behind renewals of keys: another is used", function()
+  it("on an idle connection after KeyUpdates make the call use another", function()
     for _, count in ipairs{ 1, 3 } do
       local server = fault.serve(options("TLS 1.3", nil, ([[
         conn:request()
@@ -189,8 +186,8 @@ local function describe_behind_messages(way)
   end)
 end
 
--- The other side of it: what was not acknowledged when the client counted it may be by the time that
--- the client reads. On a kept connection the server's system delays acknowledgements.
+-- Bytes that were not acknowledged when the client counted them may be acknowledged when the client
+-- reads. On an idle connection the server's kernel delays acknowledgements.
 local function describe_late(way)
   local KEPT = [[
     for _ = 1, 4 do
@@ -201,8 +198,8 @@ local function describe_late(way)
   ]]
 
   for _, kind in ipairs{ "plain", "TLS 1.2", "TLS 1.3" } do
-    it(("that arrives just after the client has counted what is unacknowledged, %s: taken"):format(
-      kind), function()
+    it(("is accepted just after the client has counted unacknowledged bytes, %s"):format(
+      kind == "plain" and "TCP" or kind), function()
       local said = patient.run("count", way.name, ([[
         local skus = {}
         for i = 1, 1000 do skus[i] = { supplier_uuid = require "spec.helper".SUPPLIER } end
@@ -220,7 +217,7 @@ local function describe_late(way)
 end
 
 local function describe_closed(way)
-  -- `kinds` says which kinds of error each way of closing may have.
+  -- `kinds`: the kinds of error that each way of closing may give.
   local function is_not_sent_to(step, kind, tickets, kinds)
     local format, cases, listeners = "conn:cork() conn:handshake() conn:%s()", {}, {}
     if step == "connect" then format = "conn:%s()" end
@@ -251,14 +248,14 @@ local function describe_closed(way)
   end
 
   -- A reset may arrive before the connection is found to be established.
-  it("at once: not sent, one connection for each attempt", function()
+  it("at once gives not_sent, with one connection for each attempt", function()
     is_not_sent_to("connect", "plain", nil,
       { fin = { network = true }, rst = { network = true, connect = true } })
   end)
 
   each_tls(function(version, tickets, title)
-    -- Anything but an orderly end may be the server's word on the client's part of the handshake.
-    it(("after a handshake, %s: not sent, one connection an attempt"):format(title), function()
+    -- A close without close_notify may be a reaction to the client's part of the handshake.
+    it(("after a handshake, %s, gives not_sent, with one connection for each attempt"):format(title), function()
       is_not_sent_to("handshake", version, tickets, {
         fin = { network = true }, cut = { network = true, tls = true },
         rst = { network = true, tls = true },
@@ -266,7 +263,7 @@ local function describe_closed(way)
     end)
   end)
 
-  it("in one piece with the end of a TLS 1.2 handshake: not sent, one connection for each attempt",
+  it("in one segment with the end of a TLS 1.2 handshake gives not_sent",
     function()
       for retries = 0, 1 do
         local server = fault.serve(options("TLS 1.2", 0, "conn:cork() conn:handshake() conn:fin()"))
@@ -281,13 +278,13 @@ local function describe_closed(way)
 end
 
 for _, way in ipairs(calls.WAYS) do
-  describe(("unsolicited bytes, a %s call:"):format(way.name), function()
+  describe(("unsolicited bytes before a %s call"):format(way.name), function()
     describe_fresh(way)
     describe_kept(way)
     describe_behind_messages(way)
   end)
-  describe(("the answer to a %s call"):format(way.name), function() describe_late(way) end)
-  describe(("a fresh connection that the server closes, a %s call:"):format(way.name), function()
+  describe(("the response to a %s call"):format(way.name), function() describe_late(way) end)
+  describe(("for a %s call, a new connection that the server closes"):format(way.name), function()
     describe_closed(way)
   end)
 end

@@ -1,5 +1,4 @@
--- Requests that a server does not read to the end, answers early, or answers with half a
--- connection.
+-- Large requests: a server that does not read to the end, responds early, or half-closes.
 local calls = require "spec.support.calls"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
@@ -7,7 +6,7 @@ local helper = require "spec.helper"
 
 teardown(fault.stop)
 
--- So many SKUs that the body has about so many bytes.
+-- SKUs for a body of about so many bytes.
 local function skus(bytes)
   local list, count = {}, math.ceil(bytes / 2000)
   local text = ("x"):rep(bytes / count - 70)
@@ -45,8 +44,8 @@ local function is(expected, answer, context)
   assert.same(expected, { answer.outcome, answer.kind, answer.status }, context)
 end
 
--- Reads the beginning of a request, answers, and then does shared.next; a second connection is
--- usual.
+-- Reads the beginning of a request, responds, and then does shared.next; a second connection is
+-- handled normally.
 local EARLY = [[
   if n == 1 then
     conn:read(100000) conn:write(shared.answer) conn[shared.next](conn) conn:eof()
@@ -72,7 +71,7 @@ local INTERIM_TWICE = [[
 ]]
 
 local function describe_uploads(way, kind)
-  it("a server that reads a part and closes: unknown, with no less bytes_sent", function()
+  it("a server that reads a part and closes gives unknown with enough bytes_sent", function()
     for _, how in ipairs{ "fin", "cut", "rst" } do
       for _, size in ipairs{ 1, 200, 50000 } do
         for kept = 0, 1 do
@@ -91,7 +90,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("an early 413 or 401 to 8 MB: rejected, and the connection is not used again", function()
+  it("an early 413 or 401 to 8 MB gives rejected, and the connection is not reused", function()
     for _, status in ipairs{ 413, 401 } do
       for _, next_step in ipairs{ "eof", "hold", "half", "fin", "cut", "rst" } do
         local text = helper.response(status, '{"detail":"enough"}')
@@ -107,7 +106,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("an early 200 to 8 MB: accepted, and the connection is not used again", function()
+  it("an early 200 to 8 MB gives accepted, and the connection is not reused", function()
     for _, next_step in ipairs{ "eof", "half", "fin", "cut", "rst" } do
       local text = helper.response(200, "{}")
       local call, done = session(way, kind, EARLY, { answer = text, next = next_step })
@@ -119,7 +118,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("an early answer that arrives in pieces is read to its end", function()
+  it("an early response that arrives in pieces is read to its end", function()
     for _, case in ipairs{
       { 413, "rejected", "http" }, { 200, "accepted", nil, "Connection: close" },
     } do
@@ -137,7 +136,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("an interim answer during 8 MB: the upload and the connection go on", function()
+  it("an interim response during 8 MB ends neither upload nor connection", function()
     local call, done = session(way, kind, INTERIM_TWICE)
     is({ "accepted", nil, 204 }, call{ skus = LARGE })
     local second = call{ skus = LARGE }
@@ -146,7 +145,7 @@ local function describe_uploads(way, kind)
     assert.equal(1, done().connections)
   end)
 
-  it("8 MB to a server that reads slowly or not at all: unknown at the deadline", function()
+  it("8 MB to a server that reads slowly or nothing gives unknown at the deadline", function()
     for _, script in ipairs{
       "conn:read(1) conn:hold()", "for _ = 1, 50 do conn:read(1) conn:sleep(0.02) end conn:hold()",
     } do
@@ -160,7 +159,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("a server that ends its side without an answer: unknown, and not waited for", function()
+  it("a half-close without a response gives unknown at once", function()
     for _, case in ipairs{
       { "conn:request() conn:half() conn:eof()" },
       { "conn:read(100000) conn:half() conn:eof()", LARGE },
@@ -174,7 +173,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("a server that ends its side after the answer: accepted, and not used again", function()
+  it("a half-close after the response gives accepted, and no reuse", function()
     for _, piece in ipairs{ "conn:cork()", "" } do
       local call, done, server = session(way, kind, ([[
         if not conn:request() then return end
@@ -190,7 +189,7 @@ local function describe_uploads(way, kind)
     end
   end)
 
-  it("a body without a length ends where the server ends its side", function()
+  it("a body without a length ends with a half-close", function()
     local call, done = session(way, kind, [[
       conn:request() conn:write("HTTP/1.1 200 OK\r\n\r\n[1,") conn:write("2]")
       conn:half() conn:eof()
@@ -204,19 +203,19 @@ local function describe_uploads(way, kind)
   end)
 end
 
--- 8 MB take their time under a tool, and the two versions of TLS differ little here.
+-- 8 MB are slow under a sanitizer, and the two versions of TLS differ little here.
 for _, kind in ipairs{ "plain", "TLS 1.2", "TLS 1.3" } do
   local tag = kind == "TLS 1.2" and " #stock" or ""
   for _, way in ipairs(calls.WAYS) do
-    describe(("a %s call, %s:%s"):format(way.name, kind, tag), function()
+    describe(("a %s call over %s:%s"):format(way.name, kind == "plain" and "TCP" or kind, tag), function()
       describe_uploads(way, kind)
     end)
   end
 end
 
-for _, tls in ipairs{ "plain", "TLS" } do
+for _, tls in ipairs{ "TCP", "TLS" } do
   for _, how in ipairs{ "aborted", "closed with its client" } do
-    it(("8 MB, %s, %s on the way: unknown, with no less bytes_sent"):format(tls, how), function()
+    it(("an upload of 8 MB over %s that is %s gives unknown with enough bytes_sent"):format(tls, how), function()
       local server = fault.serve{ tls = tls == "TLS" and "good" or nil,
         script = "conn:read(50000) conn:sleep(0.1) conn:eof()" }
       local client = calls.client(server, { ca_file = fault.ca_file })

@@ -1,5 +1,6 @@
--- The servers that other specs rely on: that the sandbox answers as documented, and that the fault server does to its
--- peers what it says. Spoken to with bare sockets, so that nothing here rests on crux (#tree).
+-- The servers that other specs use: the sandbox responds as documented, and the fault server does
+-- what its scripts say. These specs use plain sockets and not crux, so they run under one Lua
+-- (#tree).
 
 local loaded, socket = pcall(require, "cqueues.socket")
 if not loaded then
@@ -40,7 +41,7 @@ local function trusting(ca_file)
   return tls
 end
 
--- one response with a length off a connection that may carry more
+-- Reads one response with a length from a connection that may carry more.
 local function read_response(con)
   local head = con:xread("*L")
   if not head then return nil end
@@ -110,7 +111,7 @@ describe("the sandbox #tree", function()
     return found
   end
 
-  it("cancels a whole order, once", function()
+  it("cancels a whole order once", function()
     local uuid = order()
     assert.same({ "Unallocated", "Unallocated" }, statuses(uuid))
     local answer = cancel(tokens.retailer, { order_uuid = uuid:upper() })
@@ -120,7 +121,7 @@ describe("the sandbox #tree", function()
     assert.same({ received = 2, executed = 1, answers = { 204, 422 } }, sandbox:record().cancels[uuid])
   end)
 
-  it("cancels the skus that are named", function()
+  it("cancels the SKUs that are named", function()
     local uuid = order()
     local skus = { { supplier_uuid = SUPPLIER, sku_id = "000106", quantity = 2 } }
     assert.equal(204, cancel(tokens.retailer, { order_uuid = uuid, skus = skus }).status)
@@ -130,7 +131,7 @@ describe("the sandbox #tree", function()
     assert.same({ "Cancelled", "Cancelled" }, statuses(uuid))
   end)
 
-  it("speaks timp", function()
+  it("serves the API generation timp", function()
     local uuid = order()
     assert.equal(204, ask("PATCH", "/timp/orders/cancel/", tokens.retailer, { order_uuid = uuid }).status)
     local item = ask("GET", "/timp/orders/" .. uuid .. "/", tokens.supplier).body.line_items[1]
@@ -138,7 +139,7 @@ describe("the sandbox #tree", function()
     assert.is_string(item.line_item_uuid)
   end)
 
-  it("refuses with the documented codes", function()
+  it("rejects with the documented statuses", function()
     local uuid = order()
     local body = { order_uuid = uuid }
     for _, row in ipairs{
@@ -160,7 +161,7 @@ describe("the sandbox #tree", function()
     assert.equal(0, sandbox:record().cancels[uuid].executed)
   end)
 
-  it("names missing and invalid fields as Django REST Framework does", function()
+  it("reports missing and invalid fields as Django REST Framework does", function()
     local required = { "This field is required." }
     local uuid = order()
     for _, row in ipairs{
@@ -181,7 +182,7 @@ describe("the sandbox #tree", function()
     end
   end)
 
-  it("logs in, creates and lists", function()
+  it("logs in, creates orders and lists them", function()
     local login = ask("POST", "/organizations/user-login/", nil, { username = "retailer", password = "retailer" })
     assert.same({ 200, "RETAILER", "" }, { login.status, login.body.org_type, login.body.supplier_uuid })
     assert.equal(401, ask("POST", "/organizations/user-login/", nil, { username = "x", password = "y" }).status)
@@ -193,15 +194,15 @@ describe("the sandbox #tree", function()
     assert.equal(204, cancel(login.body.auth_token, { order_uuid = made.body.uuid }).status)
   end)
 
-  it("fails on cue", function()
+  it("injects the fault of a fault directive", function()
     local uuid = order()
     local body = { order_uuid = uuid }
     local busy = ask("PATCH", "/~status=503,retry_after=2/orders/cancel/", tokens.retailer, body)
     assert.same({ 503, "2" }, { busy.status, busy.headers["retry-after"] })
-    for cue, executed in pairs{ ["drop=before"] = 0, ["drop=after"] = 1 } do
+    for directive, executed in pairs{ ["drop=before"] = 0, ["drop=after"] = 1 } do
       local id = order()
       local single = connect(sandbox.port)
-      single:write(request_bytes("PATCH", "/~" .. cue .. "/orders/cancel/", tokens.retailer, { order_uuid = id }))
+      single:write(request_bytes("PATCH", "/~" .. directive .. "/orders/cancel/", tokens.retailer, { order_uuid = id }))
       assert.is_nil(read_response(single))
       single:close()
       assert.same({ received = 1, executed = executed, answers = { 0 } }, sandbox:record().cancels[id])
@@ -210,7 +211,7 @@ describe("the sandbox #tree", function()
     assert.equal(204, ask("PATCH", "/~status=429,times=1/orders/cancel/", tokens.retailer, body).status)
   end)
 
-  it("fails at random, and its record says how", function()
+  it("injects random faults, and records them", function()
     local wild = process.sandbox{ plain = true, orders = 200, random = 7, rate = 0.5 }
     finally(function() wild:close() end)
     local got, kinds = {}, {}
@@ -232,7 +233,7 @@ describe("the sandbox #tree", function()
     end
   end)
 
-  it("proves who it is over TLS, and keeps connections", function()
+  it("has a valid certificate, and keeps connections open", function()
     local secure = process.sandbox{}
     finally(function() secure:close() end)
     local single = assert(connect(secure.port, trusting(secure.ca_file)))
@@ -245,7 +246,7 @@ describe("the sandbox #tree", function()
     assert.same({ 1, 3 }, { record.connections, record.requests })
   end)
 
-  it("lets tokens expire, keeps a journal, and leaves nothing behind, killed or not", function()
+  it("expires tokens, keeps a journal, and leaves no files when it is killed", function()
     local journal = os.tmpname()
     local short = process.sandbox{ lifetime = 0, journal = journal }
     finally(function()
@@ -272,7 +273,7 @@ describe("the fault server #tree", function()
   teardown(fault.stop)
 
   for _, tls in ipairs{ false, "good" } do
-    it("cuts an answer where it is told to, with FIN or RST, over " .. (tls and "TLS" or "TCP"), function()
+    it("truncates a response with FIN or RST, over " .. (tls and "TLS" or "TCP"), function()
       local server = fault.serve{ tls = tls or nil, script = fault.CUT, shared = { answer = ANSWER } }
       finally(function() server:close() end)
       for _, how in ipairs{ "fin", "cut", "rst" } do
@@ -288,7 +289,7 @@ describe("the fault server #tree", function()
           local data, why = drain(con)
           con:close()
           assert.equal(ANSWER:sub(1, cut), data)
-          -- cqueues drops an error that it meets right behind some data
+          -- cqueues drops an error that comes right after data
           if cut == 0 then assert.equal(how == "rst" and ECONNRESET or nil, why) end
           local record = server:record()
           assert.same({ 1, 1 + warm, REQUEST:rep(1 + warm), how },
@@ -298,7 +299,7 @@ describe("the fault server #tree", function()
     end)
   end
 
-  it("records what no script has read", function()
+  it("records bytes that no script has read", function()
     local server = fault.serve{ script = "conn:hold()" }
     finally(function() server:close() end)
     local con = connect(server.port)
@@ -311,7 +312,7 @@ describe("the fault server #tree", function()
     assert.equal("fin", server:record().conns[1].eof)
   end)
 
-  it("breaks handshakes off", function()
+  it("breaks off handshakes", function()
     for how, expected in pairs{ cut = false, rst = ECONNRESET } do
       local server = fault.serve{ tls = "good", script = "conn:raw(10) conn:" .. how .. "()" }
       local con, why = connect(server.port, trusting(fault.ca_file))
@@ -324,7 +325,7 @@ describe("the fault server #tree", function()
     end
   end)
 
-  it("has certificates that must not be trusted", function()
+  it("has certificates that are not trusted", function()
     for tls, trusted in pairs{ good = true, wrong_name = true, self_signed = false, expired = false } do
       local server = fault.serve{ tls = tls, script = "conn:handshake()" }
       local con = connect(server.port, trusting(fault.ca_file))
@@ -334,7 +335,7 @@ describe("the fault server #tree", function()
     end
   end)
 
-  it("has ports that refuse, and ports that do not answer", function()
+  it("has ports that refuse, and ports that do not respond", function()
     local errno = require "cqueues.errno"
     for expected, server in pairs{ [errno.ECONNREFUSED] = fault.refused(), [errno.ETIMEDOUT] = fault.silent() } do
       local con = socket.connect{ host = "127.0.0.1", port = server.port }
@@ -346,7 +347,7 @@ describe("the fault server #tree", function()
     end
   end)
 
-  it("tells of errors in scripts", function()
+  it("reports errors in scripts", function()
     assert.error_matches(function() fault.serve{ script = "x x" } end, "syntax error")
     local server = fault.serve{ script = "error 'boo'" }
     local con = connect(server.port)

@@ -1,5 +1,4 @@
---- Certificates of a spec's own in the place of the system's, for a child alone: by a mount
--- namespace.
+--- Runs a child process with other certificates in place of the system's, in a mount namespace.
 --
 --     local printed, why = anchors.run(fault.ca_file, fault.ca_path, [[ … ]])
 -- @module spec.support.anchors
@@ -12,7 +11,7 @@ local BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 local MOUNT = [[
 PATH="$PATH:/usr/sbin:/sbin" unshare -m sh -c 'mount --bind "$0" /etc/ssl/certs && exec "$@"' %s ]]
 
--- Why this cannot be done here, or nil.
+-- Why this is not possible here, or nil.
 local function obstacle(before)
   local pipe = assert(io.popen(before .. "cat " .. BUNDLE .. " 2>&1"))
   local found = pipe:read("*a")
@@ -21,7 +20,7 @@ local function obstacle(before)
   return "expected leave to mount, found: " .. found:sub(1, 200):gsub("\n", " ")
 end
 
---- Runs a chunk in an interpreter to which these authorities are the system's, as a bundle and as a
+--- Runs a chunk in an interpreter that has these authorities as the system's, as a bundle and as a
 -- directory.
 -- @tparam string ca_file
 -- @tparam string ca_path

@@ -1,19 +1,19 @@
---- One attempt of a client's, made in each of the two ways that a call can be carried: by the
--- caller's thread and by the worker's.
+--- One attempt of a client, made in each of two ways: blocking on the caller's thread, and
+-- submitted to the worker.
 --
 --     for _, way in ipairs(calls.WAYS) do
 --       it("…, " .. way.name, function() assert.equal("accepted", way.call(client).outcome) end)
 --     end
 -- @module spec.support.calls
-local core = require "crux.core"
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
+local libcurl = require "spec.support.libcurl"
 
 local calls = {}
 
---- Arguments and their function are `cancel_order`'s; what comes back was checked, and is the
--- result or the err.
+--- The two ways: a name, and a function that calls `cancel_order` with further arguments, checks
+-- what it returns, and returns the result or the err.
 calls.WAYS = {
   { name = "blocking", call = function(client, more)
     local result, err = helper.call(client.cancel_order, client, calls.order(more))
@@ -32,15 +32,15 @@ calls.WAYS = {
   end },
 }
 
---- Arguments of a call that the fault server would take, and more.
+--- Arguments of a call, with further ones.
 function calls.order(more)
   local made = { order_uuid = helper.ORDER, skus = { { supplier_uuid = helper.SUPPLIER } } }
   for name, value in pairs(more or {}) do made[name] = value end
   return made
 end
 
---- A listener that speaks TLS and answers every request with 204, but for these options of
--- `fault.serve` (`tls = false` is none).
+--- A TLS listener that answers every request with 204, unless these options of `fault.serve` say
+-- otherwise (`tls = false` for none).
 function calls.serve(more)
   local options = {
     tls = "good", script = helper.ANSWER, shared = { answer = helper.response(204) },
@@ -50,10 +50,10 @@ function calls.serve(more)
   return fault.serve(options)
 end
 
---- How an answer reads: what became of the call, and its status or why.
+--- An answer in short: its outcome, and its status or kind.
 function calls.brief(answer) return answer.outcome .. " " .. (answer.kind or answer.status) end
 
---- What matters of an answer after which a call may or may not go on.
+--- The fields of an answer that decide about a retry.
 function calls.facts(answer)
   return { answer.outcome, answer.kind, answer.retryable, answer.meta.attempts }
 end
@@ -78,13 +78,14 @@ function calls.once(way, server, more)
   return answer
 end
 
---- Whether libcurl resumes sessions of this version. With GnuTLS it keeps them before the tickets
--- of TLS 1.3 have come.
+--- Whether libcurl resumes sessions of this version of TLS. With GnuTLS and below 8.8 it stores a
+-- session before the tickets of TLS 1.3 have arrived.
 function calls.resumes(version)
-  return version ~= "1.3" or not core.curl_version():find("GnuTLS", 1, true)
+  local number, library = libcurl.here()
+  return version ~= "1.3" or library ~= "GnuTLS" or number >= 0x080800
 end
 
---- An answer after which the server closes the connection, and the script that gives it.
+--- A script that answers one request, and closes the connection with Connection: close.
 calls.CLOSING = [[
 if not conn:request() then return end
 conn:write("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")

@@ -1,5 +1,5 @@
-/* Lets a spec ask libcurl's own HTTP what it makes of a connection's bytes. Compiled by
-   spec/support/forks.lua for whichever Lua runs it. */
+/* A Lua module: what libcurl's own HTTP parser makes of a connection's bytes. Compiled by
+   spec/support/forks.lua for the Lua that runs it. */
 #define _GNU_SOURCE /* accept4 */
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -63,7 +63,8 @@ static CURL *open_easy(answer *a, const char *url) {
   return curl;
 }
 
-/* The server is in the same thread: it accepts, writes all and ends its side before libcurl goes on. */
+/* The server is in the same thread: it accepts, writes everything and half-closes before libcurl
+   continues. */
 static bool perform(CURLM *multi, int listener, const char *data, size_t len) {
   int running = 1, fd = -1;
   bool is_written = false;

@@ -1,12 +1,11 @@
-/*
-** Stand-ins for what crux's C code calls and what may fail for want of something. A core.so built
-** for the host is linked with --wrap for each name below (the Makefile reads them off these lines),
-** so that its calls, and nobody else's, come through here. All threads share one count: the call
-** that fails may be the worker's.
-**
-** It is a shared object, which core.so is linked with too: libgcc has a __wrap_pthread_create of
-** its own, for split stacks, which the linker would take for a name that it finds nowhere else.
-*/
+/* failing: wrappers of the functions that core.so calls and that can fail, one of which is made to fail.
+
+   A core.so built for the host is linked with --wrap for each name below (the Makefile reads the
+   names off these lines), so that core.so's calls, and no others, come here. All threads share one
+   count, since the call that fails may be the worker's.
+
+   This is a shared object, which core.so is linked with too: libgcc has a __wrap_pthread_create of
+   its own, for split stacks, which the linker would not find. */
 #define _GNU_SOURCE
 #include "failing.h"
 
@@ -106,7 +105,7 @@ FAILS(curl_url_set, CURLUcode, CURLUE_OUT_OF_MEMORY,
     return (is_checked) && fails(#name) ? (failure) : (name)(handle, option, value); \
   }
 
-/* Where an option only spares time, or limits it, it does not matter whether it could be set. */
+/* Options that only save or limit time: it does not matter if setting one fails. */
 #if LIBCURL_VERSION_NUM >= 0x075700
 #define IS_CHECKED (option != CURLOPT_TIMEOUT_MS && option != CURLOPT_QUICK_EXIT)
 #else

@@ -1,5 +1,6 @@
---- The specs' side of the fault server: listeners on loopback that break off, stall and lie as a script says.
--- Plain Lua, any version. The server is a process of its own, started at first use, that ends with this one.
+--- The client of the fault server: listeners on loopback that truncate, stall, reset or send wrong
+-- data, as a script says. Plain Lua, any version. The server is a separate process, started at
+-- first use, that ends with this one.
 --
 --     local server = fault.serve{ tls = "good", script = [[
 --       conn:request()
@@ -7,14 +8,15 @@
 --       conn:rst()
 --     ]] }
 --
--- The script runs once for every accepted connection, in a coroutine of its own, and is given `conn`, `shared` (a
--- table of the listener's, see `Server:set`) and `n` (1 for the first connection). Of `conn`, `request`, `read`,
--- `write`, `handshake`, `raw`, `write_raw`, `sleep`, `hold`, `half`, `eof`, `tell`, `fin`, `cut` and `rst`
--- are described in faultd.lua; `cork`, `uncork` and `meet` in faultd_order.lua; `slow_handshake`,
--- `key_update`, `hello_request`, `request_certificate` and `handshaken` in faultd_tls.lua;
--- `connect` and `carry` in faultd_proxy.lua.
--- With `tls`, the handshake happens when the script first reads, writes or asks for a request, so that
--- it may do something else instead. A script that returns closes in good order.
+-- The script runs once for every accepted connection, in a coroutine of its own, and is given
+-- `conn`, `shared` (a table of the listener's, see `Server:set`) and `n` (1 for the first
+-- connection). Of `conn`, `request`, `read`, `write`, `handshake`, `raw`, `write_raw`, `sleep`,
+-- `hold`, `half`, `eof`, `tell`, `fin`, `cut` and `rst` are described in faultd.lua; `cork`,
+-- `uncork` and `meet` in faultd_order.lua; `slow_handshake`, `key_update`, `hello_request`,
+-- `request_certificate` and `handshaken` in faultd_tls.lua; `connect` and `carry` in
+-- faultd_proxy.lua. With `tls`, the handshake happens when the script first reads, writes or asks
+-- for a request, so that it may do something else instead. When the script returns, the connection
+-- is closed properly.
 -- @module spec.support.fault
 
 local fault = {}
@@ -52,11 +54,11 @@ end
 
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
---- Start the server, if it is not running. Everything else here does so by itself.
--- Sets `fault.ca_file` (the authority of all its certificates but the self-signed), `fault.ca_path` (the
--- same as a directory), `fault.other_ca_file` and `fault.other_ca_path` (one that no listener knows), and
--- `fault.clients`: certificates for clients, `one`, `two` and `stranger` (signed by the other one);
--- faultd_tls.lua lists their files.
+--- Starts the server if it is not running. The other functions here do so themselves. Sets
+-- `fault.ca_file` (the authority of all its certificates but the self-signed), `fault.ca_path` (the
+-- same as a directory), `fault.other_ca_file` and `fault.other_ca_path` (one that no listener
+-- knows), and `fault.clients`: certificates for clients, `one`, `two` and `stranger` (signed by the
+-- other one); faultd_tls.lua lists their files.
 function fault.start()
   if server then return end
   local made = assert(io.popen("mktemp -d \"${TMPDIR:-/tmp}/crux-fault.XXXXXX\""))
@@ -64,8 +66,8 @@ function fault.start()
   made:close()
   local fifo = quoted(dir .. "/replies")
   if os.execute("mkfifo " .. fifo) == nil then error("expected to make a fifo") end
-  -- what is meant for this interpreter or its sanitizer must not reach the server's; and the shell itself opens the
-  -- fifo, so that a server that cannot start is seen as an end of file
+  -- settings for this interpreter or its sanitizer must not reach the server; the shell opens the
+  -- fifo, so that a server that cannot start gives an end of file
   server = assert(io.popen(("exec env -u LUA_INIT -u LUA_PATH -u LUA_CPATH -u LD_PRELOAD lua5.4 %s %s > %s"):format(
     quoted(here .. "faultd.lua"), quoted(dir), fifo), "w"))
   replies = assert(io.open(dir .. "/replies", "r"))
@@ -108,13 +110,13 @@ end
 -- @treturn table with `port`, `base_url`, and the methods below
 function fault.serve(options) return open("serve", options) end
 
---- A listener that never accepts, with its backlog full: who connects to it waits.
+--- A listener that never accepts, with its backlog full: a connect to it waits.
 function fault.silent() return open("silent") end
 
---- A port of 127.0.0.1 on which nobody listens, kept free of others until `close`.
+--- A port of 127.0.0.1 that refuses connections, reserved until `close`.
 function fault.refused() return open("refused") end
 
---- Like `refused`, the number alone; kept until `stop`.
+--- The number of such a port, reserved until `stop`.
 function fault.refused_port() return fault.refused().port end
 
 --- Merge values (strings, numbers, booleans, tables of them) into `shared`.
@@ -128,20 +130,20 @@ function Server:unset(...)
   exchange("set", self.id, { unset = names })
 end
 
---- What the listener has seen: all that the clients have sent so far, whether a script has read it or not.
--- `{ connections, requests, bytes, raw, errors, conns = { … } }`, and for each connection `requests`, `bytes`, `raw`,
--- `begun`, `data`, `eof`, `closed` and `handshake`; after a handshake also `version`, `resumed`,
--- `server_name` (as the client gave it) and `certificate` (the common name in the client's); and
--- what a script has told it.
--- `requests` are those that `conn:request` has returned, `begun` those of which a byte arrived;
--- `bytes` and `data` are what arrived, above TLS; `raw` counts bytes taken below it by `conn:raw` or
--- a close before the handshake; `eof` is how the client ended it (nil if it has not), `closed` how
--- the script did; `errors` are those raised in scripts.
+--- The listener's record: everything that clients have sent so far, whether a script has read it or
+-- not. `{ connections, requests, bytes, raw, errors, conns = { … } }`, and for each connection
+-- `requests`, `bytes`, `raw`, `begun`, `data`, `eof`, `closed` and `handshake`; after a handshake
+-- also `version`, `resumed`, `server_name` (as the client gave it) and `certificate` (the common
+-- name in the client's); and what a script has told it. `requests` are those that `conn:request`
+-- has returned, `begun` those of which a byte arrived; `bytes` and `data` are what arrived, above
+-- TLS; `raw` counts bytes taken below it by `conn:raw` or a close before the handshake; `eof` is
+-- how the client ended it (nil if it has not), `closed` how the script did; `errors` are those
+-- raised in scripts.
 -- @tparam[opt] boolean reset start a new record afterwards
 function Server:record(reset) return exchange("record", self.id, { reset = reset }) end
 
---- Compares what calls claim to have sent with what arrived, and raises where they claim too
--- little: `bytes_sent` may be more than the server has seen, never less, and `sends` is exact.
+--- Compares what calls report as sent with what arrived, and raises an error if they report too
+-- little: `bytes_sent` may be more than the server has received, never less, and `sends` is exact.
 -- @tparam table answers the results and errors of all calls to this listener since its record began
 -- @tparam[opt=0] number lost how many requests may have been sent without a byte of them arriving
 -- @treturn table the record, with no more than the first MiB of each connection's data
@@ -171,9 +173,10 @@ function Server:close()
   if server then exchange("close", self.id) end
 end
 
---- A script for the commonest case: answer, but stop after `shared.cut` bytes of `shared.answer`, and then do
--- `shared.how` (`"fin"`, `"cut"`, `"rst"` or `"hold"`). Before that, on the same connection, `shared.warm` requests
--- (none if left out) are answered with the whole of `shared.answer`.
+--- A script for the most common case: answer, but stop after `shared.cut` bytes of `shared.answer`,
+-- and then do `shared.how` (`"fin"`, `"cut"`, `"rst"` or `"hold"`). Before that, on the same
+-- connection, `shared.warm` requests (none if left out) are answered with the whole of
+-- `shared.answer`.
 fault.CUT = [[
 for _ = 1, shared.warm or 0 do
   if not conn:request() then return conn:fin() end

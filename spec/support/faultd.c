@@ -1,6 +1,6 @@
-/* What the fault server needs and lua-cqueues does not offer: a reset on demand, a backlog of a
-   chosen length, several writes in one segment, an orderly end of TLS, and the name under which
-   OpenSSL looks for an authority in a directory. Compiled by faultd.lua when it starts; libssl's
+/* Functions for the fault server that lua-cqueues lacks: a reset, a backlog of a given length,
+   several writes in one segment, close_notify, and the file name under which OpenSSL looks for an
+   authority in a directory. Compiled by faultd.lua when it starts; libssl's
    functions are looked up in the copy that lua-luaossl has already loaded, so that its headers need
    not be installed. */
 #include <dlfcn.h>
@@ -31,7 +31,7 @@ static int set_backlog(lua_State *L) {
   return 1;
 }
 
-/* cork(fd, on): what is written stays here until it is taken off, or the socket is closed; on Linux
+/* cork(fd, on): TCP_CORK. Written bytes are kept until it is off or the socket is closed; on Linux
    for 200 ms at most. */
 static int cork(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1), on = lua_toboolean(L, 2);

@@ -1,4 +1,5 @@
--- The fault server: listeners whose behaviour on every connection is a Lua chunk, commanded by spec/support/fault.lua.
+-- The fault server: listeners that run a Lua script for each connection, controlled by
+-- spec/support/fault.lua.
 --
 -- `lua5.4 faultd.lua DIR`: commands on stdin, replies on stdout; ends, and removes DIR, when stdin does. A command is a
 -- line `name id length` and `length` bytes of Lua source returning its argument; a reply is `ok length` or
@@ -17,7 +18,7 @@ local order = require "faultd_order"
 local proxy = require "faultd_proxy"
 local tls = require "faultd_tls"
 
--- the specs' own Ctrl-C must not take the server from them; it ends with its stdin, or when told to
+-- Ctrl-C in the specs must not end the server; it ends when its stdin is closed, or by a command
 signal.ignore(signal.SIGINT, signal.SIGPIPE)
 signal.block(signal.SIGTERM, signal.SIGHUP)
 
@@ -93,7 +94,7 @@ local function note(self, data)
   end
 end
 
--- What has arrived and no script has taken.
+-- Bytes that have arrived and that no script has read.
 local function join(self)
   if self.unread[2] then self.unread = { table.concat(self.unread) } end
   return self.unread[1] or ""
@@ -105,8 +106,8 @@ local function take(self, count)
   return data:sub(1, count)
 end
 
--- Takes what has arrived, without waiting; true if that was anything. With `needed`, it stops once
--- so many bytes are there that no script has taken.
+-- Reads what has arrived, without blocking; true if there was anything. With `needed`, it stops
+-- once that many unread bytes are there.
 local function pump(self, needed)
   local any = false
   while not (self.closed or self.record.eof) and not (needed and self.size >= needed) do
@@ -117,14 +118,14 @@ local function pump(self, needed)
     elseif why == errno.EAGAIN then
       break
     else
-      -- EPIPE is how cqueues says end of file
+      -- cqueues reports end of file as EPIPE
       self.record.eof = why and why ~= errno.EPIPE and errno.strerror(why) or "fin"
     end
   end
   return any
 end
 
--- A TLS connection starts "raw", and becomes "tls" when the script first asks for something that lies above it.
+-- A TLS connection starts as "raw", and becomes "tls" at the script's first operation above TLS.
 local function secure(self)
   if self.state ~= "raw" then return true end
   if self.closed then return nil, "closed" end
@@ -147,7 +148,8 @@ local function more(self, needed)
   return not self.closed
 end
 
---- Reads `count` bytes (all that there are until EOF, if left out); nil and what came before if EOF comes first.
+--- Reads `count` bytes (all that there are until EOF, if left out); nil and what came before if EOF
+-- comes first.
 function Conn:read(count)
   local ok, why = secure(self)
   if not ok then return nil, why end
@@ -163,7 +165,8 @@ end
 --- All that has arrived and was not read, without waiting.
 function Conn:rest() return take(self, self.size) end
 
---- Reads one whole request, and counts it. Returns `{ method, path, headers, body, raw }`, or nil at EOF.
+--- Reads one whole request, and counts it. Returns `{ method, path, headers, body, raw }`, or nil
+-- at EOF.
 function Conn:request()
   local ok, why = secure(self)
   if not ok then return nil, why end
@@ -199,8 +202,8 @@ end
 --- Performs the handshake now; true, or nil and why not.
 function Conn:handshake() return secure(self) end
 
---- Waits for bytes below TLS, and takes them (with `count`, that many at least): the start of a handshake.
--- The handshake cannot be completed any more.
+--- Reads bytes below TLS (at least `count` of them): the start of a handshake. The handshake cannot
+-- be completed then.
 function Conn:raw(count)
   local target = self.record.raw + (count or 1)
   while self.record.raw < target do
@@ -209,7 +212,7 @@ function Conn:raw(count)
   return self.record.raw
 end
 
---- Writes bytes below TLS, in the place of a handshake message.
+--- Writes bytes below TLS, in place of a handshake message.
 function Conn:write_raw(bytes)
   local sent, reason = self.socket:xwrite(bytes, "bn")
   return sent and true or nil, reason
@@ -234,7 +237,7 @@ local function finish(self, how)
   self.socket:close()
 end
 
---- Closes in good order: with TLS its close_notify, then FIN.
+--- Closes properly: close_notify if there is TLS, then FIN.
 function Conn:fin() finish(self, "fin") end
 
 --- Closes without TLS's close_notify: FIN alone.
@@ -243,13 +246,13 @@ function Conn:cut() finish(self, "cut") end
 --- Closes with RST.
 function Conn:rst() finish(self, "rst") end
 
---- Says that no more will be written (close_notify, FIN), and goes on reading.
+--- Half-closes (close_notify, FIN), and goes on reading.
 function Conn:half()
   if self.state == "tls" then library.close_notify(library.libssl, self.socket:checktls()) end
   self.socket:shutdown("w")
 end
 
---- Reads, and throws away, until the peer closes.
+--- Reads and discards until the peer closes.
 function Conn:eof()
   if not secure(self) then return end
   repeat self.unread, self.size = {}, 0 until not more(self) and (self.record.eof or self.closed)
@@ -353,7 +356,7 @@ end
 
 function commands.record(id, options)
   local listener = listeners[id]
-  -- what the client has sent before it asked may still be on its way through a handshake or a script
+  -- bytes that the client has already sent may not have passed a handshake or a script yet
   accept_waiting(listener)
   cqueues.sleep(0)
   cqueues.sleep(0)
@@ -391,7 +394,7 @@ local function idle(sock, held)
   return { socket = sock, held = held, condition = condition.new(), live = {}, conns = {}, errors = {}, closing = true }
 end
 
--- One connection fills a backlog of nothing; the next SYN is dropped, so that whoever connects waits.
+-- One connection fills a backlog of 0; the next SYN is dropped, so the client waits.
 function commands.silent(id)
   local sock, port = listen()
   assert(library.set_backlog(sock:pollfd(), 0))
@@ -405,7 +408,8 @@ function commands.silent(id)
   return { port = port }
 end
 
--- The near end of a connection has a port on which nobody listens, and which nobody else is given meanwhile.
+-- The local port of an open connection refuses connections, and is not given to anybody else
+-- meanwhile.
 function commands.refused(id)
   local sock, port = listen()
   local near = socket.connect{ host = "127.0.0.1", port = port }

@@ -1,5 +1,5 @@
--- The fault server's means to make sure what comes before what: several writes in one segment, and
--- connections that wait for each other. Used by faultd.lua alone.
+-- The fault server's control of order: several writes in one segment, and connections that wait for
+-- each other. Used by faultd.lua alone.
 
 local cqueues = require "cqueues"
 local condition = require "cqueues.condition"
@@ -12,14 +12,14 @@ local library
 --- Adds methods to the scripts' `conn`.
 -- @tparam table Conn
 function order.extend(Conn)
-  --- Holds back what is written from now on, until `uncork` or the end of the connection. It leaves
-  -- in one piece then. Of a handshake that comes next, the last flight is held back.
+  --- Buffers what is written until `uncork` or the end of the connection, and then sends it in one
+  -- segment. Of a following handshake, only the last flight is buffered.
   function Conn:cork()
     self.corked = true
     assert(library.cork(self.socket:pollfd(), true), "expected to set TCP_CORK")
   end
 
-  --- Sends what `cork` held back.
+  --- Sends what `cork` has buffered.
   function Conn:uncork()
     self.corked = false
     assert(library.cork(self.socket:pollfd(), false), "expected to take TCP_CORK away")
@@ -35,8 +35,8 @@ function order.extend(Conn)
   end
 end
 
---- Performs a connection's handshake. While it is corked, only the last flight is held back: the
--- client waits for those before it.
+--- Performs a connection's handshake. While the connection is corked, only the last flight is
+-- buffered: the client waits for those before it.
 function order.handshake(conn)
   if not conn.corked then return conn.socket:starttls(conn.context) end
   while true do

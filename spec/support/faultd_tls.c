@@ -1,5 +1,5 @@
-/* What the fault server needs of TLS and lua-luaossl does not offer: limits of a context, what a
-   handshake came to, and the messages that a server may send after it. Compiled together with
+/* Functions for the fault server's TLS that lua-luaossl lacks: version limits of a context, facts
+   about a handshake, and the messages that a server may send after it. Compiled together with
    faultd.c. The functions of libssl, and of the libcrypto beneath it, are looked up in the copies
    that lua-luaossl has already loaded. */
 #include <dlfcn.h>
@@ -32,7 +32,7 @@ static void *symbol(lua_State *L, const char *name) {
   return found;
 }
 
-/* And one of lua-luaossl's objects the second. */
+/* The second is one of lua-luaossl's objects. */
 static void *checked(lua_State *L, const char *type) {
   return *(void **)luaL_checkudata(L, 2, type);
 }
@@ -77,8 +77,8 @@ static int resumed(lua_State *L) {
   return answer(L, reused(checked(L, "SSL*")));
 }
 
-/* peer_finished(libssl, ssl): what ends the client's part of the last handshake, and differs from
-   one to the next. */
+/* peer_finished(libssl, ssl): the client's Finished message of the last handshake, which differs
+   from one handshake to the next. */
 static int peer_finished(lua_State *L) {
   get_bytes *get = (get_bytes *)symbol(L, "SSL_get_peer_finished");
   char bytes[64];
@@ -87,13 +87,13 @@ static int peer_finished(lua_State *L) {
   return 1;
 }
 
-/* Sends what has been asked for, without waiting for an answer to it. */
+/* Sends the pending handshake message, without waiting for a response. */
 static int sent(lua_State *L, void *ssl, int asked) {
   of_ssl *handshake = (of_ssl *)symbol(L, "SSL_do_handshake");
   return answer(L, asked == 1 && handshake(ssl) == 1);
 }
 
-/* key_update(libssl, ssl, wanted): TLS 1.3; with `wanted` the client is asked for one too. */
+/* key_update(libssl, ssl, wanted): TLS 1.3; with `wanted` it requests one from the client. */
 static int key_update(lua_State *L) {
   with_int *update = (with_int *)symbol(L, "SSL_key_update");
   void *ssl = checked(L, "SSL*");
@@ -108,7 +108,7 @@ static int hello_request(lua_State *L) {
   return sent(L, ssl, renegotiate(ssl));
 }
 
-/* request_certificate(libssl, ssl): TLS 1.3; false if the client has not offered to be asked. */
+/* request_certificate(libssl, ssl): TLS 1.3; false if the client has not offered it. */
 static int request_certificate(lua_State *L) {
   of_ssl *request = (of_ssl *)symbol(L, "SSL_verify_client_post_handshake");
   void *ssl = checked(L, "SSL*");

@@ -1,6 +1,5 @@
--- The fault server's TLS: what a listener's options make of it, what is told of each handshake, and
--- the messages that a server may send after one. Used by faultd.lua alone; spec/support/fault.lua
--- says what specs may ask for.
+-- The fault server's TLS: the options of listeners, the record of each handshake, and the messages
+-- that a server may send after one. Used by faultd.lua alone; spec/support/fault.lua documents it.
 
 local cqueues = require "cqueues"
 local context = require "openssl.ssl.context"
@@ -42,7 +41,7 @@ local function write_client(name, file, signer)
 end
 
 local function write_authority(name, file, dir, hash)
-  -- of another name: else OpenSSL takes it for the right one, and looks no further
+  -- with another name: else OpenSSL takes it for the right one, and does not search further
   local made = certificate.authority("another authority")
   certificate.write(file(name .. ".pem"), made)
   file(name .. "_path")
@@ -72,7 +71,7 @@ end
 
 local function limit_versions(ctx, version)
   local number = assert(VERSIONS[version], "expected 1.1, 1.2 or 1.3 as tls_version")
-  -- OpenSSL 3 serves what is older than TLS 1.2 at level 0 alone
+  -- OpenSSL 3 allows versions before TLS 1.2 at security level 0 only
   if version == "1.1" then ctx:setCipherList("ALL:@SECLEVEL=0") end
   local least = version == "1.2" and VERSIONS["1.1"] or number
   assert(library.limit(libssl, ctx, least, number), "expected OpenSSL to serve TLS " .. version)
@@ -86,7 +85,7 @@ function tls.context(options, identity)
     identity = certificate.server{ names = options.tls_names, authority = authority }
   end
   local ctx = certificate.context(identity)
-  -- else a new handshake resumes the session at hand, and asks for no certificate
+  -- else a new handshake resumes the session, and requests no certificate
   ctx:setOptions(context.OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION)
   if options.tls_version then limit_versions(ctx, options.tls_version) end
   if options.tickets then
@@ -110,7 +109,7 @@ local function common_name(cert)
   end
 end
 
---- Puts what a handshake came to into a connection's record.
+--- Puts the result of a handshake into a connection's record.
 function tls.report(conn)
   local ssl = conn.socket:checktls()
   local number = ssl:getVersion()
@@ -126,22 +125,21 @@ end
 -- @tparam table Conn
 -- @tparam function pump takes what has arrived, without waiting
 function tls.extend(Conn, pump)
-  --- Asks for a renewal of the keys, TLS 1.3; with `wanted` the client is to renew its own as well.
-  -- Sent at once.
+  --- Sends a TLS 1.3 KeyUpdate at once; with `wanted` it requests one from the client.
   function Conn:key_update(wanted)
     local sent = library.key_update(libssl, self.socket:checktls(), wanted)
     return assert(sent, "expected to send a KeyUpdate")
   end
 
-  --- Asks for a new handshake, TLS 1.2. Sent at once; `handshaken` waits for it.
+  --- Sends a TLS 1.2 HelloRequest at once; `handshaken` waits for the handshake.
   function Conn:hello_request()
     local ssl = self.socket:checktls()
     self.finished = library.peer_finished(libssl, ssl)
     return assert(library.hello_request(libssl, ssl), "expected to send a HelloRequest")
   end
 
-  --- Asks for a certificate after the handshake: in TLS 1.2 by a new one. False, in TLS 1.3, if the
-  -- client has not offered to be asked. With `required` a client without one is refused.
+  --- Requests a certificate after the handshake: in TLS 1.2 by a new handshake. Returns false in
+  -- TLS 1.3 if the client has not offered it. With `required` a client without one is refused.
   function Conn:request_certificate(required)
     local ssl = self.socket:checktls()
     ssl:setVerify(required and REQUIRED or ASKED)
@@ -149,8 +147,8 @@ function tls.extend(Conn, pump)
     return library.request_certificate(libssl, ssl)
   end
 
-  --- Reads until what `hello_request` or `request_certificate` began is complete; false if it will
-  -- not be.
+  --- Reads until the handshake of `hello_request` or `request_certificate` is complete; false if it
+  -- fails.
   function Conn:handshaken()
     local ssl = self.socket:checktls()
     while not (self.closed or self.record.eof) do
@@ -167,7 +165,7 @@ function tls.extend(Conn, pump)
     return false
   end
 
-  --- Sends the server's part of the handshake, and reads the client's end of it so much later.
+  --- Sends the server's part of the handshake, and reads the client's last part that much later.
   function Conn:slow_handshake(seconds)
     cqueues.poll{ pollfd = self.socket:pollfd(), events = "r" }
     self.socket:starttls(self.context, 0)

@@ -1,5 +1,5 @@
-/* What specs about processes, threads and time need and Lua does not offer. Compiled by spec/support/forks.lua for
-   whichever Lua runs it. */
+/* A Lua module for specs about processes, threads and time. Compiled by spec/support/forks.lua for
+   the Lua that runs it. */
 #define _GNU_SOURCE /* RUSAGE_THREAD */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -38,7 +38,8 @@ static int do_fork(lua_State *L) {
   return 1;
 }
 
-/* waitpid(pid, seconds) → exit status, or nil and the signal that ended it; false if it has not ended by then */
+/* waitpid(pid, seconds) → exit status, or nil and the signal that ended it; false if it has not
+   ended by then */
 static int do_waitpid(lua_State *L) {
   pid_t pid = (pid_t)luaL_checknumber(L, 1);
   double left = luaL_checknumber(L, 2);
@@ -63,7 +64,8 @@ static int do_waitpid(lua_State *L) {
   return 2;
 }
 
-/* _exit(code): without atexit handlers, as a child must that is not to flush its parent's buffers twice */
+/* _exit(code): runs no atexit handlers, so that a child does not flush its parent's buffers again
+   */
 static int do_exit(lua_State *L) {
   _exit((int)luaL_checknumber(L, 1));
   return 0;
@@ -88,8 +90,8 @@ static int readable(lua_State *L) {
 
 enum { DESCRIPTORS = 4096 }; /* more than any spec opens */
 
-/* descriptors() → how many this process has open. Without opening one for it: its number may be one that another thread
-   has just closed, which ThreadSanitizer takes for a race. */
+/* descriptors() → how many this process has open. Without opening one for it: its number may be one
+   that another thread has just closed, which ThreadSanitizer takes for a race. */
 static int descriptors(lua_State *L) {
   int fd, count = 0;
   for (fd = 0; fd < DESCRIPTORS; fd++) count += fcntl(fd, F_GETFD) != -1;
@@ -108,8 +110,9 @@ static lua_State *kept;
 
 static void close_kept(void) { lua_close(kept); }
 
-/* close_at_exit(source): runs it in a state of its own, which an exit handler closes. That handler is
-   registered before the source loads anything, so it runs after the handlers of what is loaded. */
+/* close_at_exit(source): runs it in a state of its own, which an exit handler closes. That handler
+   is registered before the source loads anything, so it runs after the handlers of what is loaded.
+   */
 static int close_at_exit(lua_State *L) {
   const char *source = luaL_checkstring(L, 1);
   if (kept || atexit(close_kept) != 0) return luaL_error(L, "expected to be called once");
@@ -140,8 +143,8 @@ static int cpu(lua_State *L) {
   return 1;
 }
 
-/* held() → seconds of processor time of this thread so far, and how often it has gone to sleep; being pushed off the
-   processor by others is neither */
+/* held() → seconds of processor time of this thread so far, and how often it has gone to sleep;
+   preemption counts for neither */
 static int held(lua_State *L) {
   struct timespec t;
   struct rusage usage;
@@ -165,7 +168,7 @@ static int measured(lua_State *L) {
   return 0;
 }
 
-/* --- Lua states in threads of their own --- */
+/* --- Lua states in threads --- */
 
 typedef struct {
   pthread_t id;

@@ -1,4 +1,5 @@
---- spec/support/fork.c, compiled for the Lua that runs this; and where it and the other small C helpers are put.
+--- spec/support/fork.c, compiled for the Lua that runs this; and a function that compiles the other
+-- C helpers.
 --
 --     local forks = require "spec.support.forks"
 --     forks.fork(), forks.waitpid(pid, seconds), forks.readable(fd, seconds), forks.thread(source), …
@@ -15,8 +16,8 @@ case $(uname -s) in Darwin) link='-bundle -undefined dynamic_lookup';; *) link=-
 "${CC:-cc}" -std=gnu11 -fPIC -O1 -Wall -Wextra -pthread $link %s $(pkg-config --cflags %s) \
   -o %s %s -ldl %s 2>&1]]
 
--- Compiles a file of this directory, with further flags if there are any. The object is to be removed
--- once it is loaded.
+-- Compiles a file of this directory, with further flags if there are any. The caller removes the
+-- object after loading it.
 local function compile(name, flags)
   local object = os.tmpname()
   local pipe = assert(io.popen(COMPILE:format(helper.curl_cflags, lua, quoted(object),
@@ -32,8 +33,8 @@ local open, why = package.loadlib(object, "luaopen_fork")
 os.remove(object)
 local forks = assert(open, why)()
 
---- Compiles a C file of this directory, with further flags if there are any, into a shared object of
--- its own, for the caller to remove.
+--- Compiles a C file of this directory, with further flags if there are any, into a shared object,
+-- which the caller removes.
 forks.compile = compile
 
 return forks

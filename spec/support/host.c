@@ -1,14 +1,19 @@
-/*
-** The stock interpreter again, as a program that a sanitizer can be built into: `host [-e chunk] [-l name] [script
-** [args]]`. It links all of liblua and exports it, so C modules load as they do into lua5.4.
-**
-** Scripts find a module `host` here, for sweeps over everything that can fail (n = 1, 2, ... until nothing did):
-**   host.starve(n, f, ...) -> count, ok, ...       pcall in which Lua's nth allocation fails; how many there were
-**   host.fail(n, f, ...)   -> count, name, ok, ... pcall in which core.so's nth fallible C call fails; its name or nil
-** With n = 0 they only count. Lua answers a failed allocation with a collection and one more try: both fail.
-**   host.state(source, ...) -> ...   runs a chunk in a Lua state of its own, which is then closed;
-**                                    arguments and results are booleans, numbers, strings and nil
-*/
+/* host: the stock lua5.4 interpreter as a program that can be built with a sanitizer.
+
+   Usage: host [-e chunk] [-l name] [script [args]]. It links all of liblua and exports it, so that C
+   modules load as they do into lua5.4.
+
+   Scripts find a module `host` here, for sweeps over everything that can fail (n = 1, 2, ... until
+   nothing failed):
+     host.starve(n, f, ...) -> count, ok, ...
+       pcall in which Lua's nth allocation fails, and how many allocations there were
+     host.fail(n, f, ...) -> count, name, ok, ...
+       pcall in which core.so's nth fallible C call fails, and its name or nil
+     host.state(source, ...) -> ...
+       runs a chunk in a new Lua state, which is then closed; arguments and results are booleans,
+       numbers, strings and nil
+   With n = 0 the first two only count. Lua answers a failed allocation with a collection and a
+   second try: both fail. */
 #include "failing.h"
 
 #include <lauxlib.h>
@@ -30,7 +35,8 @@ static void *allocate(void *ud, void *block, size_t old_size, size_t new_size) {
     free(block);
     return NULL;
   }
-  /* For a new block old_size is the kind of object. To shrink a block never fails: Lua counts on it. */
+  /* For a new block old_size is the kind of object. To shrink a block never fails: Lua counts on
+     it. */
   if (starving.fail_at >= 0 && (block == NULL || new_size > old_size)) {
     long n = ++starving.count;
     if (starving.fail_at > 0 && (n == starving.fail_at || n == starving.fail_at + 1)) return NULL;
@@ -86,7 +92,7 @@ static void copy(lua_State *from, int index, lua_State *to) {
 
 static int open_host(lua_State *L);
 
-/* With the state that asks as an argument. */
+/* The calling state is an argument. */
 static int run_in_state(lua_State *L) {
   lua_State *from = lua_touserdata(L, 1);
   size_t len;
@@ -123,7 +129,8 @@ static int open_host(lua_State *L) {
   return 1;
 }
 
-/* Modules stay mapped after lua_close, so that a leak's stack has names. Takes the place of libc's for liblua too. */
+/* Modules stay mapped after lua_close, so that a leak's stack has names. Takes the place of libc's
+   for liblua too. */
 int dlclose(void *handle);
 int dlclose(void *handle) {
   (void)handle;

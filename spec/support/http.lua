@@ -1,7 +1,7 @@
--- A client to drive servers with, as a process of its own: `lua5.4 spec/support/http.lua PORT`, and on stdin a line
--- `CONCURRENCY COUNT`, then for each request `GIVE_UP PATH LENGTH` and a body of that length. On stdout, in order, for
--- each: `STATUS SECONDS LENGTH` and the body; status 0 if no answer came or it was given up after GIVE_UP seconds (0:
--- never).
+-- A client to drive servers with, as a process of its own: `lua5.4 spec/support/http.lua PORT`, and
+-- on stdin a line `CONCURRENCY COUNT`, then for each request `GIVE_UP PATH LENGTH` and a body of
+-- that length. On stdout, in order, for each: `STATUS SECONDS LENGTH` and the body; status 0 if no
+-- answer came or it was given up after GIVE_UP seconds (0: never).
 local cqueues = require "cqueues"
 local socket = require "cqueues.socket"
 

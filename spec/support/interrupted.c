@@ -1,5 +1,5 @@
-/* A host so full of signals that one comes in every look at descriptors that would not have waited: preloaded into a child
-   by the specs. */
+/* Makes poll() with a timeout of 0 fail with EINTR when nothing is ready, as under a flood of
+   signals. Preloaded into a child by the specs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

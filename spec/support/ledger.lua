@@ -1,4 +1,4 @@
---- Holds what was said of many orders against the sandbox's own record, item by item.
+--- Compares a report on many orders with the sandbox's record, item by item.
 --
 --     local ledger = require "spec.support.ledger"
 --     ledger.cancel(sandbox, client, { concurrency = 32 })
@@ -11,17 +11,17 @@ local function fail(uuid, answer, entry)
     or answer.outcome), answer.meta.sends, entry.received, entry.executed, table.concat(entry.answers, " ")), 0)
 end
 
--- What may be said of an order, given what the server knows of it.
+-- The outcomes that are allowed for an order, given the server's record of it.
 local function supports(answer, entry)
   local last, kept = entry.answers[#entry.answers], answer.meta.sends == entry.received
   if answer.outcome == "accepted" then return kept and last == answer.status and entry.executed == 1 end
   if answer.outcome == "rejected" then return kept and last == answer.status and entry.executed == 0 end
   if answer.outcome == "not_sent" then return kept and entry.received == 0 end
-  -- a 5xx, or no answer at all
+  -- a 5xx, or no response
   return kept and (last or 0) == (answer.status or 0)
 end
 
---- Cancels all orders of a sandbox and raises unless what was said of each agrees with its record.
+--- Cancels all orders of a sandbox, and raises an error unless each outcome agrees with its record.
 -- @tparam table sandbox see `spec.support.process`
 -- @tparam crux.client client
 -- @tparam table options for `cancel_orders`, but its callbacks

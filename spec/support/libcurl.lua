@@ -1,6 +1,6 @@
---- The versions at which crux does something differently with libcurl, and what some libcurl cannot do.
--- Specs hold the code to these lists: a new branch has to be listed here, and is then looked at from
--- both sides.
+--- The versions at which crux does something differently with libcurl, and what some libcurl cannot
+-- do. Specs hold the code to these lists: a new branch has to be listed here, and is then looked at
+-- from both sides.
 -- @module spec.support.libcurl
 
 local libcurl = {}
@@ -12,6 +12,10 @@ libcurl.OLDEST = 0x074000
 libcurl.RUN_TIME = {
   CLOSES_AT_ONCE = 0x075500, OWN_BIO = 0x075700, CA_CACHE = 0x075700, NULL_IS_DEFAULT = 0x081500,
 }
+
+--- From here on libcurl offers a ticket of TLS 1.3 to one connection, and keeps up to two for a
+-- server. crux does nothing differently.
+libcurl.TICKETS_ARE_TAKEN = 0x080c00
 
 --- At compile time: the version that csrc asks for, and the names that it uses only from there on.
 libcurl.COMPILE_TIME = {
@@ -100,8 +104,8 @@ function libcurl.branches()
   return in_order(numbers)
 end
 
---- A curl/curl.h that makes the one behind it look as old as the version before that: what came with
--- it, or later, cannot be named.
+--- A curl/curl.h that makes the one behind it look as old as the version before that: what came
+-- with it, or later, cannot be named.
 function libcurl.header_before(number)
   local header = {
     "#pragma once", "#include_next <curl/curl.h>",

@@ -1,5 +1,5 @@
---- A network of a script's own, where what is sent to a server may be slow to get there: for what loopback, where all is
--- acknowledged at once, does not show.
+--- A network of a script's own, where what is sent to a server may be slow to get there: for what
+-- loopback, where all is acknowledged at once, does not show.
 --
 --     local printed, why = network.run[[ … network.slow(server.port, 2000) … ]]
 -- @module spec.support.network
@@ -38,14 +38,16 @@ function network.make() execute(MAKE) end
 
 local classes = 1
 
---- Lets what is sent to a port of this machine take its time, so many bytes a second. What comes from there does not.
+--- Lets what is sent to a port of this machine take its time, so many bytes a second. What comes
+-- from there does not.
 function network.slow(port, bytes)
   classes = classes + 1
   execute(("tc class add dev lo parent 1: classid 1:%d htb rate %dbps burst 100 cburst 100 quantum 1500"):format(classes, bytes))
   execute(("tc filter add dev lo parent 1: protocol ip u32 match ip dport %d 0xffff flowid 1:%d"):format(port, classes))
 end
 
---- From now on connections have one of so many ports at this end, the same one as long as the other end tells them apart.
+--- From now on connections have one of so many ports at this end, the same one as long as the other
+-- end tells them apart.
 function network.ports(count) execute(("echo 50000 %d > %s"):format(49999 + count, PORTS)) end
 
 return network

@@ -1,4 +1,5 @@
---- An nginx of one's own with crux.resty inside, on loopback and in a temporary directory, for specs under any Lua.
+--- An nginx of one's own with crux.resty inside, on loopback and in a temporary directory, for
+-- specs under any Lua.
 --
 --     local server = nginx.start{ workers = 2 }
 --     local answer = server:run[[ return { crux.get_order{ … } } ]]      -- in a content handler of it

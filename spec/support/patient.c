@@ -1,5 +1,5 @@
-/* A client that is so slow that what the server does next has arrived before the client takes its
-   own next step: preloaded into a child by the specs. PATIENT says after which steps it waits until
+/* Makes a client wait for the server's next bytes before its own next step, so that the order is
+   certain. Preloaded into a child by the specs. PATIENT says after which steps it waits until
    it can read: `connect`, `handshake` (each flight of a TLS handshake), or `count` (of what the
    server has not acknowledged). With `before` it makes the file PATIENT_FLAG, and waits, before it
    sends its second PATCH. */

@@ -1,11 +1,11 @@
---- Calls of a process that is so slow that what a server does next has arrived before the process
--- takes its own next step: what is a race elsewhere is certain here.
+--- Calls of a process that waits for the server's next action before its own next step, so that the
+-- order of events, elsewhere a race, is certain.
 --
 --     local said = patient.run("connect", "blocking", [[ call(fault.serve{ … }) … ]])
 --
 -- In the script, `call(server, more)` makes a call and prints its outcome, kind or status,
--- attempts and sends. `seen(server)` audits what was said against the server's record, prints how
--- many connections there were and whether any byte of a request arrived (`some` or `none`), and
+-- attempts and sends. `seen(server)` compares the calls with the server's record, prints how many
+-- connections there were and whether any byte of a request arrived (`some` or `none`), and
 -- returns the record.
 -- @module spec.support.patient
 local forks = require "spec.support.forks"
@@ -41,7 +41,7 @@ local EPILOGUE = "\nclient:close() fault.stop()"
 
 local object
 
---- Runs a script in a process of its own.
+--- Runs a script in a new process.
 -- @tparam string step after which the process waits until it can read: `"connect"`, `"handshake"`
 --   (each flight of one), or `"count"` (of what the server has not acknowledged). `"before"`: it
 --   waits before it writes its second request in plain text, and makes the file PATIENT_FLAG (fault
@@ -61,7 +61,7 @@ function patient.run(step, carrier, script)
   return (said:gsub("\t", " ")) .. "\n"
 end
 
---- Removes what was compiled.
+--- Removes the compiled library.
 function patient.stop()
   if object then os.remove(object) end
   object = nil

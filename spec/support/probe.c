@@ -1,5 +1,5 @@
-/* Lets a spec call the pure functions of csrc/http/outcome.c, which crux itself hands to nobody. Compiled with that file, by the
-   spec, for whichever Lua runs it. */
+/* A Lua module: the pure functions of csrc/http/outcome.c, which crux.core does not export.
+   Compiled with that file, by the spec, for the Lua that runs it. */
 #include "http/outcome.h"
 
 #include <lauxlib.h>
@@ -13,8 +13,8 @@ static const char *const causes[] = {
   [CRUX_CAUSE_EXPIRED] = "expired", [CRUX_CAUSE_EXITING] = "exiting", [CRUX_CAUSE_FORKED] = "forked",
 };
 
-/* judge(code, cause, status, flags, retry_after, safe, proxy_status) → outcome, kind, retryable; the
-   cause by its index from 0, and flags the sum of 1: head whole, 2: sent, 4: tls, 8: proxied,
+/* judge(code, cause, status, flags, retry_after, safe, proxy_status) → outcome, kind, retryable;
+   the cause by its index from 0, and flags the sum of 1: head whole, 2: sent, 4: tls, 8: proxied,
    16: connected */
 static int judge(lua_State *L) {
   crux_evidence e;

@@ -1,4 +1,5 @@
---- A sandbox in a process of its own, for specs under any Lua. It ends with this process, even if that is killed.
+--- A sandbox as a separate process, for specs under any Lua. It ends with this process, even if
+-- this one is killed.
 --
 --     local sandbox = process.sandbox{ orders = 1000 }
 --     sandbox.base_url, sandbox.ca_file, sandbox.tokens.retailer, sandbox.orders[1], sandbox.shipped_order, sandbox.pid
@@ -55,7 +56,7 @@ function process.sandbox(options)
   made:close()
   local fifo = dir .. "/output"
   os.execute("mkfifo " .. quoted(fifo))
-  -- the shell opens the fifo, so that a sandbox that cannot start is seen as an end of file
+  -- the shell opens the fifo, so that a sandbox that cannot start gives an end of file
   local command = "{ echo pid=$$; exec env -u LUA_INIT -u LUA_PATH -u LUA_CPATH -u LD_PRELOAD lua5.4 %s %s; } > %s"
   local input = assert(io.popen(command:format(quoted(here .. "../../examples/sandbox.lua"), arguments(options or {}),
     quoted(fifo)), "w"))
@@ -71,10 +72,10 @@ function process.sandbox(options)
   return self
 end
 
---- What the sandbox has seen and done: `{ connections, requests, cancels }`, the last by order UUID
+--- The sandbox's record: `{ connections, requests, cancels }`, the last by order UUID
 -- `{ received, executed, answers }`.
 function Sandbox:record()
-  -- writing to what is gone would end this process by SIGPIPE
+  -- writing to a sandbox that has ended would end this process by SIGPIPE
   if self.killed or not self.input then error("expected a sandbox that runs, found one that has ended", 2) end
   self.input:write("record\n")
   self.input:flush()
@@ -85,7 +86,8 @@ end
 --- End the sandbox at once, as SIGKILL does. Its files are removed by `close`.
 function Sandbox:kill()
   self.killed = true
-  -- by the system's call: a shell takes so long under valgrind that the sandbox has answered everything by then
+  -- by kill(2): a shell is so slow under valgrind that the sandbox would have answered everything
+  -- by then
   require("spec.support.forks").kill(self.pid, 9)
 end
 
@@ -95,7 +97,7 @@ function Sandbox:close()
   self.input:close()
   self.output:close()
   self.input = nil
-  -- nothing is left to remove but after `kill`
+  -- after `kill` its files are still there
   if self.ca_file then
     os.remove(self.ca_file)
     os.remove((self.ca_file:gsub("/[^/]*$", "")))

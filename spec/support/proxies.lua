@@ -1,27 +1,25 @@
---- Proxies for specs: scripts for the fault server, which understand what clients ask of each kind
--- of proxy.
+--- Proxies for specs: scripts for the fault server, one for each kind of proxy.
 --
 --     local proxy = fault.serve{ script = proxies.HTTP }
 --     core.cancel_order{ proxy = "http://127.0.0.1:" .. proxy.port, … }
 --     proxy:record().conns[1].target            -- "localhost:8443", as it was asked for
 --
--- A record's `target` is what was asked for, `kind` how a SOCKS proxy was told of it ("name" or
--- "address"), `user` who asked. Everything is carried on to the port asked for at 127.0.0.1,
--- whatever the name.
+-- A record's `target` is the requested host and port, `kind` how a SOCKS client gave the host
+-- ("name" or "address"), `user` the user name. Everything is forwarded to that port of 127.0.0.1,
+-- whatever the host.
 -- @module spec.support.proxies
 
 local proxies = {}
 
--- After the target is known: on to it, until either side ends.
+-- Forwards to the target, until either side closes.
 local CARRY = [[
   local port = math.tointeger(tonumber(target:match(":(%d+)$")))
   conn:tell("target", target)
   if not conn:connect(port) then return false end
 ]]
 
---- CONNECT. `shared.answers[n]` (or else `shared.answer`) is said in place of the usual 200 to the
--- n-th connection, and the connection closed if it is no 2xx; `shared.stray` is written right
--- behind the 200.
+--- CONNECT. The n-th connection gets `shared.answers[n]` or `shared.answer` in place of the usual
+-- 200, and is closed if that is no 2xx; `shared.stray` is written right after the 200.
 proxies.HTTP = [[
 local function reach(target) ]] .. CARRY .. [[ return true end
 local asked = conn:request()
@@ -94,8 +92,8 @@ conn:write(("\5%c\0\1\0\0\0\0\0\0"):format(code))
 if code == 0 then conn:carry() end
 ]]
 
---- Carries everything on to `shared.port` at once; after `shared.cut` bytes from there it does
--- `shared.how` ("fin" or "rst").
+--- Forwards everything to `shared.port`; after `shared.cut` bytes from there it does `shared.how`
+-- ("fin" or "rst").
 proxies.BETWEEN = [[
 if not conn:connect(shared.port) then return conn:rst() end
 if conn:carry(shared.cut) then conn[shared.how or "fin"](conn) end

@@ -1,5 +1,5 @@
-/* Lets a spec feed bytes to the parser of csrc/http/response.c. Compiled by spec/support/forks.lua,
-   with the parser in it, for whichever Lua runs it. */
+/* A Lua module: the parser of csrc/http/response.c. Compiled with that file by
+   spec/support/forks.lua, for the Lua that runs it. */
 #include "../../csrc/http/buffer.c"
 #include "../../csrc/http/response.c"
 #include "verdict.h"

@@ -1,5 +1,5 @@
-/* Lets a spec see what a crux_config leaves behind in memory. Compiled by spec/support/forks.lua, with
-   csrc/http/config.c in it, for whichever Lua runs it. */
+/* A Lua module: which bytes a crux_config leaves in freed memory. Compiled with csrc/http/config.c
+   by spec/support/forks.lua, for the Lua that runs it. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +8,8 @@ static const char *secret;
 static size_t size; /* of the block that was asked for last */
 static bool left;
 
-/* What stands in front of malloc() and free() for config.c. The block is cleared, since all of it will
-   be looked at, and valgrind knows what was never set. */
+/* Replace malloc() and free() for config.c. The block is cleared: all of it is read later, and
+   valgrind reports reads of uninitialized bytes. */
 static void *note_and_allocate(size_t wanted) {
   size = wanted;
   return calloc(1, wanted);

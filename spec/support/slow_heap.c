@@ -1,5 +1,5 @@
-/* Has every thread but the first be pushed off its processor for 100 ms just after it has moved a block
-   of memory: preloaded into a child by the specs, so that what happens in between does happen. */
+/* Makes every thread but the first sleep for 100 ms just after it has moved a block of memory, so
+   that a race at that point happens for certain. Preloaded into a child by the specs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Has every thread but the first be pushed off its processor for 50 ms just before it takes a mutex: preloaded into a
-   child by the specs, so that what happens in between does happen. */
+/* Makes every thread but the first sleep for 50 ms just before it locks a mutex, so that a race at
+   that point happens for certain. Preloaded into a child by the specs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>

@@ -1,6 +1,6 @@
-/* A resolver that takes SLOW_RESOLVER seconds (3 if unset) for any name but a number: preloaded into
-   a child by the specs, so that nothing is looked up outside this machine. Every name is 127.0.0.1.
-   What is looked up is written to the file RESOLVER_LOG, if that is set, a name a line. */
+/* A resolver that takes SLOW_RESOLVER seconds (3 if unset) for any name but a number, and resolves
+   it to 127.0.0.1. Preloaded into a child by the specs, so that no name is resolved outside this
+   machine. Names are appended to the file RESOLVER_LOG, if that is set, one a line. */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <dlfcn.h>
@@ -23,8 +23,9 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
   lookup *real = (lookup *)dlsym(RTLD_NEXT, "getaddrinfo");
   const char *wanted = getenv("SLOW_RESOLVER");
   if (node && !isdigit((unsigned char)node[0]) && node[0] != ':') {
-    /* From 8.20 on libcurl asks for each family by itself, connects with the first answer, and keeps the
-       name only if the other answer came before the connection stood. So that of IPv6 comes at once. */
+    /* From 8.20 on libcurl asks for each family by itself, connects with the first answer, and
+       keeps the name only if the other answer came before the connection stood. So that of IPv6
+       comes at once. */
     if (!hints || hints->ai_family != AF_INET6) {
       note(node);
       usleep((useconds_t)((wanted ? atof(wanted) : 3) * 1e6));

@@ -1,5 +1,5 @@
-/* A SIGPIPE sent to the process that another thread takes just after it was seen pending: preloaded into a child by the
-   specs. */
+/* A process-directed SIGPIPE that another thread consumes just after it was found pending.
+   Preloaded into a child by the specs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>

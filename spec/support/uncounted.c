@@ -1,5 +1,5 @@
-/* A kernel that does not count what a peer has yet to acknowledge, or with UNCOUNTED counts none, as where what is sent goes
-   by another way than TCP: preloaded into a child by the specs. */
+/* Makes SIOCOUTQ fail, or with UNCOUNTED return 0, as when data bypasses TCP. Preloaded into a
+   child by the specs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

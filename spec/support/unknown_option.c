@@ -1,4 +1,4 @@
-/* A libcurl that does not know one option: UNKNOWN_OPTION in the environment, a number. Preloaded into a
+/* Makes curl_easy_setopt() refuse one option, whose number is in UNKNOWN_OPTION. Preloaded into a
    child by the specs, in place of a libcurl that was built without proxies or without a CA path. */
 #define _GNU_SOURCE
 #include <curl/curl.h>

@@ -1,4 +1,5 @@
--- 200,000 calls in one process: memory after the first 1,000 and at the end may differ by less than 1 MB. `make soak`.
+-- 200,000 calls in one process: memory after the first 1,000 and at the end may differ by less than
+-- 1 MB. `make soak`.
 local crux = require "crux"
 local process = require "spec.support.process"
 

@@ -1,5 +1,5 @@
--- soak_submit.lua [COUNT [SEED]]: 100,000 submissions against a server that fails at random; its record and the answers
--- must agree item by item. `make soak`.
+-- soak_submit.lua [COUNT [SEED]]: 100,000 submissions against a server that fails at random; its
+-- record and the answers must agree item by item. `make soak`.
 local crux = require "crux"
 local core = require "crux.core"
 local ledger = require "spec.support.ledger"

@@ -1,5 +1,5 @@
--- The tree's own rules. Not about what crux does: excluded where the same code runs once more, under a tool or another
--- Lua (#tree).
+-- The tree's own rules. Not about what crux does: excluded where the same code runs once more,
+-- under a tool or another Lua (#tree).
 local helper = require "spec.helper"
 local libcurl = require "spec.support.libcurl"
 
@@ -43,7 +43,8 @@ local function faults(pattern, is_fault)
 end
 
 describe("the tree #tree", function()
-  -- The folders are the layers: csrc/http may see curl, csrc/os neither curl nor Lua; the other files see Lua.
+  -- The folders are the layers: csrc/http may see curl, csrc/os neither curl nor Lua; the other
+  -- files see Lua.
   it("keeps Lua out of csrc/http and csrc/os, and curl out of csrc/os", function()
     local flags = helper.curl_cflags .. " $(pkg-config --cflags lua5.4)"
     local hidden = { os = { "lua.h", "lauxlib.h", "lualib.h", "luaconf.h", "compat.h", "curl.h" } }
@@ -92,7 +93,7 @@ describe("the tree #tree", function()
     assert.same(listed, branches)
   end)
 
-  it("tells of each version that it asks for in docs/internals.md", function()
+  it("documents in docs/internals.md each libcurl version that it asks for", function()
     local page = read("docs/internals.md")
     for _, number in ipairs(libcurl.branches()) do
       local row = ("\n| %s | "):format(libcurl.text(number):match("^%d+%.%d+"))
@@ -157,13 +158,14 @@ describe("the tree #tree", function()
     assert.same(there, listed)
   end)
 
-  it("says its version once", function()
+  it("has its version in one place", function()
     local found = faults("^%./[cl]%w+/.*", function(line) return line:find("[\"']%d+%.%d+%.%d+[\"']") end)
     assert.equal(1, #found, table.concat(found, "\n"))
     assert.equal(found[1]:match("[\"'](%d+%.%d+%.%d+)[\"']"), require "crux"._VERSION)
   end)
 
-  -- Methods, and what `require "crux"` returns; constructors and servers are the project's own affair.
+  -- Methods, and what `require "crux"` returns; constructors and servers are the project's own
+  -- affair.
   it("documents every public function", function()
     local documented = false
     assert.same({}, faults("^%./lua/[^/]*/?[^/]*%.lua$", function(line)
@@ -257,10 +259,61 @@ describe("the tree #tree", function()
     assert.is_true(count <= 150, "expected at most 150 lines, found " .. count)
   end)
 
-  it("knows no machine", function()
+  it("has no path of a machine", function()
     assert.same({}, faults("^.*$", function(line)
       return line:find("/" .. "home/") or line:find("/" .. "root/") or line:find("/" .. "work/")
     end))
+  end)
+
+  it("has a first line in each source file that says what the file is", function()
+    local COMMENT = {
+      c = "^/%* (.*)$", h = "^/%* (.*)$", lua = "^%-%-%-? (.*)$", sh = "^# (.*)$",
+    }
+    local without = {}
+    for _, path in ipairs(FILES) do
+      local pattern = COMMENT[path:match("%.(%a+)$")]
+      local folder = path:match("^%./(%l+)/")
+      if pattern and folder then
+        local text = read(path):gsub("^#![^\n]*\n", "")
+        local line = text:match("^[^\n]*")
+        local said = line:match(pattern)
+        if not said or said:find("TODO", 1, true) or select(2, said:gsub("%S+", "")) < 3 then
+          without[#without + 1] = path .. ": " .. line
+        end
+      end
+    end
+    assert.same({}, without)
+  end)
+
+  it("has no file under spec/ of more than 500 lines", function()
+    local long = {}
+    for _, path in ipairs(matching("^%./(spec/.*)$")) do
+      local _, count = read(path):gsub("\n", "\n")
+      if count > 500 then long[#long + 1] = ("%s: %d lines"):format(path, count) end
+    end
+    assert.same({}, long)
+  end)
+
+  -- A name stands in a list of failures, and is what --filter is matched against.
+  it("gives each spec a name of its own that makes sense alone", function()
+    local REFERS_BACK = {
+      so = true, it = true, its = true, he = true, she = true, they = true, them = true, their = true, one = true,
+      this = true, these = true, those = true, again = true, also = true, too = true,
+    }
+    assert.same({}, faults("^%./spec/.*%.lua$", function(line)
+      local name = line:match("%f[%w]it%(+\"([^\"]*)\"") or line:match("%f[%w]describe%(+\"([^\"]*)\"")
+      return name and not line:find("^%s*%-%-") and (not name:find("%w") or REFERS_BACK[name:match("^%s*(%a+)")])
+    end))
+    local command = ("%s %s --list spec 2>/dev/null"):format(helper.lua, helper.quoted(arg[0]))
+    local count, wrong, seen = 0, {}, {}
+    for _, line in ipairs(lines(command)) do
+      local name = line:match("^%S+%.lua:%d+: (.*)$") or line
+      count = count + 1
+      if seen[name] or name:find("%s$") or not name:find("%w") then wrong[#wrong + 1] = line end
+      seen[name] = true
+    end
+    assert.same({}, wrong)
+    assert.is_true(count > 1000, ("expected more than 1000 names, found %d"):format(count))
   end)
 
   it("has no tabs and no trailing spaces", function()

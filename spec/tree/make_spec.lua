@@ -146,6 +146,13 @@ describe("make help #tree", function()
   end)
 end)
 
+describe("the rockspec #tree", function()
+  it("admits Lua 5.1 to 5.5, and nothing later", function()
+    local low, high = read("rockspec/crux-scm-1.rockspec"):match('"lua >= (%d%.%d), < (%d%.%d)"')
+    assert.same({ "5.1", "5.6" }, { low, high })
+  end)
+end)
+
 describe("make doc #tree", function()
   local crux = require "crux"
   local core = require "crux.core"

@@ -1,7 +1,7 @@
---- Faults on cue, asked for in the path: `/~status=503,retry_after=2/orders/cancel/`.
--- A client of crux varies only its base URL, so that is where the cue stands.
+--- Fault directives in the path of a request: `/~status=503,retry_after=2/orders/cancel/`.
+-- They are in the path because a client of crux can only change its base URL.
 --
--- | cue | |
+-- | directive | |
 -- |---|---|
 -- | `status=N` | answer `N` and execute nothing |
 -- | `execute=yes` | with `status`: execute first, then answer `N` all the same |
@@ -13,8 +13,8 @@
 -- | `drop=before` | read the request, execute nothing, close without an answer |
 -- | `drop=after` | execute, close without an answer |
 -- | `close=yes` | answer, say `Connection: close` and do so |
--- | `times=N` | only the first `N` requests with exactly this cue are treated so |
--- | `id=WORD` | nothing; makes a cue differ from others, for `times` |
+-- | `times=N` | only the first `N` requests with exactly these directives are treated so |
+-- | `id=WORD` | nothing; makes the directives differ from others, for `times` |
 -- | `random=SEED` | one of: both drops, 500 after executing, 503, 429 with `Retry-After: 0`, a delay of up to 20 ms |
 -- | `rate=R` | with `random`: how often, 0 to 1, the constructor's `random.rate` or 0.2 if left out |
 -- @module crux.sandbox.faults
@@ -30,7 +30,7 @@ local KNOWN = {
 local NUMBERS = { status = true, retry_after = true, delay = true, delay_after = true, times = true, random = true,
                   rate = true }
 
---- Read a cue.
+--- Reads fault directives.
 -- @tparam string text what stands between `~` and `/`
 -- @treturn[1] table its values
 -- @treturn[2] nil
@@ -65,9 +65,9 @@ local MIX = {
 }
 
 --- What decides, for one server, which requests fail and how.
--- @tparam[opt] table options `random = { seed, rate }`: what every request without a cue is exposed to, and the rate of
---   those cued `random`
--- @treturn function given a cue (or nil), returns the fault to commit, or nil
+-- @tparam[opt] table options `random = { seed, rate }`: random faults of requests without directives, and the rate
+--   of those with the directive `random`
+-- @treturn function given parsed directives (or nil), returns the fault to inject, or nil
 function faults.decider(options)
   local used, generators = {}, {}
   local default = options and options.random
