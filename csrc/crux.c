@@ -1,5 +1,5 @@
-/* crux: the module crux.core: its functions, and what is registered when it is loaded. Each call
-   makes one attempt; the Lua layer decides when to make another. */
+/* crux.core: its functions, and what is registered when it is loaded. Each call makes one attempt;
+   the Lua layer decides when to make another. */
 #include "http/libcurl.h"
 #include "os/process.h"
 #include "binding/arguments.h"
