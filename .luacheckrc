@@ -1,9 +1,9 @@
--- Only what every Lua from 5.1 to LuaJIT has may be used without asking for it.
+-- luacheck: the globals that every Lua from 5.1 to 5.4 and LuaJIT has, and nothing else, unless a file is listed below.
 std = "min"
 max_line_length = 130
 exclude_files = { "build" }
 
--- Servers for development, which run under lua5.4 whatever the clients do.
+-- Servers and tools for development, which always run under lua5.4.
 for _, path in ipairs{
   "lua/crux/sandbox.lua", "lua/crux/sandbox/", "examples/sandbox.lua", "examples/openresty/demo.lua", "spec/support/faultd.lua",
   "spec/support/http.lua", "spec/bench/openresty.lua",

@@ -1,46 +1,49 @@
-# crux. `make help` lists the targets. GNU make; every setting below may come from the command line or the environment.
+# crux: build, install and test. `make help` lists the targets and the settings.
+# Needs GNU make. A setting comes from the command line or from the environment.
 
 LUA        ?= lua5.4
-LUA_PC     ?= $(LUA)
+LUA_PC     ?= $(notdir $(LUA))
 PKG_CONFIG ?= pkg-config
 CFLAGS     ?= -O2 -g
 PREFIX     ?= /usr/local
-LUA_API    ?= $(shell $(LUA) -e 'print(_VERSION:match"%d.%d")')
+LUA_API    ?= $(shell $(LUA) -e 'print(_VERSION:match"%d.%d")' 2>/dev/null)
 LUADIR     ?= $(PREFIX)/share/lua/$(LUA_API)
 LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_API)
 BUSTED     ?= /usr/bin/busted
 SPECS      ?= spec
 LUAS       ?= lua5.1 lua5.2 lua5.3 lua5.4 luajit
-# A directory with another libcurl in its include/ and lib/, to build against and to run with.
+OUT        ?= build
 CURL       ?=
 
-# --- what is built: $(BUILD)/$(VARIANT)/crux/core.so, one directory for each Lua and each sanitizer, below one for each CURL ---
-BUILD    = build$(addprefix /curl-,$(notdir $(CURL_PREFIX)))
-VARIANT ?= $(LUA)
-OUT      = $(BUILD)/$(VARIANT)
+# --- files ---
+# Everything that is built goes below OUT; nothing else in the tree is written to. Each variant (a Lua, or a sanitizer)
+# has its own directory, DIR. Those for another libcurl are one level deeper.
+BUILD    = $(OUT)$(addprefix /curl-,$(notdir $(CURL_PREFIX)))
+VARIANT ?= $(notdir $(LUA))
+DIR      = $(BUILD)/$(VARIANT)
 SRC     := $(wildcard csrc/*.c csrc/*/*.c)
-OBJ      = $(SRC:csrc/%.c=$(OUT)/obj/%.o)
+OBJ      = $(SRC:csrc/%.c=$(DIR)/obj/%.o)
 MODULES := $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua)
-CORE     = $(OUT)/crux/core.so
-# What core.so calls instead of what may fail, where a sweep is to make it fail.
-FAILING  = $(if $(HOSTED),$(OUT)/failing.so)
+CORE     = $(DIR)/crux/core.so
+# Replacements for functions that can fail, for builds in which the specs make them fail (see spec/support/failing.c).
+FAILING  = $(if $(HOSTED),$(DIR)/failing.so)
 
 ifeq ($(shell uname -s),Darwin)
   LIBFLAG ?= -bundle -undefined dynamic_lookup
 else
-  # nodelete: a thread of ours may still be running when a Lua state unloads its modules.
+  # nodelete: lua_close unloads modules, but crux's thread may still be running this code.
   LIBFLAG ?= -shared
   PROJECT_LDFLAGS = -Wl,-z,nodelete -Wl,-z,now
 endif
 
 WARNINGS = -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wwrite-strings -Wpointer-arith \
            -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wimplicit-fallthrough $(if $(WERROR),-Werror)
-LUA_CFLAGS   = $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell $(PKG_CONFIG) --cflags $(LUA_PC)))
+LUA_CFLAGS   = $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell $(PKG_CONFIG) --cflags $(LUA_PC) 2>/dev/null))
 CURL_PREFIX  = $(if $(CURL),$(abspath $(CURL)))
 ifeq ($(CURL),)
-  CURL_CFLAGS ?= $(shell $(PKG_CONFIG) --cflags libcurl)
-  CURL_LIBS   ?= $(shell $(PKG_CONFIG) --libs libcurl)
-  CURL_EXISTS  = $(PKG_CONFIG) --exists libcurl
+  CURL_CFLAGS ?= $(shell $(PKG_CONFIG) --cflags libcurl 2>/dev/null)
+  CURL_LIBS   ?= $(shell $(PKG_CONFIG) --libs libcurl 2>/dev/null)
+  CURL_EXISTS  = :
 else
   CURL_CFLAGS ?= -I$(CURL_PREFIX)/include
   CURL_LIBS   ?= -L$(CURL_PREFIX)/lib -lcurl -Wl,-rpath,$(CURL_PREFIX)/lib
@@ -50,119 +53,178 @@ PROJECT_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -pthread $(WARNINGS) $(LUA
 COMPILE = $(CC) $(PROJECT_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE)
 LINK    = $(CC) $(LIBFLAG) -pthread $(CFLAGS) $(SANITIZE) $(PROJECT_LDFLAGS) $(WRAP) $(LDFLAGS)
 
-# One line for each thing done; V=1 shows the whole command.
+# Prints one line for each command; V=1 prints the command itself.
 say = $(if $(V),set -x;,echo " $(1)";)
 
-# --- what is run: from the tree, unmoved by settings that were made for something else ---
+# --- run ---
+# Programs run from the tree: LUA_PATH and LUA_CPATH name it first, and settings of the user's shell that would change
+# what crux does (CRUX_*, proxies, paths of an installed crux) are removed.
 CLEAN_ENV = env $(foreach name,$(filter CRUX_% %_proxy %_PROXY LUA_INIT% LUA_PATH_% LUA_CPATH_%,$(.VARIABLES)),-u $(name)) \
             LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(or $(LUA_PATH),;)' \
-            LUA_CPATH='$(CURDIR)/$(OUT)/?.so;$(or $(LUA_CPATH),;)'
-# Specs start children that load crux with TEST_LUA: under a sanitizer it is the host, otherwise the interpreter itself.
-# They compile C that sees libcurl, and build crux for another Lua, with the flags that were used here. TRUNCATION=all
-# or TRUNCATION=boundaries selects the lengths in spec/http/truncation_spec.lua.
+            LUA_CPATH='$(abspath $(DIR))/?.so;$(or $(LUA_CPATH),;)'
+# Specs start child processes with TEST_LUA, which under a sanitizer is a host program instead of the interpreter. Some
+# compile C against libcurl with CURL_CFLAGS and CURL_LIBS. TRUNCATION=all or TRUNCATION=boundaries selects
+# the lengths in spec/http/truncation_spec.lua.
 RUN = $(CLEAN_ENV) TEST_LUA='$(1)' CURL_CFLAGS='$(CURL_CFLAGS)' CURL_LIBS='$(CURL_LIBS)' $(addprefix CRUX_TRUNCATION=,$(TRUNCATION)) $(2) $(1)
-# One libcurl differs from the next, so the one that specs run with is told first.
+# Prints the libcurl in use, since results can depend on its version.
 TELL_CURL = $(RUN) -e 'print(" with " .. require "crux.core".curl_version())'
 
+# --- Debian packages for `make deps`; `a|b`: either will do ---
 PKG_lua5.1 = lua5.1 liblua5.1-0-dev
 PKG_lua5.2 = lua5.2 liblua5.2-dev
 PKG_lua5.3 = lua5.3 liblua5.3-dev
 PKG_lua5.4 = lua5.4 liblua5.4-dev
 PKG_luajit = luajit2 libluajit2-5.1-dev
-PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues lua-luaossl lua-luv iproute2 \
-             $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
+PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues \
+             lua-luaossl lua-luv iproute2 $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
 PKG_gnutls   = 'libcurl3-gnutls|libcurl3t64-gnutls'
 PKG_valgrind = valgrind libc6-dbg
 PKG_bench    = $(PKG_valgrind) strace ca-certificates
 PKG_lint     = lua-check
 PKG_fuzz     = clang 'libclang-rt-14-dev|libclang-rt-19-dev'
 PKG_rock     = luarocks
+PKG_doc      = lua-ldoc
 PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
 PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
-.PHONY: all deps test test-gnutls demo openresty-demo sandbox install uninstall clean help check lint asan tsan oom hosted \
-        valgrind soak bench bench-counts bench-memory bench-openresty fuzz fuzz-mutants differential reloads matrix FORCE
+.PHONY: all deps test test-gnutls demo openresty-demo sandbox install uninstall clean help doc check lint asan tsan oom \
+        hosted valgrind soak bench bench-counts bench-memory bench-openresty fuzz fuzz-mutants differential reloads matrix FORCE
 .DELETE_ON_ERROR:
 
-all: $(CORE) ## build the C module for LUA (lua5.4; lua5.1, lua5.2, lua5.3 and luajit do as well)
+all: $(CORE) ## build the C module for LUA
 
-# Rewritten only when a command line or the list of files differs, so that a change of flags rebuilds.
-$(OUT)/flags: FORCE
-	@$(if $(LUA_INCDIR),:,$(PKG_CONFIG) --exists $(LUA_PC)) && $(CURL_EXISTS) || \
-	  { echo 'expected headers of $(LUA_PC) and libcurl$(if $(CURL), in $(CURL)), found none: make deps'; exit 1; }
-	@mkdir -p $(OUT)/obj $(OUT)/crux
+# --- what a build needs: if something is missing, make ends with one line that says what, and what to do ---
+, := ,
+finds   = $(shell { $(1); } >/dev/null 2>&1 && echo yes)
+need    = $(if $(call finds,$(1)),,$(error expected $(2)$(,) found none: $(3)))
+header  = printf '\043include <$(1)>\n' | $(COMPILE) -E -x c -
+has_lua = $(if $(LUA_INCDIR),:,$(PKG_CONFIG) --exists $(LUA_PC))
+HEADERS = $(CURL_EXISTS) && $(has_lua) && for header in stdio.h lua.h curl/curl.h; do $(call header,$$header) || exit 1; done
+
+MAKE_DEPS = run 'make deps$(if $(filter-out lua5.4,$(LUA)), LUA=$(LUA))' (Debian)
+LUA_HELP  = $(if $(PKG_$(notdir $(LUA))),$(MAKE_DEPS),set LUA to one of $(LUAS)) or set LUA_PC or LUA_INCDIR
+CURL_HELP = $(MAKE_DEPS) or set CURL to the directory above its include/ and lib/
+define NEEDS
+$(call need,command -v $(firstword $(CC)),a C compiler '$(CC)',$(MAKE_DEPS) or set CC)
+$(if $(and $(LUA_INCDIR),$(or $(CURL),$(CURL_LIBS))),,\
+  $(call need,command -v $(PKG_CONFIG),pkg-config,$(MAKE_DEPS) or set LUA_INCDIR and CURL))
+$(call need,$(call header,stdio.h),the headers of the C library,$(MAKE_DEPS))
+$(call need,$(has_lua) && $(call header,lua.h),the headers of $(LUA_PC)$(if $(LUA_INCDIR), in $(LUA_INCDIR)),$(LUA_HELP))
+$(call need,$(CURL_EXISTS) && $(call header,curl/curl.h),the headers of libcurl$(if $(CURL), in $(CURL)),$(CURL_HELP))
+endef
+NEED_LUA = $(if $(LUA_API),,$(error expected the interpreter $(LUA)$(,) found none: set LUA_API to its version$(,) as in LUA_API=5.4))
+
+# Holds the flags and the list of files. It is rewritten only if they differ, and everything is rebuilt then.
+$(DIR)/flags: FORCE
+	@$(if $(call finds,$(HEADERS)),,$(NEEDS)):
+	@mkdir -p $(DIR)/obj $(DIR)/crux
 	@echo '$(COMPILE) $(LINK) $(CURL_LIBS) $(SRC)' | cmp -s - $@ || \
 	  echo '$(COMPILE) $(LINK) $(CURL_LIBS) $(SRC)' > $@
 
-$(OUT)/obj/%.o: csrc/%.c $(OUT)/flags Makefile
+$(DIR)/obj/%.o: csrc/%.c $(DIR)/flags Makefile
 	@mkdir -p $(@D)
 	@$(call say,$@) $(COMPILE) -MMD -MP -c -o $@ $<
 
-$(CORE): $(OBJ) $(FAILING) $(OUT)/flags
+$(CORE): $(OBJ) $(FAILING) $(DIR)/flags
 	@$(call say,$@) $(LINK) -o $@ $(OBJ) $(FAILING) $(CURL_LIBS)
 
 -include $(OBJ:.o=.d)
 
-deps: ## install what building and testing need and is missing (Debian)
+deps: ## install the Debian packages that building and testing need, if they are missing
 	@sh spec/support/deps.sh $(PACKAGES)
 deps-%:
 	@sh spec/support/deps.sh $(PACKAGES) $(PKG_$*)
 
-test: deps ## build, then run the specs; SPECS=spec/async runs a folder, SPECS=spec/async/batch_spec.lua a file
+test: deps ## build, then run the specs; SPECS=spec/async runs one folder, SPECS=spec/async/batch_spec.lua one file
 	@$(MAKE) -s all
 	@$(call TELL_CURL,$(LUA))
 	@$(call say,$(SPECS) under $(LUA)) $(call RUN,$(LUA)) $(BUSTED) $(SPECS)
 
-# The same headers serve for both of Debian's.
-test-gnutls: deps-gnutls ## the specs with Debian's other libcurl, whose TLS is GnuTLS's
-	@$(MAKE) test BUILD=build/gnutls CURL_LIBS=-l:libcurl-gnutls.so.4
+# Debian's two libcurls have the same headers.
+test-gnutls: deps-gnutls ## run the specs with Debian's libcurl for GnuTLS
+	@$(MAKE) test BUILD='$(OUT)/gnutls' CURL_LIBS=-l:libcurl-gnutls.so.4
 
-demo: deps ## build, then cancel an order at a sandbox of its own, and see it fail four ways
+demo: deps ## build, then cancel an order in a local sandbox, and show four calls that fail
 	@$(MAKE) -s all
 	@$(call RUN,$(LUA)) examples/demo.lua
 
-openresty-demo: deps-resty ## an nginx with an endpoint of one's own, against a sandbox of its own
+openresty-demo: deps-resty ## build for LuaJIT, then run an nginx with examples/openresty against a local sandbox
 	@$(MAKE) --no-print-directory all LUA=luajit
 	@$(CLEAN_ENV) lua5.4 examples/openresty/demo.lua
 
-sandbox: deps ## run the local stand-in for the service until Ctrl-C
-	@$(call RUN,$(LUA)) examples/sandbox.lua
+# The server itself needs Lua 5.4; LUA is the one that the commands it prints are for.
+sandbox: deps ## build, then run a local server that behaves like the service; ARGS="--help" lists its options
+	@$(MAKE) -s all
+	@$(CLEAN_ENV) TEST_LUA='$(LUA)' lua5.4 '$(CURDIR)/examples/sandbox.lua' $(ARGS)
 
-install: all ## copy to PREFIX (/usr/local), or to LUADIR and LIBDIR; DESTDIR goes in front
-	@# A process may have the old files mapped: a new one is made, never the old one overwritten.
+# LDoc runs in a copy of the sources, to which docs/endpoints.lua adds the documentation of the endpoint functions.
+doc: deps-doc ## write the reference of all public functions to OUT/doc, with LDoc
+	@$(MAKE) -s all
+	@rm -rf '$(OUT)/ldoc' '$(OUT)/doc' && mkdir -p '$(OUT)/ldoc'
+	@cp -r config.ld lua '$(OUT)/ldoc' && chmod u+w '$(OUT)/ldoc/lua' && mkdir '$(OUT)/ldoc/lua/endpoints'
+	@$(call RUN,$(LUA)) docs/endpoints.lua '$(OUT)/ldoc/lua/endpoints'
+	@$(call say,$(OUT)/doc/index.html) cd '$(OUT)/ldoc' && ldoc -q --fatalwarnings -d ../doc .
+
+install: all ## build, then copy the modules to PREFIX, or to LUADIR and LIBDIR
+	@$(NEED_LUA):
+	@# The old file is removed first: a process that has it mapped would crash if it were overwritten in place.
 	@copy() { echo " $$3"; rm -f "$$3" && install -d "$$(dirname "$$3")" && install -m "$$1" "$$2" "$$3" || exit 1; }; \
 	copy 755 '$(CORE)' '$(DESTDIR)$(LIBDIR)/crux/core.so'; \
 	for module in $(MODULES:lua/%=%); do copy 644 "lua/$$module" "$(DESTDIR)$(LUADIR)/$$module"; done
 
 uninstall: ## remove what install copied
+	@$(NEED_LUA):
 	rm -f '$(DESTDIR)$(LIBDIR)/crux/core.so' $(MODULES:lua/%='$(DESTDIR)$(LUADIR)/%')
 	-find '$(DESTDIR)$(LIBDIR)/crux' '$(DESTDIR)$(LUADIR)/crux' -depth -type d -empty -delete
 
-clean: ## remove everything built
-	rm -rf build
+# OUT may be a directory that holds other files: of that, only what has a list of flags, or a name from here, is removed.
+clean: ## remove what was built
+	rm -rf $(if $(filter build,$(OUT)),build,$(patsubst %/flags,%,$(wildcard $(OUT)/*/flags $(OUT)/*/*/flags)) \
+	  $(addprefix $(OUT)/,doc ldoc fuzz))
 
-help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1:\t/p' Makefile | expand -t 16
+help: ## print this list
+	@echo 'make [TARGET] [SETTING=value ...]'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 20
+	@echo
+	@sed -n 's/^#  \([A-Z_, ]*\): /  \1\t/p' Makefile | expand -t 20
+#  LUA: which Lua to build for: lua5.1, lua5.2, lua5.3, lua5.4 (default) or luajit
+#  LUA_PC, LUA_INCDIR: its pkg-config name, if it is not LUA; or the directory of its headers
+#  LUA_API: its version, such as 5.1; asked from LUA by default
+#  OUT: the directory that everything is built in (default: build)
+#  PREFIX: where install copies to (default: /usr/local)
+#  LUADIR, LIBDIR: the same, separately for Lua files and for the C module
+#  DESTDIR: a directory that is put in front of all of these, for packages
+#  CURL: a directory with another libcurl in include/ and lib/, to build and run with
+#  CC, CFLAGS: the C compiler and its options (default: -O2 -g)
+#  SPECS: the spec files or folders to run (default: spec)
+#  ARGS: arguments for sandbox
+#  TRUNCATION: which lengths spec/http/truncation_spec.lua cuts responses off at: all, or boundaries
+#  LUAS: the Luas that matrix runs under
+#  WERROR: 1 turns the warnings of the C compiler into errors
+#  V: 1 prints whole commands
 
-# --- guards; SPECS narrows these too ---
-check: deps ## hold the tree to its own rules: storeys, symbols, the rockspec's list, ...
+# --- checks; SPECS selects specs for these too ---
+check: deps ## check the rules of the tree: layers, exported symbols, the rockspec's list of files, ...
 	@$(MAKE) -s all
-	@$(call say,the tree's own rules) $(call RUN,$(LUA)) $(BUSTED) spec/tree/build_spec.lua
+	@$(call say,the rules of the tree) $(call RUN,$(LUA)) $(BUSTED) spec/tree/build_spec.lua
 
-lint: deps-lint ## luacheck, and the C code without a warning from gcc (and clang, where it is)
-	luacheck -q $(wildcard lua spec examples rockspec/*.rockspec)
+lint: deps-lint ## run luacheck, and compile the C code with gcc (and clang, if installed), warnings being errors
+	luacheck -q $(wildcard lua spec examples docs rockspec/*.rockspec)
 	@$(MAKE) -s all VARIANT=lint-gcc CC=gcc WERROR=1
 	@if command -v clang >/dev/null; then $(MAKE) -s all VARIANT=lint-clang CC=clang WERROR=1; fi
 
-# Under a tool, those are left out that fork, want the stock interpreter, last too long or do not rest on crux.
+# Specs that do not run under these tools: they fork, need the unmodified interpreter, take too long, or test no code
+# of crux (#tree).
 TOOL_SPECS = $(BUSTED) --exclude-tags=tree,fork,stock,slow $(SPECS)
 
-# A sanitizer needs a program of its own: build/<name>/host is lua5.4 with a starving allocator, see spec/support/host.c.
-asan: deps ## the specs under AddressSanitizer and UBSan, leaks included
+# A sanitizer has to be linked into the program: DIR/host is lua5.4 with an allocator that can fail, see
+# spec/support/host.c.
+asan: deps ## run the specs under AddressSanitizer, LeakSanitizer and UBSan
 	@$(MAKE) -s hosted VARIANT=asan HOSTED='$(TOOL_SPECS)'
-oom: deps ## every allocation fails once, in Lua and in C, under AddressSanitizer
+oom: deps ## make each allocation fail once, in Lua and in C, under AddressSanitizer
 	@$(MAKE) -s hosted VARIANT=asan HOSTED=spec/sweep/oom.lua
-tsan: deps ## the specs under ThreadSanitizer
+tsan: deps ## run the specs under ThreadSanitizer
 	@$(MAKE) -s hosted VARIANT=tsan HOSTED='$(TOOL_SPECS)'
 
 ifdef HOSTED
@@ -175,50 +237,52 @@ ifdef HOSTED
              LSAN_OPTIONS=suppressions=spec/support/lsan.supp:print_suppressions=0 \
              TSAN_OPTIONS=second_deadlock_stack=1:die_after_fork=0
 endif
-, := ,
-$(OUT)/failing.so: spec/support/failing.c spec/support/failing.h $(OUT)/flags Makefile
+$(DIR)/failing.so: spec/support/failing.c spec/support/failing.h $(DIR)/flags Makefile
 	@$(call say,$@) $(COMPILE) -fvisibility=default -shared -Wl,-soname,$(@F) -o $@ $< $(CURL_LIBS)
-$(OUT)/host: spec/support/host.c $(OUT)/failing.so $(OUT)/flags Makefile
+$(DIR)/host: spec/support/host.c $(DIR)/failing.so $(DIR)/flags Makefile
 	@$(call say,$@) $(COMPILE) -fvisibility=default -rdynamic -o $@ $< \
-	  $(OUT)/failing.so -Wl,-rpath,'$$ORIGIN' \
+	  $(DIR)/failing.so -Wl,-rpath,'$$ORIGIN' \
 	  -Wl,--whole-archive -l:lib$(LUA_PC).a -Wl,--no-whole-archive $(CURL_LIBS) -lm -ldl
-hosted: $(CORE) $(OUT)/host
-	@$(call TELL_CURL,$(CURDIR)/$(OUT)/host,$(HOST_ENV))
-	@$(call say,$(HOSTED) under $(OUT)/host) $(call RUN,$(CURDIR)/$(OUT)/host,$(HOST_ENV)) $(HOSTED)
+hosted: $(CORE) $(DIR)/host
+	@$(call TELL_CURL,$(CURDIR)/$(DIR)/host,$(HOST_ENV))
+	@$(call say,$(HOSTED) under $(DIR)/host) $(call RUN,$(CURDIR)/$(DIR)/host,$(HOST_ENV)) $(HOSTED)
 
 valgrind: TRUNCATION ?= boundaries
-valgrind: deps-valgrind ## the specs under valgrind, definite leaks included
+valgrind: deps-valgrind ## run the specs under valgrind; definite leaks are errors
 	@$(MAKE) -s all
 	@$(call TELL_CURL,$(LUA))
 	@$(call say,$(SPECS) under valgrind) $(call RUN,$(LUA),valgrind -q --leak-check=full --show-leak-kinds=definite \
 	  --errors-for-leak-kinds=definite --error-exitcode=99 --trace-children=no --suppressions=spec/support/valgrind.supp) $(TOOL_SPECS)
 
-soak: deps ## 200,000 calls in one process, and what they leave in memory; 100,000 submissions while the server fails
+soak: deps ## make 200,000 calls and 100,000 failing submissions in one process, and check that memory does not grow
 	@$(MAKE) --no-print-directory all
 	@$(call RUN,$(LUA)) spec/sweep/soak.lua
 	@$(call RUN,$(LUA)) spec/sweep/soak_submit.lua
 
-bench: bench-counts bench-memory ## the counts, memory, and how long what never blocks takes
+bench: bench-counts bench-memory ## bench-counts, bench-memory, and the latency of calls that must not block
 	@$(call RUN,$(LUA)) spec/bench/latency.lua
-bench-counts: deps-bench ## instructions and system calls per call, beside libcurl, with limits
-	@$(MAKE) -s all $(OUT)/bare $(OUT)/loop
+bench-counts: deps-bench ## count instructions and system calls of a call, compared with libcurl; fails above the limits
+	@$(MAKE) -s all $(DIR)/bare $(DIR)/loop
 	@$(call RUN,$(LUA)) spec/bench/poll.lua
-	@$(call RUN,$(LUA)) spec/bench/counts.lua $(OUT)/bare $(OUT)/loop
-bench-memory: deps-bench ## memory per call in flight, beside libcurl
-	@$(MAKE) -s all $(OUT)/loop
-	@$(call RUN,$(LUA)) spec/bench/memory.lua $(OUT)/loop
-bench-openresty: deps-resty ## calls from inside nginx, beside proxy_pass and cosockets
+	@$(call RUN,$(LUA)) spec/bench/counts.lua $(DIR)/bare $(DIR)/loop
+bench-memory: deps-bench ## measure the memory of a waiting call, compared with libcurl; fails above the limit
+	@$(MAKE) -s all $(DIR)/loop $(DIR)/heap.so
+	@$(call RUN,$(LUA)) spec/bench/memory.lua $(DIR)/loop
+bench-openresty: deps-resty ## measure calls from inside nginx, compared with proxy_pass and cosockets
 	@$(MAKE) --no-print-directory all LUA=luajit
 	@$(CLEAN_ENV) lua5.4 spec/bench/openresty.lua
-$(OUT)/bare $(OUT)/loop: $(OUT)/%: spec/bench/%.c spec/bench/request.h $(OUT)/flags
+$(DIR)/bare $(DIR)/loop: $(DIR)/%: spec/bench/%.c spec/bench/request.h $(DIR)/flags
 	@$(call say,$@) $(COMPILE) -o $@ $< $(CURL_LIBS)
 
-# --- fuzzing: each spec/fuzz/*.c is a target; the Lua file of the same name, if there is one, writes its seeds ---
+$(DIR)/heap.so: spec/bench/heap.c $(DIR)/flags
+	@$(call say,$@) $(COMPILE) -fvisibility=default $(LIBFLAG) -o $@ $<
+
+# --- fuzzing: each spec/fuzz/*.c is a target; a Lua file of the same name writes its seeds ---
 FUZZ_SECONDS ?= 30
 FUZZERS      := $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/*.c))
 FUZZ_COMPILE  = clang -std=gnu11 -O1 -g -pthread -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 FUZZ_ENV      = ASAN_OPTIONS=malloc_context_size=0:quarantine_size_mb=4
-# What a target is linked with; that of the parser includes it.
+# Sources that a target is linked with. The target of the parser includes the parser's source instead.
 FUZZ_SRC_exchange = $(wildcard csrc/http/*.c csrc/os/*.c) -Wl,--wrap=epoll_wait
 
 $(BUILD)/fuzz/%: spec/fuzz/%.c $(wildcard spec/fuzz/*.h spec/support/*.h csrc/http/* csrc/os/*) Makefile
@@ -228,8 +292,8 @@ $(BUILD)/fuzz/%.seeds: FORCE
 	@rm -rf $@ && mkdir -p $@
 	@if [ -e spec/fuzz/$*.lua ]; then $(CLEAN_ENV) lua5.4 spec/fuzz/$*.lua $@; fi
 
-fuzz: $(addprefix fuzz-,$(FUZZERS)) ## fuzz what reads a server's bytes, each target for FUZZ_SECONDS (30)
-# The seeds whole, and then what may be made of them within 1024 bytes, which are much faster.
+fuzz: $(addprefix fuzz-,$(FUZZERS)) ## fuzz the code that reads a server's bytes, each target for FUZZ_SECONDS (30)
+# First the seeds as they are, then mutations of up to 1024 bytes: short inputs run much faster.
 fuzz-%: deps-fuzz
 	@$(MAKE) -s $(BUILD)/fuzz/$* $(BUILD)/fuzz/$*.seeds
 	@mkdir -p $(BUILD)/fuzz/$*.corpus
@@ -239,19 +303,19 @@ fuzz-%: deps-fuzz
 	  { tail -n 60 $(BUILD)/fuzz/$*.log; exit 1; }
 	@tail -n 1 $(BUILD)/fuzz/$*.log
 
-fuzz-mutants: deps-fuzz ## break each rule of the response parser on purpose, and have the fuzzer find it
+fuzz-mutants: deps-fuzz ## break each rule of the response parser in a copy, and check that the fuzzer finds it
 	@$(MAKE) -s $(BUILD)/fuzz/response.seeds
 	@lua5.4 spec/fuzz/mutants.lua '$(FUZZ_COMPILE) -O0 -g0' $(BUILD)/fuzz/response.seeds
 
-differential: deps ## compare the response parser with libcurl's own HTTP, rule by rule
+differential: deps ## compare the response parser with libcurl's, rule by rule
 	@$(CLEAN_ENV) lua5.4 spec/fuzz/differential.lua
 
-reloads: deps-resty ## nginx is told to reload every second for half a minute, under load: no call is lost
+reloads: deps-resty ## reload nginx every second for half a minute under load, and check that no call is lost
 	@$(MAKE) -s all
 	@$(call say,reloads) RELOADS=30 $(call RUN,$(LUA)) $(BUSTED) --filter='in reloads' spec/resty
 
-# What does not depend on the Lua under test (#tree) is run under one of them.
-matrix: deps-matrix ## the specs under each of LUAS, and inside nginx
+# Specs tagged #tree do not depend on the Lua: they run under lua5.4 only.
+matrix: deps-matrix ## run the specs under each of LUAS, and inside nginx
 	@for lua in $(LUAS); do \
 	  case $$lua in lua5.4) once=;; *) once=--exclude-tags=tree;; esac; \
 	  $(MAKE) -s test LUA=$$lua BUSTED="$(BUSTED) $$once" || exit 1; \

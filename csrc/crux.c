@@ -1,14 +1,17 @@
-/* crux.core: one attempt, one truth. The Lua layer above decides when to try again. */
+/* crux: the module crux.core: its functions, and what is registered when it is loaded. Each call
+   makes one attempt; the Lua layer decides when to make another. */
 #include "http/libcurl.h"
 #include "os/process.h"
 #include "binding/arguments.h"
 #include "binding/client.h"
 #include "binding/error.h"
-#include "binding/fault.h"
+#include "binding/invalid.h"
 #include "binding/json.h"
+#include "binding/options.h"
 #include "binding/pending.h"
 #include "binding/perform.h"
 #include "binding/request.h"
+#include "binding/values.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -23,11 +26,11 @@
 /* --- the calls --- */
 
 /***
-Makes exactly one attempt at a call, blocking until there is an answer or the deadline has passed. `cancel_order` and
-`get_order` are both this, for their endpoint.
+Makes exactly one attempt at a call, blocking until there is an answer or the deadline has passed.
+Every endpoint has such a function, by its name.
 @function cancel_order
-@tparam table arguments the endpoint's fields and any options of `crux.new` but `retries` and `on_event`; `token` is a
-  string; the environment is not read
+@tparam table arguments the endpoint's fields and any options of `crux.new` but `retries` and
+  `on_event`; `token` is a string; the environment is not read
 @treturn[1] table result
 @treturn[2] nil
 @treturn[2] table err
@@ -40,7 +43,7 @@ static int call(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   handle = crux_take_spare(L);
-  count = crux_prepare(L, handle, endpoint, 1, NULL, false);
+  count = crux_prepare(L, handle, endpoint, 1, NULL, &crux_core_options);
   if (count == 0)
     count = crux_perform(L, handle, NULL, crux_now() + handle->config->settings.timeout);
   crux_put_spare(L, handle, 2);
@@ -64,9 +67,8 @@ static int release(lua_State *L) {
 
 /* core.failure(kind, message) → an error for something that was not sent */
 static int failure(lua_State *L) {
-  static const struct { const char *name; crux_kind kind; } kinds[] = {
-    { "invalid", CRUX_KIND_INVALID }, { "auth", CRUX_KIND_AUTH }, { "timeout", CRUX_KIND_TIMEOUT },
-    { "aborted", CRUX_KIND_ABORTED },
+  static const crux_kind kinds[] = {
+    CRUX_KIND_INVALID, CRUX_KIND_AUTH, CRUX_KIND_TIMEOUT, CRUX_KIND_ABORTED,
   };
   const char *name = luaL_checkstring(L, 1);
   size_t i;
@@ -74,8 +76,8 @@ static int failure(lua_State *L) {
   lua_settop(L, 2);
   crux_sanitize(L, CRUX_SERVER_MESSAGE_MAX, NULL, 0);
   for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-    if (strcmp(kinds[i].name, name) == 0) {
-      crux_push_failure(L, kinds[i].kind, NULL);
+    if (strcmp(crux_kind_name(kinds[i]), name) == 0) {
+      crux_push_failure(L, kinds[i], NULL);
       return 1;
     }
   }
@@ -87,6 +89,20 @@ static int redact(lua_State *L) {
   luaL_checkstring(L, 1);
   lua_pushvalue(L, 1);
   crux_redact(L, luaL_checkstring(L, 2));
+  return 1;
+}
+
+/* core.check_batch(options) → nothing, or an error that says what is wrong with the options of a
+   batch */
+static int check_batch(lua_State *L) {
+  static const crux_field_list lists[] = { { crux_batch_options, 0 }, { NULL, 0 } };
+  crux_snapshot s;
+  crux_invalid invalid;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  crux_schema_take(L, 1, lists, &s);
+  if (crux_schema_check(L, &s, NULL, NULL, &invalid)) return 0;
+  crux_push_invalid(L, &invalid, NULL);
   return 1;
 }
 
@@ -132,7 +148,7 @@ static int is_token(lua_State *L) {
   size_t len;
   const char *s = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
   lua_pushboolean(L, s && strlen(s) == len && crux_is_token(s));
-  lua_pushboolean(L, crux_ends_line(s));
+  lua_pushboolean(L, s && crux_ends_line(s));
   return 2;
 }
 
@@ -148,53 +164,87 @@ static void open_keys(lua_State *L) {
   }
 }
 
+/* Adds the functions to the module, on top. */
+static void add_functions(lua_State *L, int state) {
+  static const luaL_Reg functions[] = {
+    { "client", crux_client_new },
+    { "inbox", crux_inbox_open },
+    { "perform", perform },
+    { "release", release },
+    { "sleep", crux_sleep },
+    { "failure", failure },
+    { "redact", redact },
+    { "is_token", is_token },
+    { "check_batch", check_batch },
+    { "now", now },
+    { "random", jitter },
+    { "curl_version", version },
+    { "assume_curl", assume_curl },
+    { NULL, NULL },
+  };
+  lua_pushvalue(L, state);
+  crux_setfuncs(L, functions, 1);
+}
+
+/* Adds a function for each endpoint, and their names in the order of the table. */
+static void add_endpoints(lua_State *L, int state) {
+  int module = lua_gettop(L), i;
+  lua_newtable(L);
+  for (i = 0; crux_endpoints[i].name; i++) {
+    const crux_field_list lists[] = {
+      { crux_endpoints[i].fields, 0 }, crux_lua_options, { NULL, 0 },
+    };
+    if (!crux_schema_fits(lists))
+      luaL_error(L, "%s has more than %d fields and options", crux_endpoints[i].name,
+                 CRUX_ROWS_MAX);
+    lua_pushvalue(L, state);
+    lua_pushlightuserdata(L, (void *)&crux_endpoints[i]);
+    lua_pushcclosure(L, call, 2);
+    lua_setfield(L, module, crux_endpoints[i].name);
+    lua_pushstring(L, crux_endpoints[i].name);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, module, "endpoints");
+}
+
+static void add_constants(lua_State *L, int state) {
+  static const struct {
+    const char *name, *value;
+  } texts[] = {
+    { "_VERSION", CRUX_VERSION },
+    { "SANDBOX", CRUX_SANDBOX },
+    { "PRODUCTION", CRUX_PRODUCTION },
+    { "INHERITED", CRUX_INHERITED },
+    { "NO_TOKEN", CRUX_NO_TOKEN },
+  };
+  size_t i;
+  for (i = 0; i < sizeof texts / sizeof *texts; i++) {
+    lua_pushstring(L, texts[i].value);
+    lua_setfield(L, -2, texts[i].name);
+  }
+  lua_rawgeti(L, state, CRUX_SLOT_NULL);
+  lua_setfield(L, -2, "null");
+}
+
 EXPORT int luaopen_crux_core(lua_State *L);
 
 EXPORT int luaopen_crux_core(lua_State *L) {
-  static const luaL_Reg functions[] = {
-    { "client", crux_client_new }, { "perform", perform }, { "release", release }, { "sleep", crux_sleep }, { "failure", failure },
-    { "redact", redact },
-    { "now", now }, { "random", jitter }, { "curl_version", version }, { "assume_curl", assume_curl },
-    { "is_token", is_token }, { "inbox", crux_inbox_open }, { "unknown", crux_unknown }, { "invalid", crux_invalid },
-    { NULL, NULL },
-  };
-  const crux_endpoint *endpoint;
-  int state, i;
+  int state;
   crux_checkversion(L);
   if (!crux_libcurl_init()) return luaL_error(L, "libcurl could not be initialized");
   lua_createtable(L, CRUX_SLOTS, 0);
   state = lua_gettop(L);
   open_keys(L);
   crux_json_open(L);
+  crux_arguments_open(L);
   crux_failure_open(L);
   crux_blocking_open(L);
   lua_pushvalue(L, state);
   crux_client_open(L);
   crux_pending_open(L);
   lua_newtable(L);
-  lua_pushvalue(L, state);
-  crux_setfuncs(L, functions, 1);
-  for (endpoint = crux_endpoints; endpoint->name; endpoint++) {
-    lua_pushvalue(L, state);
-    lua_pushlightuserdata(L, (void *)endpoint);
-    lua_pushcclosure(L, call, 2);
-    lua_setfield(L, -2, endpoint->name);
-  }
-  lua_newtable(L);
-  for (i = 0; crux_endpoints[i].name; i++) {
-    lua_pushstring(L, crux_endpoints[i].name);
-    lua_rawseti(L, -2, i + 1);
-  }
-  lua_setfield(L, -2, "endpoints");
-  lua_pushliteral(L, CRUX_VERSION);
-  lua_setfield(L, -2, "_VERSION");
-  lua_pushliteral(L, CRUX_INHERITED);
-  lua_setfield(L, -2, "INHERITED");
-  lua_pushliteral(L, CRUX_SANDBOX);
-  lua_setfield(L, -2, "SANDBOX");
-  lua_pushliteral(L, CRUX_PRODUCTION);
-  lua_setfield(L, -2, "PRODUCTION");
-  lua_rawgeti(L, state, CRUX_SLOT_NULL);
-  lua_setfield(L, -2, "null");
+  add_functions(L, state);
+  add_endpoints(L, state);
+  add_constants(L, state);
   return 1;
 }

@@ -1,6 +1,6 @@
--- An order cancelled, and the same call failing four ways, against a sandbox of its own: `make demo`.
--- Every call shown is run from the very text shown, and what comes back is held to what is promised, so that this is a
--- check too: it exits with 1 if anything differs.
+-- Cancels an order in a local sandbox that it starts, and shows four calls that fail: `make demo`.
+-- Each call is run from the text that is printed. The values are compared with the documented ones: exit status 1 means
+-- that something differs.
 -- luacheck: read globals setfenv loadstring
 
 local crux = require "crux"
@@ -13,15 +13,15 @@ local here = arg[0]:match("^(.*/)[^/]*$") or "./"
 
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
--- Its stdin is ours to hold: it ends when that does, also if we are killed. What it says comes by a fifo, since popen
--- gives one direction alone; the shell opens that, so that a server that cannot start is seen as an end of file.
+-- The sandbox ends when its stdin does, so also if this process is killed. Its output comes through a fifo, since
+-- io.popen has one direction only. The shell opens the fifo: if the sandbox cannot start, that is an end of file.
 local function start_sandbox()
-  local made = assert(io.popen('dir=$(mktemp -d "${TMPDIR:-/tmp}/crux-demo.XXXXXX") && mkfifo "$dir/said" && echo "$dir"'))
+  local made = assert(io.popen('dir=$(mktemp -d "${TMPDIR:-/tmp}/crux-demo.XXXXXX") && mkfifo "$dir/output" && echo "$dir"'))
   local directory = made:read("*l")
   made:close()
   assert(directory, "expected a temporary directory, found none")
-  local fifo = directory .. "/said"
-  local sandbox = { said = {} }
+  local fifo = directory .. "/output"
+  local sandbox = { settings = {} }
   sandbox.stdin = assert(io.popen(("env -u LUA_INIT -u LUA_PATH -u LUA_CPATH lua5.4 %s --machine --until-eof > %s"):format(
     quoted(here .. "sandbox.lua"), quoted(fifo)), "w"))
   local stdout = assert(io.open(fifo))
@@ -30,7 +30,7 @@ local function start_sandbox()
   for line in stdout:lines() do
     if line == "" then break end
     local key, value = line:match("^([%w_]+)=(.*)$")
-    if key then sandbox.said[key] = value end
+    if key then sandbox.settings[key] = value end
   end
   function sandbox.stop()
     sandbox.stdin:close()
@@ -40,7 +40,7 @@ local function start_sandbox()
   return sandbox
 end
 
--- ------------------------------------------------------------------------------------------------------ the telling
+-- ------------------------------------------------------------------------------------------------------ the calls
 
 local world = { crux = crux, print = print, tostring = tostring, ipairs = ipairs }
 local wrong = 0
@@ -57,7 +57,7 @@ local function expect(name, wanted, found)
   end
 end
 
--- Runs the code, then shows each expression and what it is, and checks those that have a promised value.
+-- Runs the code, prints each expression with its value, and compares the values that are documented.
 local function show(title, code, succeeds, rows)
   print("\n-- " .. title)
   print(code)
@@ -80,17 +80,18 @@ local function fails(title, code, outcome, kind, more)
   show(title, code, false, rows)
 end
 
-local function tell(sandbox)
-  local said = sandbox.said
-  assert(said.base_url and said.ca_file and said.token_retailer, "expected the sandbox to start, found that it did not")
-  print("A sandbox of our own runs at " .. said.base_url .. ", with an order from two suppliers.")
+local function run(sandbox)
+  local settings = sandbox.settings
+  assert(settings.base_url and settings.ca_file and settings.token_retailer,
+    "expected the sandbox to start, found that it did not")
+  print("A local sandbox runs at " .. settings.base_url .. ", with an order from two suppliers.")
 
   succeeds("a client", ([[
 client, err = crux.new{
   base_url = %q, proxy = "",
   ca_file  = %q,
   token    = %q,
-}]]):format(said.base_url, said.ca_file, said.token_retailer), { { "client" } })
+}]]):format(settings.base_url, settings.ca_file, settings.token_retailer), { { "client" } })
 
   succeeds("cancel the order", ([[
 result, err = client:cancel_order{
@@ -107,7 +108,7 @@ result, err = client:cancel_order{
     { "result.body.line_items[2].status", "Cancelled" },
   })
 
-  print("\nThe same call, failing four ways:")
+  print("\nFour calls that fail:")
 
   fails("a misspelt field", ('result, err = client:cancel_order{ order_uid = "%s" }'):format(ORDER),
     "not_sent", "invalid", { { "err.field", "order_uid" } })
@@ -120,14 +121,14 @@ result, err = client:cancel_order{
     "rejected", "http", { { "err.status", 422 }, { "err.detail" }, { "err.hint" } })
 
   sandbox.stop()
-  fails("nobody listening, now that the sandbox has stopped", again,
+  fails("nothing listens, since the sandbox has stopped", again,
     "not_sent", "connect", { { "err.meta.attempts", 3 }, { "err.meta.sends", 0 }, { "err.hint" } })
 end
 
 -- ------------------------------------------------------------------------------------------------------------ a run
 
 local sandbox = start_sandbox()
-local ok, why = pcall(tell, sandbox)
+local ok, why = pcall(run, sandbox)
 sandbox.stop()
 if not ok then
   io.stderr:write("demo: ", tostring(why), "\n")

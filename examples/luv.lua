@@ -1,9 +1,14 @@
--- The same inside a libuv loop (lua-luv): lua5.4 examples/luv.lua ORDER_UUID…
--- CRUX_TOKEN and CRUX_BASE_URL say as whom and where.
+-- Cancels orders inside a libuv loop (lua-luv), while a timer counts: lua5.4 examples/luv.lua ORDER_UUID...
+-- CRUX_TOKEN, CRUX_BASE_URL and CRUX_CA_FILE set the token, the service and the authority to trust.
 local uv = require "luv"
 local crux = require "crux"
 
-local client = assert(crux.new{ ca_file = os.getenv "CRUX_CA_FILE" })
+if not arg[1] then
+  io.stderr:write("usage: ", arg[0], " ORDER_UUID...\n")
+  os.exit(3)
+end
+
+local client = crux.assert(crux.new())
 local uuids, beats = {}, 0
 local ready, due, beat = uv.new_poll(client:pollfd()), uv.new_timer(), uv.new_timer()
 
@@ -21,7 +26,7 @@ local function step()
 end
 
 for _, uuid in ipairs(arg) do
-  local pending = assert(client:submit("cancel_order", { order_uuid = uuid }))
+  local pending = crux.assert(client:submit("cancel_order", { order_uuid = uuid }))
   uuids[pending] = uuid
 end
 

@@ -1,12 +1,13 @@
--- Cancels the orders that a file lists, one UUID a line: lua5.4 examples/many.lua FILE [CONCURRENCY]
--- CRUX_TOKEN and CRUX_BASE_URL say as whom and where. Ctrl-C stops; what is known by then is reported.
--- Exit: 0 all accepted, 1 some not, 2 some unknown, 3 misuse.
+-- Cancels the orders listed in a file, one UUID per line: lua5.4 examples/many.lua FILE [CONCURRENCY]
+-- CRUX_TOKEN, CRUX_BASE_URL and CRUX_CA_FILE set the token, the service and the authority to trust. Ctrl-C stops it; it
+-- still prints what is known by then.
+-- Exit status: 0 all accepted, 1 some were not, 2 some are unknown, 3 wrong arguments or options.
 local crux = require "crux"
 
 local path, concurrency = arg[1], tonumber(arg[2] or 8)
 local file = path and io.open(path)
 if not file or not concurrency then
-  io.stderr:write("usage: many.lua FILE [CONCURRENCY], where FILE lists an order's UUID on each line\n")
+  io.stderr:write("usage: ", arg[0], " FILE [CONCURRENCY]; FILE has one order UUID per line\n")
   os.exit(3)
 end
 
@@ -17,39 +18,39 @@ for line in file:lines() do
 end
 file:close()
 
-local client, err = crux.new{ ca_file = os.getenv "CRUX_CA_FILE" }
+local client, err = crux.new()
 if not client then
   io.stderr:write(tostring(err), "\n")
   os.exit(3)
 end
 
--- A line that redraws itself is for a terminal; a pipe or a file gets none.
+-- The progress line overwrites itself, so it is printed to a terminal only.
 local tty = os.execute("test -t 2")
 tty = tty == true or tty == 0
 
 local counts = { accepted = 0, rejected = 0, not_sent = 0, unknown = 0 }
-local done, wanting = 0, {}
+local done, failures = 0, {}
 
 local function on_result(_, item, result, why)
   local outcome = (result or why).outcome
   done = done + 1
   counts[outcome] = counts[outcome] + 1
-  if why then wanting[#wanting + 1] = { item.order_uuid, why } end
+  if why then failures[#failures + 1] = { item.order_uuid, why } end
   if tty then io.stderr:write(("\r%d of %d, %d accepted\27[K"):format(done, #orders, counts.accepted)) end
 end
 
 local ok, report = pcall(client.cancel_orders, client, orders, { concurrency = concurrency, on_result = on_result })
 if tty then io.stderr:write("\r\27[K") end
 
-for _, entry in ipairs(wanting) do print(entry[1], tostring(entry[2])) end
+for _, entry in ipairs(failures) do print(entry[1], tostring(entry[2])) end
 for _, outcome in ipairs{ "accepted", "rejected", "not_sent", "unknown" } do
   print(("%-12s%d"):format(outcome, counts[outcome]))
 end
 local open = #orders - done
 if not ok then
-  -- what was under way when it ended may have been carried out
+  -- Calls in flight at that moment were aborted: the service may have carried them out.
   io.stderr:write(tostring(report), "\n")
-  print(("%-12s%d, of which up to %d were under way: look at these before sending them again"):format("unfinished", open,
+  print(("%-12s%d, of which up to %d were in flight: read these orders before you retry"):format("unfinished", open,
     math.min(open, concurrency)))
 elseif open > 0 then print(("%-12s%d"):format("not started", open)) end
 

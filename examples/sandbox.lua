@@ -1,16 +1,21 @@
--- A local CRUXconnect to try things against: `make sandbox`, or `lua5.4 examples/sandbox.lua`.
---
---   --port N        listen there (any port that is free, if left out)
---   --host ADDRESS  and there (127.0.0.1)
---   --plain         http instead of https
---   --orders N      so many pending orders to start with (5)
---   --lifetime S    tokens expire after so many seconds (7200)
---   --random SEED   every request may fail at random
---   --rate R        that often (0.2)
---   --journal FILE  append what happens to each order
---   --machine       print `key=value` lines and an empty one; then, for a line `record` on stdin, print the length of
---                   the record and the record, as JSON
---   --until-eof     end when stdin ends
+-- A local server that behaves like the service, to try crux against: `make sandbox`, or `lua5.4 examples/sandbox.lua`.
+-- It needs Lua 5.4, lua-cqueues, lua-luaossl and lua-cjson. With --help it prints this:
+local USAGE = [[
+usage: make sandbox ARGS="OPTION..."  or  lua5.4 examples/sandbox.lua OPTION...
+
+  --port N        the port to listen on; by default any free one
+  --host ADDRESS  the address to listen on (127.0.0.1)
+  --plain         http:// instead of https://
+  --orders N      how many pending orders there are at first (5)
+  --lifetime S    seconds after which a token expires (7200)
+  --random SEED   requests fail at random; the same seed gives the same failures
+  --rate R        how often, from 0 to 1 (0.2)
+  --journal FILE  append to FILE what happens to each order
+  --machine       for programs: print key=value lines and an empty line. For each line "record" on stdin, print the
+                  length of the record of all requests, a newline, and the record as JSON
+  --until-eof     end when stdin ends
+  --help          print this
+]]
 
 local root = arg[0]:match("^(.*/)examples/[^/]*$") or arg[0]:match("^examples/") and "./" or "../"
 package.path = root .. "lua/?.lua;" .. package.path
@@ -42,14 +47,17 @@ do
       i = i + 1
       given[name] = arg[i] and VALUES[name](arg[i])
       if given[name] == nil then fail(("expected a value for --%s, found %s"):format(name, arg[i] or "none")) end
+    elseif name == "help" then
+      io.write(USAGE)
+      os.exit(0)
     else
-      fail(("unknown argument %q"):format(arg[i]))
+      fail(("unknown argument %q: --help lists the options"):format(arg[i]))
     end
     i = i + 1
   end
 end
 
--- before anything is made that would have to be tidied up
+-- Signals are blocked before the server makes files: from then on, it always ends by removing them.
 signal.block(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 signal.ignore(signal.SIGPIPE)
 
@@ -74,17 +82,32 @@ local function print_machine()
   io.write("\n"):flush()
 end
 
+-- A word for the shell.
+local function quoted(text)
+  return text:find("^[%w_./:%%-]+$") and text or "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+-- What crux is loaded from: the build that `make` puts on the path, else one in the tree, else an installed crux.
+local function paths()
+  local library = (";" .. package.cpath):match(";(/[^;]*/%?%.so)") or root .. "build/lua5.4/?.so"
+  local file = io.open((library:gsub("%?", "crux/core")))
+  if not file then return nil end
+  file:close()
+  return ("  export LUA_PATH=%s LUA_CPATH=%s"):format(quoted(root .. "lua/?.lua;;"), quoted(library .. ";;"))
+end
+
 local function print_human()
   local tokens = server.tokens
-  print("a local CRUXconnect; nothing here reaches the real one")
+  local ca_file = server.ca_file and " CRUX_CA_FILE=" .. quoted(server.ca_file) or ""
+  print("a local server that behaves like the CRUXconnect service; nothing is sent to the real one")
   print("")
   print("base URL        " .. server.base_url)
   if server.ca_file then print("CA file         " .. server.ca_file) end
-  print("tokens          " .. tokens.retailer .. "  the retailer")
-  print("                " .. tokens.supplier .. "  a supplier: 409")
-  print("                " .. tokens.clerk .. "  may not cancel: 403")
+  print("tokens          " .. tokens.retailer .. "  of a retailer, who may cancel")
+  print("                " .. tokens.supplier .. "  of a supplier: 409")
+  print("                " .. tokens.clerk .. "  of a user without the permission: 403")
   print("                " .. tokens.expired .. "  expired: 401")
-  print("log in as       retailer, supplier or clerk; the password is the name")
+  print("log in as       retailer, supplier or clerk; the password is the same word")
   for i = 1, math.min(#server.orders, 5) do
     print((i == 1 and "orders          " or "                ") .. server.orders[i])
   end
@@ -92,23 +115,20 @@ local function print_human()
     print(("                and %d more: GET %s/~orders/"):format(#server.orders - 5, server.base_url))
   end
   print("                " .. server.shipped_order .. "  shipped: 422")
-  print("what it saw     GET " .. server.base_url .. "/~record/")
-  print("faults          " .. server.base_url .. "/~status=503,retry_after=2 as the base URL;")
-  print("                the whole list stands in lua/crux/sandbox/faults.lua")
+  print("requests seen   GET " .. server.base_url .. "/~record/")
+  print("failures        put /~status=503,retry_after=2 or the like behind the base URL;")
+  print("                lua/crux/sandbox/faults.lua lists what there is")
   print("")
-  print("try:")
+  print("In another terminal:")
   print("")
-  print(([[  LUA_PATH='%slua/?.lua;;' LUA_CPATH='%sbuild/lua5.4/?.so;;' lua5.4 -e '
-    local result, err = require("crux").cancel_order{
-      base_url = "%s",%s
-      token = "%s",
-      order_uuid = "%s",
-    }
-    print(result and result.outcome or err.outcome, result and result.status or err)']]):format(root, root,
-    server.base_url, server.ca_file and (' ca_file = "%s",'):format(server.ca_file) or "", tokens.retailer,
+  print(("  export CRUX_BASE_URL=%s%s"):format(server.base_url, ca_file))
+  print("  export CRUX_TOKEN=" .. tokens.retailer)
+  local exports = paths()
+  if exports then print(exports) end
+  print(("  %s %s %s"):format(os.getenv("TEST_LUA") or "lua5.4", quoted(root .. "examples/cancel.lua"),
     server.orders[1] or server.shipped_order))
   print("")
-  print("Ctrl-C ends it")
+  print("Ctrl-C ends the server.")
   io.stdout:flush()
 end
 
@@ -127,7 +147,7 @@ local function obey(line)
   end
 end
 
--- A file or /dev/null cannot be watched, and need not be: reading it does not wait.
+-- Whether the loop can wait for the descriptor. A file or /dev/null cannot be polled, but reading it does not block.
 local function watchable(fd)
   local probe = cqueues.new()
   probe:wrap(function() cqueues.poll({ pollfd = fd, events = "r" }, 0) end)

@@ -2,21 +2,21 @@ rockspec_format = "3.0"
 package = "crux"
 version = "scm-1"
 
--- Built where it stands: `luarocks make` in the tree.
+-- For `luarocks make` in the tree.
 source = { url = "." }
 
 description = {
-  summary = "Cancel orders through CRUXconnect, and know what came of it",
+  summary = "Client for the CRUXconnect order API",
   detailed = [[
-    A client of the CRUXconnect drop-ship API over libcurl: one call validates, sends one request over verified TLS,
-    and says whether it was accepted, rejected, not sent, or is unknown. Blocking, or never blocking its host.
+    Cancels and reads orders through CRUXconnect. It never sends a request twice on its own, and each call returns what
+    is known about it: accepted, rejected, not_sent or unknown. Blocking and non-blocking, over libcurl with verified TLS.
   ]],
   license = "MIT",
 }
 
-dependencies = { "lua >= 5.1, < 5.5", "lua-cjson >= 2.1.0" }
+dependencies = { "lua >= 5.1, < 5.6", "lua-cjson >= 2.1.0" }
 
--- No header: with multiarch it is not where LuaRocks looks, and the compiler finds it by itself.
+-- LuaRocks would not find a header below Debian's /usr/include/<architecture>, where the compiler looks by itself.
 external_dependencies = { CURL = { library = "curl" } }
 
 build = {
@@ -28,14 +28,19 @@ build = {
         "csrc/binding/arguments.c",
         "csrc/binding/client.c",
         "csrc/binding/error.c",
-        "csrc/binding/fault.c",
         "csrc/binding/field_errors.c",
         "csrc/binding/foreign_names.c",
+        "csrc/binding/invalid.c",
         "csrc/binding/json.c",
+        "csrc/binding/json_writer.c",
+        "csrc/binding/names.c",
+        "csrc/binding/options.c",
         "csrc/binding/pending.c",
         "csrc/binding/perform.c",
         "csrc/binding/request.c",
         "csrc/binding/result.c",
+        "csrc/binding/schema.c",
+        "csrc/binding/values.c",
         "csrc/crux.c",
         "csrc/http/buffer.c",
         "csrc/http/config.c",
@@ -52,6 +57,7 @@ build = {
         "csrc/http/queue.c",
         "csrc/http/request.c",
         "csrc/http/response.c",
+        "csrc/http/run_list.c",
         "csrc/http/transfer.c",
         "csrc/http/trust.c",
         "csrc/http/worker.c",

@@ -1,24 +1,26 @@
-/* arguments: a call's arguments, held against the endpoint's fields. */
+/* arguments: a call's arguments, as what is sent. */
 #ifndef CRUX_BINDING_ARGUMENTS_H
 #define CRUX_BINDING_ARGUMENTS_H
 
-#include "state.h"
-#include "../api.h"
+#include "schema.h"
 
-/* What checking the arguments found out about them. */
+enum { CRUX_TARGET_MAX = 256 };
+
 typedef struct {
-  int arguments;     /* all of them, a table */
-  const char *token; /* the client's */
-  size_t text;       /* bytes of it so far */
-  bool foreign;      /* a table has a key that is none of its fields: an option, or a fault */
-  bool convert;      /* a value is not yet what is sent for it, or a table more than its raw fields */
-} crux_checked;
+  crux_config *config;          /* the caller's to release */
+  const char *token;            /* never to be shown: the call's own or the client's, or NULL */
+  char target[CRUX_TARGET_MAX]; /* the path below the API's prefix */
+  const char *body;             /* NULL: it has none; else valid until crux_wipe_body */
+  size_t body_len;
+} crux_arguments;
 
-/* 0; or nil and err pushed, and their number returned. */
-int crux_check_arguments(lua_State *L, const crux_field *fields, crux_checked *c);
-/* The same as crux_push_unknown for what lists among the arguments hold. */
-bool crux_push_unknown_within(lua_State *L, int index, const crux_field *fields, const char *token);
-/* Pushes a table of what is sent for arguments without a fault. */
-void crux_push_sent(lua_State *L, const crux_field *fields, const crux_checked *c);
+/* Reads the arguments in the table at `index`, with options among them over those of a client
+   (NULL: over the defaults): whether all is as it should be. Leaves values on the stack. Runs no
+   Lua, so that what was checked is what is sent. */
+bool crux_read_arguments(lua_State *L, int index, const crux_endpoint *endpoint,
+                         const crux_field_list *options, crux_config *client,
+                         crux_arguments *arguments, crux_invalid *invalid);
+void crux_wipe_body(lua_State *L);
+void crux_arguments_open(lua_State *L);
 
 #endif

@@ -1,4 +1,4 @@
-/* failure: errors as users see them, of what was not sent; and how any text becomes fit for a
+/* error: errors as users see them, of what was not sent; and how any text becomes fit for a
    log. */
 #include "error.h"
 
@@ -113,13 +113,15 @@ void crux_sanitize(lua_State *L, size_t most, const char *token, size_t token_le
 /* --- errors of what was not sent --- */
 
 static const char *hint_for(crux_kind kind, const char *field) {
-  if (kind == CRUX_KIND_AUTH) return "log in for a token and give it as `token`, or in the environment as CRUX_TOKEN";
+  if (kind == CRUX_KIND_AUTH)
+    return "log in for a token and give it as `token`, or in the environment as CRUX_TOKEN";
   if (kind == CRUX_KIND_INVALID && field && strcmp(field, "base_url") == 0)
     return "crux.SANDBOX and crux.PRODUCTION are the service's own";
   return NULL;
 }
 
 void crux_push_failure(lua_State *L, crux_kind kind, const char *field) {
+  const crux_verdict verdict = { CRUX_NOT_SENT, kind, false };
   const char *hint = hint_for(kind, field);
   int message = lua_gettop(L), err = message + 1;
   crux_sanitize(L, CRUX_MESSAGE_MAX, NULL, 0);
@@ -128,7 +130,7 @@ void crux_push_failure(lua_State *L, crux_kind kind, const char *field) {
   crux_set_text(L, CRUX_KEY_kind, crux_kind_name(kind));
   lua_pushvalue(L, message);
   crux_setkey(L, err, CRUX_KEY_message);
-  crux_set_boolean(L, CRUX_KEY_retryable, crux_retryable((crux_verdict){ CRUX_NOT_SENT, kind, false }, 0, false, false));
+  crux_set_boolean(L, CRUX_KEY_retryable, crux_retryable(verdict, 0, false, false));
   if (field) crux_set_text(L, CRUX_KEY_field, field);
   if (hint) crux_set_text(L, CRUX_KEY_hint, hint);
   crux_push_meta(L, NULL);

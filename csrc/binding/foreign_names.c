@@ -1,109 +1,104 @@
-/* foreign_names: what other libraries call our options, so that a message can name ours. */
+/* foreign_names: see foreign_names.h. */
 #include "foreign_names.h"
 
-#include "client.h"
-
+#include <stddef.h>
 #include <string.h>
 
 #define VERIFIED "certificates are always verified; ca_file is for trust anchors of one's own"
 #define NO_REDIRECTS "redirects are never followed"
 
 /* Names in lower case and without underscores, in alphabetical order. */
-static const struct {
-  const char *name;
-  const char *ours; /* an option of ours, or NULL if there is none such: */
-  const char *why;  /* why not; else what has to be known, or NULL */
-} foreign[] = {
-  { "accesstoken", "token", NULL },
-  { "address", "base_url", NULL },
-  { "agent", "user_agent", NULL },
-  { "allowredirects", NULL, NO_REDIRECTS },
-  { "apikey", "token", NULL },
-  { "apitoken", "token", NULL },
-  { "apiurl", "base_url", NULL },
-  { "apiversion", "api", NULL },
-  { "attempts", "retries", "attempts after the first" },
-  { "auth", "token", NULL },
-  { "authorization", "token", "without the word Token" },
-  { "authtoken", "token", NULL },
-  { "base", "base_url", NULL },
-  { "baseuri", "base_url", NULL },
-  { "bearer", "token", NULL },
-  { "ca", "ca_file", NULL },
-  { "cabundle", "ca_file", NULL },
-  { "cacert", "ca_file", NULL },
-  { "cacerts", "ca_file", NULL },
-  { "cadir", "ca_path", NULL },
-  { "cafile", "ca_file", NULL },
-  { "callback", "on_event", NULL },
-  { "cert", "cert_file", NULL },
-  { "certificate", "cert_file", NULL },
-  { "clientcert", "cert_file", NULL },
-  { "clientkey", "key_file", NULL },
-  { "concurrency", "max_connections", NULL },
-  { "connections", "max_connections", NULL },
-  { "connecttimeoutms", "connect_timeout", "in seconds" },
-  { "deadline", "timeout", "in seconds from now" },
-  { "endpoint", "base_url", NULL },
-  { "followlocation", NULL, NO_REDIRECTS },
-  { "followredirects", NULL, NO_REDIRECTS },
-  { "host", "base_url", NULL },
-  { "hostname", "base_url", NULL },
-  { "httpproxy", "proxy", NULL },
-  { "httpsproxy", "proxy", NULL },
-  { "insecure", NULL, VERIFIED },
-  { "keepalive", "idle_timeout", "in seconds" },
-  { "keepalivetimeout", "idle_timeout", "in seconds" },
-  { "key", "key_file", NULL },
-  { "keypath", "key_file", NULL },
-  { "log", "on_event", NULL },
-  { "logger", "on_event", NULL },
-  { "maxattempts", "retries", "attempts after the first" },
-  { "maxconns", "max_connections", NULL },
-  { "maxidletimeout", "idle_timeout", "in seconds" },
-  { "maxredirects", NULL, NO_REDIRECTS },
-  { "maxresponsesize", "max_body", NULL },
-  { "maxretries", "retries", NULL },
-  { "maxsize", "max_body", NULL },
-  { "maxtries", "retries", "attempts after the first" },
-  { "noproxies", "no_proxy", NULL },
-  { "numretries", "retries", NULL },
-  { "poolsize", "max_connections", NULL },
-  { "privatekey", "key_file", NULL },
-  { "proxies", "proxy", NULL },
-  { "proxyurl", "proxy", NULL },
-  { "readtimeout", "timeout", "for the whole call" },
-  { "redirect", NULL, NO_REDIRECTS },
-  { "redirects", NULL, NO_REDIRECTS },
-  { "rejectunauthorized", NULL, VERIFIED },
-  { "requesttimeout", "timeout", NULL },
-  { "retry", "retries", NULL },
-  { "retrycount", "retries", NULL },
-  { "server", "base_url", NULL },
-  { "site", "base_url", NULL },
-  { "skipverify", NULL, VERIFIED },
-  { "sslca", "ca_file", NULL },
-  { "sslcafile", "ca_file", NULL },
-  { "sslcert", "cert_file", NULL },
-  { "sslkey", "key_file", NULL },
-  { "sslverify", NULL, VERIFIED },
-  { "sslverifyhost", NULL, VERIFIED },
-  { "sslverifypeer", NULL, VERIFIED },
-  { "timeoutms", "timeout", "in seconds" },
-  { "timeouts", "timeout", "for the whole call" },
-  { "timeoutseconds", "timeout", NULL },
-  { "tlsverify", NULL, VERIFIED },
-  { "tries", "retries", "attempts after the first" },
-  { "ua", "user_agent", NULL },
-  { "uri", "base_url", NULL },
-  { "url", "base_url", NULL },
-  { "verify", NULL, VERIFIED },
-  { "verifycert", NULL, VERIFIED },
-  { "verifyhost", NULL, VERIFIED },
-  { "verifypeer", NULL, VERIFIED },
-  { "verifyssl", NULL, VERIFIED },
-  { "verifytls", NULL, VERIFIED },
-  { "version", "api", NULL },
+static const crux_foreign_name foreign[] = {
+  { "accesstoken", "token", NULL, NULL },
+  { "address", "base_url", NULL, NULL },
+  { "agent", "user_agent", NULL, NULL },
+  { "allowredirects", "base_url", NULL, NO_REDIRECTS },
+  { "apikey", "token", NULL, NULL },
+  { "apitoken", "token", NULL, NULL },
+  { "apiurl", "base_url", NULL, NULL },
+  { "apiversion", "api", NULL, NULL },
+  { "attempts", "retries", "attempts after the first", NULL },
+  { "auth", "token", NULL, NULL },
+  { "authorization", "token", "without the word Token", NULL },
+  { "authtoken", "token", NULL, NULL },
+  { "base", "base_url", NULL, NULL },
+  { "baseuri", "base_url", NULL, NULL },
+  { "bearer", "token", NULL, NULL },
+  { "ca", "ca_file", NULL, NULL },
+  { "cabundle", "ca_file", NULL, NULL },
+  { "cacert", "ca_file", NULL, NULL },
+  { "cacerts", "ca_file", NULL, NULL },
+  { "cadir", "ca_path", NULL, NULL },
+  { "cafile", "ca_file", NULL, NULL },
+  { "callback", "on_event", NULL, NULL },
+  { "cert", "cert_file", NULL, NULL },
+  { "certificate", "cert_file", NULL, NULL },
+  { "clientcert", "cert_file", NULL, NULL },
+  { "clientkey", "key_file", NULL, NULL },
+  { "concurrency", "max_connections", NULL, NULL },
+  { "connections", "max_connections", NULL, NULL },
+  { "connecttimeoutms", "connect_timeout", "in seconds", NULL },
+  { "deadline", "timeout", "in seconds from now", NULL },
+  { "endpoint", "base_url", NULL, NULL },
+  { "followlocation", "base_url", NULL, NO_REDIRECTS },
+  { "followredirects", "base_url", NULL, NO_REDIRECTS },
+  { "host", "base_url", NULL, NULL },
+  { "hostname", "base_url", NULL, NULL },
+  { "httpproxy", "proxy", NULL, NULL },
+  { "httpsproxy", "proxy", NULL, NULL },
+  { "insecure", "ca_file", NULL, VERIFIED },
+  { "keepalive", "idle_timeout", "in seconds", NULL },
+  { "keepalivetimeout", "idle_timeout", "in seconds", NULL },
+  { "key", "key_file", NULL, NULL },
+  { "keypath", "key_file", NULL, NULL },
+  { "log", "on_event", NULL, NULL },
+  { "logger", "on_event", NULL, NULL },
+  { "maxattempts", "retries", "attempts after the first", NULL },
+  { "maxconns", "max_connections", NULL, NULL },
+  { "maxidletimeout", "idle_timeout", "in seconds", NULL },
+  { "maxredirects", "base_url", NULL, NO_REDIRECTS },
+  { "maxresponsesize", "max_body", NULL, NULL },
+  { "maxretries", "retries", NULL, NULL },
+  { "maxsize", "max_body", NULL, NULL },
+  { "maxtries", "retries", "attempts after the first", NULL },
+  { "noproxies", "no_proxy", NULL, NULL },
+  { "numretries", "retries", NULL, NULL },
+  { "poolsize", "max_connections", NULL, NULL },
+  { "privatekey", "key_file", NULL, NULL },
+  { "proxies", "proxy", NULL, NULL },
+  { "proxyurl", "proxy", NULL, NULL },
+  { "readtimeout", "timeout", "for the whole call", NULL },
+  { "redirect", "base_url", NULL, NO_REDIRECTS },
+  { "redirects", "base_url", NULL, NO_REDIRECTS },
+  { "rejectunauthorized", "ca_file", NULL, VERIFIED },
+  { "requesttimeout", "timeout", NULL, NULL },
+  { "retry", "retries", NULL, NULL },
+  { "retrycount", "retries", NULL, NULL },
+  { "server", "base_url", NULL, NULL },
+  { "site", "base_url", NULL, NULL },
+  { "skipverify", "ca_file", NULL, VERIFIED },
+  { "sslca", "ca_file", NULL, NULL },
+  { "sslcafile", "ca_file", NULL, NULL },
+  { "sslcert", "cert_file", NULL, NULL },
+  { "sslkey", "key_file", NULL, NULL },
+  { "sslverify", "ca_file", NULL, VERIFIED },
+  { "sslverifyhost", "ca_file", NULL, VERIFIED },
+  { "sslverifypeer", "ca_file", NULL, VERIFIED },
+  { "timeoutms", "timeout", "in seconds", NULL },
+  { "timeouts", "timeout", "for the whole call", NULL },
+  { "timeoutseconds", "timeout", NULL, NULL },
+  { "tlsverify", "ca_file", NULL, VERIFIED },
+  { "tries", "retries", "attempts after the first", NULL },
+  { "ua", "user_agent", NULL, NULL },
+  { "uri", "base_url", NULL, NULL },
+  { "url", "base_url", NULL, NULL },
+  { "verify", "ca_file", NULL, VERIFIED },
+  { "verifycert", "ca_file", NULL, VERIFIED },
+  { "verifyhost", "ca_file", NULL, VERIFIED },
+  { "verifypeer", "ca_file", NULL, VERIFIED },
+  { "verifyssl", "ca_file", NULL, VERIFIED },
+  { "verifytls", "ca_file", NULL, VERIFIED },
+  { "version", "api", NULL, NULL },
 };
 
 /* A name without its underscores and capitals; "" if it is longer than any foreign one. */
@@ -120,18 +115,12 @@ static void normalize(const char *name, char into[32]) {
   into[len] = '\0';
 }
 
-bool crux_push_foreign(lua_State *L, const char *name, bool policy) {
+const crux_foreign_name *crux_find_foreign_name(const char *name) {
   char plain[32];
   size_t i;
   normalize(name, plain);
   for (i = 0; i < sizeof foreign / sizeof *foreign; i++) {
-    const char *ours = foreign[i].ours, *why = foreign[i].why;
-    if (strcmp(foreign[i].name, plain) != 0) continue;
-    if (!ours) lua_pushfstring(L, "unknown field: %s", why);
-    else if (!crux_is_option(ours, policy)) return false;
-    else
-      lua_pushfstring(L, "unknown field, did you mean '%s'%s%s?", ours, why ? ", " : "", why ? why : "");
-    return true;
+    if (strcmp(foreign[i].name, plain) == 0) return &foreign[i];
   }
-  return false;
+  return NULL;
 }

@@ -31,7 +31,6 @@ static void make_instance(lua_State *L, int state) {
   cjson = lua_gettop(L);
   set(L, cjson, "decode_invalid_numbers", -1);
   set(L, cjson, "decode_max_depth", MAX_DEPTH);
-  take(L, state, cjson, "encode", CRUX_SLOT_ENCODE);
   take(L, state, cjson, "decode", CRUX_SLOT_DECODE);
   take(L, state, cjson, "null", CRUX_SLOT_NULL);
   lua_pushinteger(L, (unsigned char)*localeconv()->decimal_point);
@@ -68,12 +67,6 @@ void crux_json_open(lua_State *L) {
   lua_rawseti(L, state, CRUX_SLOT_NEW);
   lua_pop(L, 1);
   make_instance(L, state);
-}
-
-void crux_json_encode(lua_State *L) {
-  crux_pushslot(L, CRUX_SLOT_ENCODE);
-  lua_insert(L, -2);
-  lua_call(L, 1, 1);
 }
 
 /* lua-cjson's numbers are floats. */

@@ -284,9 +284,9 @@ static int request_start(lua_State *L) {
      call */
   if (!h->request || !h->pending.inbox || !h->pending.inbox->inbox) return 0;
   open_inbox(L, h->pending.inbox);
-  token = luaL_optstring(L, 2, h->request->config->settings.token);
+  token = luaL_optstring(L, 2, NULL);
   if (h->generation != crux_process_generation()) return refuse(L, CRUX_KIND_ABORTED, CRUX_INHERITED);
-  if (!token) return refuse(L, CRUX_KIND_AUTH, "expected a token, found none");
+  if (!crux_choose_token(h, &token)) return refuse(L, CRUX_KIND_AUTH, CRUX_NO_TOKEN);
   if (!submit(h, token, deadline, number, waiter))
     return refuse(L, CRUX_KIND_MEMORY, "out of memory, threads or descriptors");
   lua_pushboolean(L, 1);

@@ -83,8 +83,7 @@ int crux_perform(lua_State *L, crux_request_handle *handle, const char *token, d
   crux_drop_attempt(handle);
   if (handle->generation != crux_process_generation())
     return crux_fail(L, CRUX_KIND_ABORTED, CRUX_INHERITED);
-  if (!token) token = s->token;
-  if (!token) return crux_fail(L, CRUX_KIND_AUTH, "expected a token, found none");
+  if (!crux_choose_token(handle, &token)) return crux_fail(L, CRUX_KIND_AUTH, CRUX_NO_TOKEN);
   handle->blocking.engine = engine_of(L);
   if (handle->blocking.engine)
     handle->blocking.attempt = crux_transfer_new(handle->request, token, deadline, s->connect_timeout);

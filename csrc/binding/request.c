@@ -1,13 +1,11 @@
-/* request: arguments, made ready to be sent; and the userdata that holds them. */
+/* request: see request.h. */
 #include "request.h"
 
 #include "../os/process.h"
 #include "arguments.h"
-#include "client.h"
 #include "error.h"
-#include "fault.h"
+#include "invalid.h"
 #include "json.h"
-#include "perform.h"
 
 #include <string.h>
 
@@ -19,18 +17,6 @@ crux_request *crux_check_request(lua_State *L, int index) {
   crux_request *request = crux_check_handle(L, index)->request;
   if (!request) luaL_error(L, "the request has ended");
   return request;
-}
-
-static bool has_options(lua_State *L, int index, bool policy) {
-  lua_pushnil(L);
-  while (lua_next(L, index)) {
-    lua_pop(L, 1);
-    if (lua_type(L, -1) == LUA_TSTRING && crux_is_option(lua_tostring(L, -1), policy)) {
-      lua_pop(L, 1);
-      return true;
-    }
-  }
-  return false;
 }
 
 crux_request_handle *crux_push_request(lua_State *L) {
@@ -49,53 +35,31 @@ void crux_release_request(crux_request_handle *handle) {
 }
 
 int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint *endpoint,
-                 int index, crux_config *client, bool policy) {
-  crux_settings base;
-  const char *target = endpoint->path, *star = strchr(target, '*'), *body = NULL, *token;
-  size_t len = 0;
-  crux_checked c = { index, client ? client->settings.token : NULL, 0, false, false };
-  bool options = false;
-  int top = lua_gettop(L), faults, wrong;
+                 int index, crux_config *client, const crux_field_list *options) {
+  int top = lua_gettop(L);
+  crux_arguments arguments;
+  crux_invalid invalid;
+  bool is_valid;
   if (crux_json_is_gone(L))
     return crux_fail(L, CRUX_KIND_ABORTED, "the Lua state is being closed");
-  faults = crux_check_arguments(L, endpoint->fields, &c);
-  /* unknown fields come first, so they are looked for only where there must be some or a fault
-     was found */
-  if (faults || c.foreign) {
-    token = crux_token_of(L, index, c.token);
-    if (crux_push_unknown(L, index, "", endpoint->fields, true, policy, token) ||
-        crux_push_unknown_within(L, index, endpoint->fields, token))
-      return 2;
-    options = has_options(L, index, policy);
-  }
-  if (client && !options) handle->config = crux_config_retain(client);
-  else {
-    if (client) base = client->settings;
-    else crux_default_settings(&base);
-    wrong = crux_read_options(L, index, &base, policy, client ? client->client : 0,
-                              &handle->config);
-    if (wrong) return wrong;
-  }
-  if (faults) return faults;
-  if (star) {
-    lua_pushlstring(L, target, (size_t)(star - target));
-    lua_pushstring(L, endpoint->fields->name);
-    lua_rawget(L, index);
-    lua_pushstring(L, star + 1);
-    lua_concat(L, 3);
-    target = lua_tostring(L, -1);
-  }
-  if (endpoint->has_body) {
-    crux_push_sent(L, endpoint->fields, &c);
-    crux_json_encode(L);
-    body = lua_tolstring(L, -1, &len);
-  }
-  handle->request = crux_request_new(handle->config, endpoint->method, target, endpoint->safe, body,
-                                     len);
-  if (!handle->request) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
+  is_valid = crux_read_arguments(L, index, endpoint, options, client, &arguments, &invalid);
+  handle->config = arguments.config;
+  handle->endpoint = endpoint;
   handle->safe = endpoint->safe;
+  if (is_valid)
+    handle->request = crux_request_new(handle->config, endpoint->method, arguments.target,
+                                       endpoint->safe, arguments.body, arguments.body_len);
+  crux_wipe_body(L);
+  if (!is_valid) return crux_fail_invalid(L, &invalid, arguments.token);
+  if (!handle->request) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
   lua_settop(L, top);
   return 0;
+}
+
+bool crux_choose_token(const crux_request_handle *handle, const char **token) {
+  if (!handle->endpoint->authenticated) *token = NULL;
+  else if (!*token) *token = handle->request->config->settings.token;
+  return *token || !handle->endpoint->authenticated;
 }
 
 /* request:describe() → method, url, whether it changes nothing */
@@ -113,10 +77,12 @@ static int request_inherited(lua_State *L) {
   return 1;
 }
 
-/* request:has_token(); false once it is released */
+/* request:has_token() → whether it can be sent with the token that it has, or needs none; false
+   once it is released */
 static int request_has_token(lua_State *L) {
-  const crux_request *r = crux_check_handle(L, 1)->request;
-  lua_pushboolean(L, r && r->config->settings.token != NULL);
+  const crux_request_handle *handle = crux_check_handle(L, 1);
+  const char *token = NULL;
+  lua_pushboolean(L, handle->request && crux_choose_token(handle, &token));
   return 1;
 }
 
@@ -142,8 +108,10 @@ static int request_dry_run(lua_State *L) {
   crux_set_text(L, CRUX_KEY_method, r->method);
   crux_set_text(L, CRUX_KEY_url, r->url);
   push_field_lines(L, strstr(r->head, "\r\n") + 2, r->head + r->head_len);
-  lua_pushliteral(L, "Token [redacted]");
-  lua_setfield(L, -2, "Authorization");
+  if (crux_check_handle(L, 1)->endpoint->authenticated) {
+    lua_pushliteral(L, "Token [redacted]");
+    lua_setfield(L, -2, "Authorization");
+  }
   crux_setkey(L, dry, CRUX_KEY_headers);
   if (r->body) {
     lua_pushlstring(L, r->body, r->body_len);

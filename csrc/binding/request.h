@@ -2,8 +2,8 @@
 #ifndef CRUX_BINDING_REQUEST_H
 #define CRUX_BINDING_REQUEST_H
 
+#include "names.h"
 #include "state.h"
-#include "../api.h"
 #include "../http/transfer.h"
 
 struct crux_inbox_box;
@@ -12,6 +12,7 @@ struct crux_inbox_box;
    for each call, and none is used again: a finalizer of the user's may release it while its own
    is due. */
 typedef struct crux_request_handle {
+  const crux_endpoint *endpoint;
   crux_config *config;
   crux_request *request; /* NULL once it is released */
   unsigned generation;   /* of the process that made it */
@@ -25,8 +26,8 @@ typedef struct crux_request_handle {
     struct crux_inbox_box *inbox; /* where it is registered; NULL once that is collected */
     struct crux_request_handle *previous, *next;
     bool counted;               /* among those in flight */
-    bool unsent;                /* what was aborted was not sent; else that many bytes may have been: */
-    size_t aborted_bytes;
+    bool unsent;                /* what was aborted was not sent */
+    size_t aborted_bytes;       /* else so many bytes of it may have been */
   } pending;
   bool safe;      /* the call changes nothing, so that it may be made again */
   bool finalized;
@@ -35,10 +36,14 @@ typedef struct crux_request_handle {
 /* Pushes a new handle. */
 crux_request_handle *crux_push_request(lua_State *L);
 /* Makes the request of the handle on top out of the arguments at `index`: 0, or nil and err
-   pushed, and their number returned. Options among the arguments win over the client's; without
-   a client (NULL) they stand over the defaults. */
-int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint *endpoint, int index,
-                 crux_config *client, bool policy);
+   pushed, and their number returned. Options among the arguments, which are of that list, win over
+   the client's; without a client (NULL) they stand over the defaults. */
+int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint *endpoint,
+                 int index, crux_config *client, const crux_field_list *options);
+#define CRUX_NO_TOKEN "expected a token, found none"
+/* Whether the call can be sent with the token in `*token` or, if that is NULL, its own, which is
+   then put there; NULL for an endpoint that takes none. False: it needs a token. */
+bool crux_choose_token(const crux_request_handle *handle, const char **token);
 /* Nobody will use the request any more. */
 void crux_release_request(crux_request_handle *handle);
 crux_request_handle *crux_check_handle(lua_State *L, int index);

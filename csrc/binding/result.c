@@ -213,7 +213,7 @@ static void push_timeout_message(lua_State *L, const crux_transfer *t, const cha
   snprintf(milliseconds, sizeof milliseconds, "%ld ms", (long)(t->reply.time.total * 1e3));
   if (t->reply.cause == CRUX_CAUSE_EXPIRED)
     lua_pushfstring(L, "queued for %s without a free connection", milliseconds);
-  else if (!t->reply.ready) lua_pushfstring(L, "no connection to %s within %s", host, milliseconds);
+  else if (!t->reply.connected) lua_pushfstring(L, "no connection to %s within %s", host, milliseconds);
   else lua_pushfstring(L, "no whole answer from %s within %s", host, milliseconds);
 }
 
@@ -238,7 +238,7 @@ static void push_tls_message(lua_State *L, const crux_transfer *t, const char *h
   size_t len = strlen(why);
   /* GnuTLS ends its sentences */
   lua_pushlstring(L, why, len > 0 && why[len - 1] == '.' ? len - 1 : len);
-  lua_pushfstring(L, r->ready ? "TLS with %s failed: %s" : "no TLS connection to %s: %s", host,
+  lua_pushfstring(L, r->connected ? "TLS with %s failed: %s" : "no TLS connection to %s: %s", host,
                   lua_tostring(L, -1));
   lua_remove(L, -2);
   if (r->code != CURLE_SSL_CACERT_BADFILE || !ca_file) return;

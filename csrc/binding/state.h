@@ -27,8 +27,7 @@
 
 /* Slots of the state. */
 enum {
-  CRUX_SLOT_ENCODE = 1,
-  CRUX_SLOT_DECODE,
+  CRUX_SLOT_DECODE = 1,
   CRUX_SLOT_NULL,
   CRUX_SLOT_NEW,    /* makes an instance of lua-cjson */
   CRUX_SLOT_POINT,  /* the decimal point it was made under */
@@ -36,8 +35,10 @@ enum {
   CRUX_SLOT_ENGINE, /* of the blocking calls */
   CRUX_SLOT_WORKER, /* this state's share in the worker, once it has one */
   CRUX_SLOT_NOTHING, /* a Lua function that does nothing, but in which hooks can run */
+  CRUX_SLOT_WRITER,  /* of the JSON of requests */
   CRUX_SLOT_SPARE,   /* the handle that the next blocking call may use, or nil */
   CRUX_CLASS_GUARD,
+  CRUX_CLASS_WRITER,
   CRUX_CLASS_CLIENT, /* metatables, of errors and of each type of userdata */
   CRUX_CLASS_REQUEST,
   CRUX_CLASS_ENGINE,

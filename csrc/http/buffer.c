@@ -5,14 +5,14 @@
 #include <string.h>
 
 bool crux_buffer_grow(crux_buffer *b, size_t size) {
-  size_t cap = b->cap > 256 ? b->cap : 256;
+  size_t capacity = b->capacity > 256 ? b->capacity : 256;
   char *grown;
-  while (cap <= size) cap *= 2;
-  grown = realloc(b->data, cap);
+  while (capacity <= size) capacity *= 2;
+  grown = realloc(b->data, capacity);
   if (!grown) return false;
   if (!b->data) grown[0] = '\0';
   b->data = grown;
-  b->cap = cap;
+  b->capacity = capacity;
   return true;
 }
 
@@ -37,7 +37,7 @@ void crux_buffer_clear(crux_buffer *b) {
 void crux_buffer_free(crux_buffer *b) {
   free(b->data);
   b->data = NULL;
-  b->len = b->cap = 0;
+  b->len = b->capacity = 0;
 }
 
 void crux_wipe(void *data, size_t len) {

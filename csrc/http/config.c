@@ -24,29 +24,30 @@ bool crux_is_loopback(const char *host) {
   return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
 }
 
-static bool printable(const char *s) {
+static bool is_printable(const char *s) {
   for (; *s; s++) {
     if ((unsigned char)*s <= ' ' || (unsigned char)*s >= 127) return false;
   }
   return true;
 }
 
-/* Copies one part of a parsed URL; "" if it has none. */
-static crux_url_status part(CURLU *u, CURLUPart what, unsigned flags, char *into, size_t room) {
+/* Copies one part of a parsed URL, "" if it has none. BAD: it is longer than `size` allows. */
+static crux_url_status get_part(CURLU *u, CURLUPart what, unsigned flags, char *into,
+                                size_t size) {
   char *value = NULL;
   CURLUcode code = curl_url_get(u, what, &value, flags);
   crux_url_status status = code == CURLUE_OUT_OF_MEMORY ? CRUX_URL_NOMEM : CRUX_URL_OK;
   into[0] = '\0';
   if (code == CURLUE_OK) {
-    if (strlen(value) < room) strcpy(into, value);
+    if (strlen(value) < size) strcpy(into, value);
     else status = CRUX_URL_BAD;
   }
   curl_free(value);
   return status;
 }
 
-/* Whether it has none of that part. */
-static crux_url_status absent(CURLU *u, CURLUPart what) {
+/* BAD if a parsed URL has that part. */
+static crux_url_status check_absent(CURLU *u, CURLUPart what) {
   char *value = NULL;
   CURLUcode code = curl_url_get(u, what, &value, 0);
   curl_free(value);
@@ -65,12 +66,14 @@ static crux_url_status read_base_url(CURLU *u, crux_base_url *parsed) {
   crux_url_status status;
   size_t i, len;
   for (i = 0; i < sizeof unwanted / sizeof *unwanted; i++) {
-    if ((status = absent(u, unwanted[i])) != CRUX_URL_OK) return status;
+    if ((status = check_absent(u, unwanted[i])) != CRUX_URL_OK) return status;
   }
-  if ((status = part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme)) != CRUX_URL_OK ||
-      (status = part(u, CURLUPART_HOST, 0, host, sizeof host)) != CRUX_URL_OK ||
-      (status = part(u, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT, port, sizeof port)) != CRUX_URL_OK ||
-      (status = part(u, CURLUPART_PATH, 0, parsed->prefix, sizeof parsed->prefix)) != CRUX_URL_OK)
+  if ((status = get_part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme)) != CRUX_URL_OK ||
+      (status = get_part(u, CURLUPART_HOST, 0, host, sizeof host)) != CRUX_URL_OK ||
+      (status = get_part(u, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT, port, sizeof port)) !=
+        CRUX_URL_OK ||
+      (status = get_part(u, CURLUPART_PATH, 0, parsed->prefix, sizeof parsed->prefix)) !=
+        CRUX_URL_OK)
     return status;
   parsed->tls = strcmp(scheme, "https") == 0;
   if (!parsed->tls && strcmp(scheme, "http") != 0) return CRUX_URL_BAD;
@@ -86,12 +89,12 @@ static crux_url_status read_base_url(CURLU *u, crux_base_url *parsed) {
 crux_url_status crux_base_url_parse(const char *url, crux_base_url *parsed) {
   crux_url_status status = CRUX_URL_BAD;
   CURLU *u;
-  /* a query or fragment that is there but empty parses as none */
-  if (strlen(url) >= CRUX_URL_MAX - 8 || !printable(url) || strpbrk(url, "?#\\@"))
+  /* curl parses an empty query or fragment as none */
+  if (strlen(url) >= CRUX_URL_MAX - 8 || !is_printable(url) || strpbrk(url, "?#\\@"))
     return CRUX_URL_BAD;
   if (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0)
     return CRUX_URL_BAD;
-  if (url[strcspn(url, ":") + 3] == '/') return CRUX_URL_BAD; /* curl would forgive a third slash */
+  if (url[strcspn(url, ":") + 3] == '/') return CRUX_URL_BAD; /* curl accepts a third slash */
   u = curl_url();
   if (!u) return CRUX_URL_NOMEM;
   switch (curl_url_set(u, CURLUPART_URL, url, CURLU_PATH_AS_IS)) {
@@ -103,14 +106,14 @@ crux_url_status crux_base_url_parse(const char *url, crux_base_url *parsed) {
   return status;
 }
 
-/* Without a scheme curl guesses one from the host's name for a URL, but takes a proxy for an http
-   one. */
+/* A proxy without a scheme is an http proxy. `is_guessed`: the URL had none, and the parser guessed
+   one from the host's name. */
 static crux_url_status check_proxy_scheme(CURLU *u, bool is_guessed) {
   static const char *const schemes[] = {
     "http", "https", "socks4", "socks4a", "socks5", "socks5h",
   };
   char scheme[16];
-  crux_url_status status = part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme);
+  crux_url_status status = get_part(u, CURLUPART_SCHEME, 0, scheme, sizeof scheme);
   size_t i;
   if (status != CRUX_URL_OK || is_guessed) return status;
   for (i = 0; i < sizeof schemes / sizeof *schemes; i++) {
@@ -122,7 +125,7 @@ static crux_url_status check_proxy_scheme(CURLU *u, bool is_guessed) {
 crux_url_status crux_proxy_parse(const char *url) {
   crux_url_status status = CRUX_URL_BAD;
   CURLU *u;
-  if (strlen(url) >= CRUX_URL_MAX || !printable(url)) return CRUX_URL_BAD;
+  if (strlen(url) >= CRUX_URL_MAX || !is_printable(url)) return CRUX_URL_BAD;
   u = curl_url();
   if (!u) return CRUX_URL_NOMEM;
   switch (curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME)) {
@@ -134,8 +137,8 @@ crux_url_status crux_proxy_parse(const char *url) {
   return status;
 }
 
-/* The strings of crux_settings that a config owns; those before `CONNECTION_TEXTS` decide whom a
-   connection reaches and how it is secured. */
+/* The strings of crux_settings. The first CONNECTION_TEXTS of them decide where a connection leads
+   and how it is secured. */
 static const size_t texts[] = {
   offsetof(crux_settings, origin), offsetof(crux_settings, proxy),
   offsetof(crux_settings, no_proxy),

@@ -20,19 +20,20 @@
 #include <sys/filio.h>
 #endif
 
-/* The least that libcurl's own receive buffer may be; it receives nothing there but a proxy's
-   answer to CONNECT, which it reads byte by byte. */
+/* CURLOPT_BUFFERSIZE's minimum. libcurl uses that buffer only for a proxy's response to CONNECT,
+   which it reads byte by byte. */
 #define RECEIVE_BUFFER 1024L
 
-/* At most so many messages of TLS itself are read at a time: who sends more means no good. */
+/* The most messages of TLS itself, such as session tickets, that are read in a row. A peer that
+   sends more is malicious. */
 #define MESSAGES 1000
 
 typedef struct crux_socket {
   crux_descriptor descriptor;
-  struct crux_socket *next;
+  struct crux_socket *next; /* in the connection's list */
 } crux_socket;
 
-/* --- what libcurl calls --- */
+/* --- callbacks of libcurl --- */
 
 static int open_socket(const struct curl_sockaddr *address) {
 #ifdef SOCK_CLOEXEC
@@ -59,24 +60,22 @@ static unsigned port_of(const struct curl_sockaddr *address) {
 static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
   crux_connection *c = user;
   crux_socket *s = malloc(sizeof *s);
-  int fd = s ? open_socket(address) : -1;
   (void)purpose;
-  if (fd < 0) {
+  if (!s || !crux_descriptor_register(&s->descriptor, open_socket(address))) {
     c->open_errno = s ? errno : ENOMEM;
     free(s);
     return CURL_SOCKET_BAD;
   }
   c->port = port_of(address);
-  crux_descriptor_register(&s->descriptor, fd);
   s->next = c->sockets;
   c->sockets = s;
-  return fd;
+  return s->descriptor.fd;
 }
 
 static int on_close(void *user, curl_socket_t fd) {
   crux_connection *c = user;
   crux_socket **link = &c->sockets, *s;
-  /* a forked child may hold it open, and would keep it in the epoll set */
+  /* close(2) does not remove it from the epoll set if a forked child has a copy */
   crux_poller_watch(c->poller, fd, false, false, NULL);
   while (*link && (*link)->descriptor.fd != fd) link = &(*link)->next;
   s = *link;
@@ -87,17 +86,18 @@ static int on_close(void *user, curl_socket_t fd) {
   return 0;
 }
 
+/* Discards the body of a proxy's response. */
 static size_t on_write(char *data, size_t size, size_t count, void *user) {
   (void)data;
   (void)user;
   return size * count;
 }
 
-/* --- setting up --- */
+/* --- options --- */
 
 #define SET(option, value) \
   if ((code = curl_easy_setopt(curl, option, value)) != CURLE_OK) return code
-/* Where "none" is asked for, a libcurl that does not know the option has none anyway. */
+/* For a value that means "none": a libcurl that does not know the option has none anyway. */
 #define SET_NONE(option, value) \
   if ((code = curl_easy_setopt(curl, option, value)) != CURLE_OK && !is_unsupported(code)) \
     return code
@@ -123,7 +123,7 @@ static CURLcode set_callbacks(crux_connection *c) {
 static CURLcode set_proxy(CURL *curl, const crux_settings *s) {
   CURLcode code;
   if (!s->tls || !s->proxy || !s->proxy[0]) {
-    SET_NONE(CURLOPT_PROXY, ""); /* NULL would have libcurl ask the environment */
+    SET_NONE(CURLOPT_PROXY, ""); /* with NULL libcurl reads the environment */
     return CURLE_OK;
   }
   SET(CURLOPT_PROXY, s->proxy);
@@ -133,7 +133,7 @@ static CURLcode set_proxy(CURL *curl, const crux_settings *s) {
   return CURLE_OK;
 }
 
-/* What the settings ask for, as against what crux itself needs. */
+/* The options that the settings ask for; set_up sets those that crux itself needs. */
 static CURLcode set_settings(CURL *curl, const crux_settings *s, const char **option) {
   CURLcode code = crux_trust_set(curl, s, option);
   if (code != CURLE_OK) return code;
@@ -156,7 +156,7 @@ static CURLcode set_up(crux_connection *c, double seconds) {
   CURLcode code = set_callbacks(c);
   if (code == CURLE_OK) code = set_settings(curl, s, &option);
   if (code != CURLE_OK) return code;
-  SET(CURLOPT_URL, s->origin); /* no path: nothing of the request ever reaches libcurl */
+  SET(CURLOPT_URL, s->origin); /* libcurl sees nothing else of a request */
   SET(CURLOPT_CONNECT_ONLY, 1L);
   SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* for ALPN */
   SET(CURLOPT_FRESH_CONNECT, 1L);
@@ -165,8 +165,7 @@ static CURLcode set_up(crux_connection *c, double seconds) {
   SET(CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
   if (p->refresh_dns) SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 #if LIBCURL_VERSION_NUM >= 0x075700
-  /* else removing or freeing the handle during a slow look-up waits for the look-up; below 7.87 it
-     does wait */
+  /* without it, as below 7.87, removing the handle during a name look-up waits for the look-up */
   curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
 #endif
   return CURLE_OK;
@@ -208,7 +207,7 @@ void crux_connection_close(crux_connection *c) {
   crux_multi_remove(multi, c->curl, c->state == CRUX_CONNECTION_CONNECTING);
   curl_easy_cleanup(c->curl);
   crux_multi_prune(multi);
-  /* libcurl 7.88 closes some connecting sockets without the callback */
+  /* libcurl 7.88 closes some connecting sockets without CURLOPT_CLOSESOCKETFUNCTION */
   while (c->sockets) {
     crux_socket *s = c->sockets;
     c->sockets = s->next;
@@ -219,9 +218,9 @@ void crux_connection_close(crux_connection *c) {
   free(c);
 }
 
-/* --- once it is established --- */
+/* --- input and output --- */
 
-bool crux_connection_watch(crux_connection *c, bool out) {
+bool crux_connection_watch_out(crux_connection *c, bool out) {
   if (c->watched_out == out) return true;
   c->watched_out = out;
   return crux_poller_watch(c->poller, c->fd, true, out, c);
@@ -232,8 +231,8 @@ bool crux_connection_establish(crux_connection *c) {
   return c->fd != CURL_SOCKET_BAD && crux_poller_watch(c->poller, c->fd, true, false, c);
 }
 
-/* A server may ask for a new handshake in TLS 1.2. GnuTLS makes it inside curl_easy_recv, and
-   waits. */
+/* In TLS 1.2 a server may ask for a new handshake (HelloRequest). With GnuTLS, curl_easy_recv makes
+   that handshake and blocks meanwhile. */
 void crux_connection_set_deadline(crux_connection *c, double deadline) {
   if (c->tls && crux_libcurl_has_gnutls())
     curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)crux_milliseconds(deadline - c->created));
@@ -254,9 +253,9 @@ crux_io crux_connection_send(crux_connection *c, const char *data, size_t len, s
   return *sent > 0 ? CRUX_IO_OK : CRUX_IO_AGAIN;
 }
 
-/* A TLS library may say AGAIN after each message that is for itself, such as a session ticket, and
-   leave the rest unread. Inside the TLS of a proxy that may be decrypted by then, and no descriptor
-   would ever tell: there a few more calls take it. */
+/* curl_easy_recv may return CURLE_AGAIN after each message of TLS itself and leave the rest unread.
+   With an https proxy the rest may already be decrypted: then the descriptor does not become
+   readable, so a few more calls are made. */
 static bool stops_early(const crux_connection *c, int calls) {
   if (c->hides_input) return calls < 8;
   return c->tls && crux_libcurl_may_stop_early() && crux_connection_is_readable(c);
@@ -273,6 +272,11 @@ crux_io crux_connection_receive(crux_connection *c, char *data, size_t size, siz
   } while (code == CURLE_AGAIN && stops_early(c, calls));
   if (code != CURLE_OK) return result_of(c, code);
   return *received > 0 ? CRUX_IO_OK : CRUX_IO_END;
+}
+
+crux_io crux_connection_probe(crux_connection *c, char *buffer, size_t size) {
+  size_t received;
+  return crux_connection_receive(c, buffer, size, &received);
 }
 
 bool crux_connection_is_readable(const crux_connection *c) {

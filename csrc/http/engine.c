@@ -1,11 +1,13 @@
-/* engine: see engine.h. Attempts wait in their client's queue, connect, exchange, and end; every
-   step of that is taken here, in crux_engine_submit or crux_engine_step. */
+/* engine: see engine.h. An attempt waits in its client's queue, gets a connection, exchanges
+   request and response, and ends. All of that happens inside crux_engine_submit and
+   crux_engine_step. */
 #include "engine.h"
 
 #include "../os/process.h"
 #include "libcurl.h"
 #include "pool.h"
 #include "queue.h"
+#include "run_list.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -15,34 +17,31 @@
 struct crux_engine {
   crux_poller poller;
   crux_pool pool;
-  crux_queue *queues;
-  unsigned waiting;           /* attempts in all queues */
-  bool emptied;               /* a queue may be */
-  crux_deadlines deadlines;   /* of the attempts that are under way */
-  crux_connection *ready, **ready_end; /* those that can go on without waiting, in order */
-  unsigned ready_count;
-  crux_wakeup *wakeup;
+  crux_queues queues;          /* of attempts that were not started */
+  crux_deadlines deadlines;    /* of attempts that were started */
+  crux_run_list run_list;
+  crux_wakeup *wakeup;         /* NULL: on a thread of the host */
   crux_watcher wakeup_watcher;
-  bool ended;                 /* some attempt, in this step */
-  bool uses_tls;
-  unsigned generation;
+  bool ended;                  /* an attempt has ended in this step */
+  bool uses_tls;               /* an attempt was submitted whose origin is https */
+  unsigned generation;         /* see crux_process_generation */
   crux_engine_done done;
-  void *context;
-  crux_engine *leaked;
-  char buffer[16384];         /* what is received passes through here; a TLS record fits */
+  void *context;               /* for `done` */
+  crux_engine *leaked;         /* see leak_deliberately */
+  char buffer[16384];          /* for receiving; holds a TLS record */
 };
 
-/* --- going inside libcurl --- */
+/* --- the process-wide lock and SIGPIPE --- */
 
-/* Before OpenSSL wrote through libcurl, which passes MSG_NOSIGNAL, it could raise SIGPIPE. The
-   worker's thread blocks all signals. */
-static bool guards_sigpipe(const crux_engine *e) {
+/* Below libcurl 7.87 OpenSSL writes to the socket itself, without MSG_NOSIGNAL. The worker's thread
+   blocks all signals anyway. */
+static bool must_block_sigpipe(const crux_engine *e) {
   return !e->wakeup && e->uses_tls && crux_libcurl_version() < CRUX_CURL_OWN_BIO;
 }
 
 static bool enter(crux_engine *e, crux_sigpipe *before) {
   if (!crux_process_enter()) return false;
-  before->is_blocked = guards_sigpipe(e);
+  before->is_blocked = must_block_sigpipe(e);
   if (before->is_blocked) crux_sigpipe_block(before);
   return true;
 }
@@ -52,7 +51,7 @@ static void leave(crux_sigpipe *before) {
   crux_process_leave();
 }
 
-/* --- its life --- */
+/* --- creation and destruction --- */
 
 crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wakeup *wakeup) {
   crux_engine *e = malloc(sizeof *e);
@@ -63,7 +62,7 @@ crux_engine *crux_engine_new(crux_engine_done done, void *context, crux_wakeup *
   e->wakeup = wakeup;
   e->wakeup_watcher.type = CRUX_WATCHER_WAKEUP;
   e->generation = crux_process_generation();
-  e->ready_end = &e->ready;
+  crux_run_list_init(&e->run_list);
   crux_pool_init(&e->pool, &e->poller);
   if (crux_poller_init(&e->poller) &&
       (!wakeup || crux_poller_watch(&e->poller, wakeup->in.fd, true, false, &e->wakeup_watcher)))
@@ -78,20 +77,13 @@ bool crux_engine_is_ours(const crux_engine *e) {
 }
 
 static void free_queues(crux_engine *e) {
-  while (e->queues) {
-    crux_queue *queue = e->queues;
-    crux_transfer *t;
-    while ((t = crux_deadlines_first(&queue->waiting))) {
-      crux_queue_remove(queue, t);
-      crux_transfer_release(t);
-    }
-    e->queues = queue->next;
-    crux_queue_free(queue);
-  }
+  crux_transfer *t;
+  while ((t = crux_queues_pop_any(&e->queues))) crux_transfer_release(t);
+  crux_queues_free(&e->queues);
 }
 
 /* The curl handles belong to the parent process, or the process is exiting. They are leaked on
-   purpose, but stay reachable, so that LeakSanitizer says nothing. */
+   purpose, but kept reachable, so that LeakSanitizer does not report them. */
 static void leak_deliberately(crux_engine *e) {
   static _Atomic(crux_engine *) leaked;
   e->leaked = atomic_exchange(&leaked, e);
@@ -101,7 +93,7 @@ static void drop_all(crux_engine *e) {
   crux_transfer *t;
   while ((t = crux_deadlines_first(&e->deadlines))) {
     crux_deadlines_remove(&e->deadlines, t);
-    t->connection->transfer = NULL;
+    t->exchange.connection->transfer = NULL;
     crux_transfer_release(t);
   }
   crux_pool_free(&e->pool);
@@ -124,53 +116,31 @@ void crux_engine_free(crux_engine *e) {
   }
 }
 
-/* --- the list of those that are ready --- */
-
-static void list_ready(crux_engine *e, crux_connection *c) {
-  if (c->ready.listed) return;
-  c->ready.listed = true;
-  c->ready.next = NULL;
-  *e->ready_end = c;
-  e->ready_end = &c->ready.next;
-  e->ready_count++;
-}
-
-static void unlist_ready(crux_engine *e, crux_connection *c) {
-  crux_connection **link = &e->ready;
-  if (!c->ready.listed) return;
-  while (*link != c) link = &(*link)->ready.next;
-  *link = c->ready.next;
-  if (!*link) e->ready_end = link;
-  e->ready_count--;
-  c->ready.listed = false;
-}
-
 /* --- the end of an attempt --- */
 
 static void attach(crux_transfer *t, crux_connection *c) {
-  t->connection = c;
+  t->exchange.connection = c;
   c->transfer = t;
 }
 
-/* `keep`: the connection, if there is one, can carry another request. */
-static void detach(crux_engine *e, crux_transfer *t, bool keep) {
+/* Separates an attempt from its connection. `reuse`: the connection can carry another request. */
+static void detach(crux_engine *e, crux_transfer *t, bool reuse) {
   const crux_settings *s = &t->request->config->settings;
-  crux_connection *c = t->connection;
-  t->connection = NULL;
+  crux_connection *c = t->exchange.connection;
+  t->exchange.connection = NULL;
   if (!c) return;
   c->transfer = NULL;
-  unlist_ready(e, c);
-  if (keep) crux_pool_keep(&e->pool, c, s, t->reply.response.keep_alive_timeout);
+  crux_run_list_remove(&e->run_list, c);
+  if (reuse) crux_pool_keep(&e->pool, c, s, t->reply.response.keep_alive_timeout);
   else crux_pool_close(&e->pool, c);
 }
 
-/* An attempt that was started is no longer under way. */
-static void withdraw(crux_engine *e, crux_transfer *t, bool keep) {
+/* Undoes what was done for a started attempt: it is not active any more. */
+static void deactivate(crux_engine *e, crux_transfer *t, bool reuse) {
   crux_deadlines_remove(&e->deadlines, t);
-  detach(e, t, keep);
-  t->queue->open = true;
-  if (--t->queue->active == 0) e->emptied = true;
-  t->queue = NULL;
+  detach(e, t, reuse);
+  t->queue->full_limit = true;
+  crux_queues_end_active(&e->queues, t);
 }
 
 static void deliver(crux_engine *e, crux_transfer *t) {
@@ -180,7 +150,7 @@ static void deliver(crux_engine *e, crux_transfer *t) {
 }
 
 static void finish(crux_engine *e, crux_transfer *t) {
-  withdraw(e, t, crux_transfer_can_keep(t));
+  deactivate(e, t, crux_transfer_can_reuse(t));
   deliver(e, t);
 }
 
@@ -196,55 +166,61 @@ static void time_out(crux_engine *e, crux_transfer *t) {
 
 /* --- the course of an attempt --- */
 
-static void connect_attempt(crux_engine *e, crux_transfer *t);
+static void get_connection(crux_engine *e, crux_transfer *t);
 
-/* As far as it goes without waiting. */
-static void run(crux_engine *e, crux_transfer *t, bool readable) {
-  crux_connection *c = t->connection;
+/* The connection broke before any byte was sent. If it was a reused one, the attempt gets another.
+   It is WAITING again: an abort from now on is still before the first byte. */
+static void replace_connection(crux_engine *e, crux_transfer *t) {
+  const crux_connection *c = t->exchange.connection;
+  if (c->reused) {
+    atomic_store(&t->stage, CRUX_STAGE_WAITING);
+    t->reply.connected = t->reply.reused = false;
+    detach(e, t, false);
+    get_connection(e, t);
+  } else {
+    t->reply.code = c->code;
+    finish(e, t);
+  }
+}
+
+/* Sends and receives as much as is possible without waiting. */
+static void advance(crux_engine *e, crux_transfer *t, bool readable) {
+  crux_connection *c = t->exchange.connection;
   bool watched = true;
   switch (crux_transfer_advance(t, readable, e->buffer, sizeof e->buffer)) {
-    case CRUX_STEP_READ: watched = crux_connection_watch(c, false); break;
-    case CRUX_STEP_WRITE: watched = crux_connection_watch(c, true); break;
-    case CRUX_STEP_READY: list_ready(e, c); break;
+    case CRUX_STEP_READ: watched = crux_connection_watch_out(c, false); break;
+    case CRUX_STEP_WRITE: watched = crux_connection_watch_out(c, true); break;
+    case CRUX_STEP_READY: crux_run_list_push(&e->run_list, c); break;
     case CRUX_STEP_DONE: finish(e, t); break;
-    case CRUX_STEP_UNUSED:
-      if (c->reused) {
-        /* as if it had never been: whoever aborts the attempt from now on comes before the first byte */
-        atomic_store(&t->stage, CRUX_STAGE_WAITING);
-        t->reply.ready = t->reply.reused = false;
-        detach(e, t, false);
-        connect_attempt(e, t);
-      } else {
-        t->reply.code = c->code;
-        finish(e, t);
-      }
-      break;
+    case CRUX_STEP_UNUSED: replace_connection(e, t); break;
   }
   if (!watched) fail(e, t, CRUX_CAUSE_NOMEM);
 }
 
-/* The connection is established, and was probed: this is the last moment to think better of it. */
-static void begin(crux_engine *e, crux_transfer *t) {
+/* The connection is established, and was probed. Checks deadline and abort for the last time before
+   the first byte is sent. */
+static void start_exchange(crux_engine *e, crux_transfer *t) {
   int waiting = CRUX_STAGE_WAITING;
-  t->reply.ready = true;
-  t->reply.reused = t->connection->reused;
+  t->reply.connected = true;
+  t->reply.reused = t->exchange.connection->reused;
   if (t->deadline <= crux_now()) time_out(e, t);
   else if (!atomic_compare_exchange_strong(&t->stage, &waiting, CRUX_STAGE_SENT) &&
            waiting == CRUX_STAGE_ABORTED)
     fail(e, t, CRUX_CAUSE_ABORTED);
   else {
-    crux_connection_set_deadline(t->connection, t->deadline);
-    run(e, t, false);
+    crux_connection_set_deadline(t->exchange.connection, t->deadline);
+    advance(e, t, false);
   }
 }
 
+/* False: there is no idle connection that is usable. */
 static bool use_idle(crux_engine *e, crux_transfer *t) {
   crux_connection *c;
   while ((c = crux_pool_take(&e->pool, t->request->config))) {
-    if (crux_transfer_probe(c, e->buffer, sizeof e->buffer) == CRUX_IO_AGAIN) {
+    if (crux_connection_probe(c, e->buffer, sizeof e->buffer) == CRUX_IO_AGAIN) {
       attach(t, c);
-      t->queue->open = true;
-      begin(e, t);
+      t->queue->full_limit = true;
+      start_exchange(e, t);
       return true;
     }
     crux_pool_close(&e->pool, c);
@@ -252,7 +228,7 @@ static bool use_idle(crux_engine *e, crux_transfer *t) {
   return false;
 }
 
-static void connect_attempt(crux_engine *e, crux_transfer *t) {
+static void get_connection(crux_engine *e, crux_transfer *t) {
   double seconds = t->deadline - crux_now();
   crux_connection *c;
   CURLcode code;
@@ -270,25 +246,25 @@ static void connect_attempt(crux_engine *e, crux_transfer *t) {
   }
 }
 
-/* It is counted as active in its queue. */
+/* Starts an attempt that its queue counts as active. */
 static void start(crux_engine *e, crux_transfer *t) {
-  crux_cause cause = crux_transfer_is_too_late(t);
+  crux_cause cause = crux_transfer_check_start(t);
   if (cause == CRUX_CAUSE_NONE && crux_deadlines_push(&e->deadlines, t)) {
-    connect_attempt(e, t);
+    get_connection(e, t);
     return;
   }
   t->reply.cause = cause != CRUX_CAUSE_NONE ? cause : CRUX_CAUSE_NOMEM;
-  t->queue->active--;
-  e->emptied = true;
+  crux_queues_end_active(&e->queues, t);
   deliver(e, t);
 }
 
-/* In TLS 1.3 the session ticket, which spares further connections the full handshake, follows the
-   handshake: the first bytes from the server bring it. A server may have none, and be slow. */
-static double tickets_arrive_within(const crux_transfer *t) {
+/* Seconds within which a session ticket should arrive. In TLS 1.3 it follows the handshake, and
+   with it the client's next connections need no full handshake. Not every server sends one. */
+static double ticket_timeout(const crux_transfer *t) {
   return 0.1 + 2 * (t->reply.time.connect + t->reply.time.tls);
 }
 
+/* libcurl has established a connection, or failed to. */
 static void connected(crux_engine *e, crux_connection *c, CURLcode code) {
   crux_transfer *t = c->transfer;
   crux_io found;
@@ -300,10 +276,10 @@ static void connected(crux_engine *e, crux_connection *c, CURLcode code) {
     finish(e, t);
     return;
   }
-  if (c->tls) t->queue->opens_at = crux_now() + tickets_arrive_within(t);
-  else t->queue->open = true;
-  found = crux_transfer_probe(c, e->buffer, sizeof e->buffer);
-  if (found == CRUX_IO_AGAIN) begin(e, t);
+  if (c->tls) t->queue->full_limit_at = crux_now() + ticket_timeout(t);
+  else t->queue->full_limit = true;
+  found = crux_connection_probe(c, e->buffer, sizeof e->buffer);
+  if (found == CRUX_IO_AGAIN) start_exchange(e, t);
   else {
     crux_transfer_probe_failed(t, found);
     finish(e, t);
@@ -314,37 +290,27 @@ static void connected(crux_engine *e, crux_connection *c, CURLcode code) {
 
 static void run_queue(crux_engine *e, crux_queue *queue, double now) {
   crux_transfer *t;
-  while ((t = crux_queue_pop_expired(queue, now))) {
-    e->waiting--;
+  while ((t = crux_queues_pop_expired(&e->queues, queue, now))) {
     t->reply.cause = CRUX_CAUSE_EXPIRED;
     deliver(e, t);
   }
-  if (queue->opens_at > 0 && queue->opens_at <= now) queue->open = true;
-  while ((t = crux_queue_pop(queue))) {
-    e->waiting--;
-    start(e, t);
-  }
+  if (queue->full_limit_at > 0 && queue->full_limit_at <= now) queue->full_limit = true;
+  while ((t = crux_queues_pop(&e->queues, queue))) start(e, t);
 }
 
-/* Ends the waits that have lasted too long, and starts as many as may be under way. */
+/* For each client's queue: fails attempts whose deadline has passed, then starts as many as the
+   limit allows. */
 static void run_queues(crux_engine *e) {
   crux_queue *queue, *next;
   double now;
-  if (e->waiting == 0 && !e->emptied) return;
+  if (e->queues.waiting == 0 && !e->queues.changed) return;
   now = crux_now();
-  e->emptied = false;
-  for (queue = e->queues; queue; queue = next) {
+  e->queues.changed = false;
+  for (queue = e->queues.first; queue; queue = next) {
     next = queue->next;
     run_queue(e, queue, now);
-    crux_queue_prune(&e->queues, queue);
+    crux_queues_prune(&e->queues, queue);
   }
-}
-
-static bool enqueue(crux_engine *e, crux_transfer *t) {
-  crux_queue *queue = crux_queue_of(&e->queues, t);
-  if (!queue || !crux_queue_push(queue, t)) return false;
-  e->waiting++;
-  return true;
 }
 
 void crux_engine_submit(crux_engine *e, crux_transfer *t) {
@@ -355,8 +321,8 @@ void crux_engine_submit(crux_engine *e, crux_transfer *t) {
     deliver(e, t);
     return;
   }
-  /* inside: a forked child frees what is in the queues */
-  if (!enqueue(e, t)) {
+  /* under the lock, since a forked child walks through the queues to free them */
+  if (!crux_queues_push(&e->queues, t)) {
     t->reply.cause = CRUX_CAUSE_NOMEM;
     deliver(e, t);
   }
@@ -367,55 +333,54 @@ void crux_engine_submit(crux_engine *e, crux_transfer *t) {
 void crux_engine_drop(crux_engine *e, crux_transfer *t) {
   crux_sigpipe sigpipe;
   if (!enter(e, &sigpipe)) return;
-  if (t->connection) withdraw(e, t, false);
-  else {
-    crux_queue_remove(t->queue, t);
-    e->waiting--;
-    e->emptied = true;
-  }
+  if (t->exchange.connection) deactivate(e, t, false);
+  else crux_queues_remove(&e->queues, t);
   run_queues(e);
   leave(&sigpipe);
   crux_transfer_release(t);
 }
 
-/* --- stepping --- */
+/* --- one step --- */
 
+/* Handles one descriptor that is ready. */
 static void dispatch(crux_engine *e, const crux_ready *ready) {
   crux_watcher *watcher = crux_poller_owner(&e->poller, ready->fd);
   crux_connection *c = (crux_connection *)watcher;
   if (!watcher) return;
   if (watcher->type == CRUX_WATCHER_WAKEUP) crux_wakeup_clear(e->wakeup);
-  else if (watcher->type == CRUX_WATCHER_MULTI) crux_multi_act((crux_multi *)watcher, ready);
+  else if (watcher->type == CRUX_WATCHER_MULTI)
+    crux_multi_socket_action((crux_multi *)watcher, ready);
   else if (c->transfer) {
-    c->transfer->queue->open = true;
-    run(e, c->transfer, ready->in);
-  } else if (crux_transfer_probe(c, e->buffer, sizeof e->buffer) != CRUX_IO_AGAIN)
-    crux_pool_close(&e->pool, c); /* the server has closed an idle connection, or speaks on it */
+    c->transfer->queue->full_limit = true;
+    advance(e, c->transfer, ready->in);
+  } else if (crux_connection_probe(c, e->buffer, sizeof e->buffer) != CRUX_IO_AGAIN)
+    crux_pool_close(&e->pool, c); /* the server closed an idle connection, or sent bytes on it */
 }
 
-/* One turn for each that was ready when this began. */
+/* One turn for each connection that was in the list at the beginning. */
 static void run_ready(crux_engine *e) {
-  unsigned turns = e->ready_count;
-  while (turns-- > 0 && e->ready) {
-    crux_connection *c = e->ready;
-    unlist_ready(e, c);
-    run(e, c->transfer, false);
+  unsigned turns = e->run_list.count;
+  while (turns-- > 0 && e->run_list.first) {
+    crux_connection *c = e->run_list.first;
+    crux_run_list_remove(&e->run_list, c);
+    advance(e, c->transfer, false);
   }
 }
 
-/* Connections that libcurl wants to have watched, and that cannot be, would never be
-   established. */
+/* Fails the connections that are being made and whose descriptors the poller could not watch: they
+   would never be established. */
 static void fail_unwatched(crux_engine *e) {
   crux_connection *c, *next;
   if (!e->pool.multis.watch_failed) return;
   e->pool.multis.watch_failed = false;
   for (c = e->pool.all; c; c = next) {
-    next = c->all.next;
+    next = c->pool.next;
     if (c->watcher.failed && c->state == CRUX_CONNECTION_CONNECTING)
       fail(e, c->transfer, CRUX_CAUSE_NOMEM);
   }
 }
 
+/* Handles timers, connections that libcurl has finished with, deadlines and queues. */
 static void run_due(crux_engine *e) {
   double now = crux_now();
   crux_transfer *t;
@@ -437,31 +402,25 @@ static double sooner(double a, double b) { return a < 0 || (b >= 0 && b < a) ? b
 
 static double until(double time, double now) { return time > now ? time - now : 0; }
 
+/* `seconds`, or less if something is due before. */
 static double time_to_wait(const crux_engine *e, double seconds) {
   const crux_transfer *t = crux_deadlines_first(&e->deadlines);
-  const crux_queue *queue;
   double now = crux_now();
-  if (e->ready) return 0;
+  if (e->run_list.first) return 0;
   if (t) seconds = sooner(seconds, until(t->deadline, now));
-  seconds = sooner(seconds, crux_multis_timeout(&e->pool.multis, now));
   if (e->pool.sweep_at >= 0) seconds = sooner(seconds, until(e->pool.sweep_at, now));
-  for (queue = e->waiting > 0 ? e->queues : NULL; queue; queue = queue->next) {
-    t = crux_deadlines_first(&queue->waiting);
-    if (!t) continue;
-    seconds = sooner(seconds, until(t->deadline, now));
-    if (!queue->open && queue->opens_at > 0) seconds = sooner(seconds, until(queue->opens_at, now));
-  }
-  return seconds;
+  seconds = sooner(seconds, crux_multis_timeout(&e->pool.multis, now));
+  return sooner(seconds, crux_queues_timeout(&e->queues, now));
 }
 
-/* How many descriptors were ready, or -1: see crux_engine_step. */
+/* Returns how many descriptors were ready; -1 where crux_engine_step returns false. */
 static int step(crux_engine *e, double seconds) {
   crux_ready ready[CRUX_READY_MAX];
   crux_sigpipe sigpipe;
   int i, count;
   e->ended = false;
   if (e->pool.multis.connecting > 0) {
-    /* what was just submitted starts to connect before anything is waited for */
+    /* connecting begins here for what was submitted since the last step */
     if (!enter(e, &sigpipe)) return -1;
     run_due(e);
     leave(&sigpipe);
@@ -482,21 +441,18 @@ void crux_engine_sweep(crux_engine *e) {
   while (step(e, 0) == CRUX_READY_MAX) continue;
 }
 
+static void deliver_at_exit(crux_engine *e, crux_transfer *t) {
+  t->reply.cause = CRUX_CAUSE_EXITING;
+  deliver(e, t);
+}
+
 void crux_engine_fail_all(crux_engine *e) {
-  crux_queue *queue;
   crux_transfer *t;
   while ((t = crux_deadlines_first(&e->deadlines))) {
     crux_deadlines_remove(&e->deadlines, t);
-    t->connection->transfer = NULL;
-    t->connection = NULL;
-    t->reply.cause = CRUX_CAUSE_EXITING;
-    deliver(e, t);
+    t->exchange.connection->transfer = NULL;
+    t->exchange.connection = NULL;
+    deliver_at_exit(e, t);
   }
-  for (queue = e->queues; queue; queue = queue->next) {
-    while ((t = crux_deadlines_first(&queue->waiting))) {
-      crux_queue_remove(queue, t);
-      t->reply.cause = CRUX_CAUSE_EXITING;
-      deliver(e, t);
-    }
-  }
+  while ((t = crux_queues_pop_any(&e->queues))) deliver_at_exit(e, t);
 }

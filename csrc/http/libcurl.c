@@ -1,6 +1,7 @@
 /* libcurl: see libcurl.h. */
 #include "libcurl.h"
 
+#include "../os/descriptor.h"
 #include "../os/process.h"
 
 #include <curl/curl.h>
@@ -9,15 +10,16 @@
 #include <string.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static bool started;
-static curl_version_info_data *info;
-static atomic_uint assumed;
+static bool started;                 /* everything was initialized */
+static curl_version_info_data *info; /* of the library at run time */
+static atomic_uint assumed;          /* see crux_libcurl_assume */
 
-/* libcurl comes first: its OpenSSL registers an exit handler, and ours has to run before that
-   one, so it has to be registered later. There is no curl_global_cleanup: libcurl may have
-   other users. */
+/* libcurl is first: OpenSSL registers an exit handler then, and crux's, which has to run before it,
+   must be registered later. curl_global_cleanup is never called, since libcurl may have other
+   users in the process. */
 static void start(void) {
-  started = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && crux_process_init();
+  started = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && crux_descriptors_init() &&
+            crux_process_init();
   info = curl_version_info(CURLVERSION_NOW);
 }
 
@@ -33,7 +35,7 @@ unsigned crux_libcurl_version(void) {
 
 void crux_libcurl_assume(unsigned version) { atomic_store(&assumed, version); }
 
-/* The fields came with 7.70, to the struct and to its age. */
+/* The struct has these fields from 7.70 on. */
 #if LIBCURL_VERSION_NUM >= 0x074600
 const char *crux_libcurl_ca_file(void) {
   return info->age >= CURLVERSION_SEVENTH ? info->cainfo : NULL;

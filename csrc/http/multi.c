@@ -6,18 +6,19 @@
 
 #include <stdlib.h>
 
-/* curl_easy_send and curl_easy_recv search all connections of a multi, so there are several. Each
-   keeps a parsed CA bundle and wake-up descriptors of its own, so there are few. */
+/* The most connections of a multi. curl_easy_send and curl_easy_recv search all of them, which
+   limits the number. But each multi has a parsed CA bundle and wakeup descriptors of its own, so
+   there should be few multis. */
 #define CONNECTIONS 128
 
-/* Seconds until libcurl is called again after it has run out of memory. */
+/* Seconds until libcurl is called again after it ran out of memory. */
 #define RETRY 0.01
 
 static unsigned capacity(void) {
   return crux_libcurl_version() >= CRUX_CURL_CLOSES_AT_ONCE ? CONNECTIONS : 1;
 }
 
-/* --- what libcurl calls --- */
+/* --- callbacks of libcurl --- */
 
 static int on_socket(CURL *curl, curl_socket_t fd, int what, void *user, void *unused) {
   crux_multi *multi = user;
@@ -25,11 +26,11 @@ static int on_socket(CURL *curl, curl_socket_t fd, int what, void *user, void *u
   bool out = what == CURL_POLL_OUT || what == CURL_POLL_INOUT;
   crux_watcher *connection = NULL;
   (void)unused;
-  if (crux_poller_watch(multi->all->poller, fd, in, out, multi)) return 0;
-  /* an error returned here would end every connection of the multi; a handle of libcurl's own, for
-     closing others, has no connection */
+  if (crux_poller_watch(multi->list->poller, fd, in, out, multi)) return 0;
+  /* returning an error would fail every connection of the multi. A handle of libcurl's own, which
+     closes connections, has no CURLOPT_PRIVATE. */
   curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&connection);
-  if (connection) connection->failed = multi->all->watch_failed = true;
+  if (connection) connection->failed = multi->list->watch_failed = true;
   return 0;
 }
 
@@ -40,7 +41,7 @@ static int on_timer(CURLM *curlm, long ms, void *user) {
   return 0;
 }
 
-/* --- their life --- */
+/* --- creation and destruction --- */
 
 static bool set_up(crux_multi *multi) {
   CURLM *curlm = multi->curlm;
@@ -48,11 +49,11 @@ static bool set_up(crux_multi *multi) {
             !curl_multi_setopt(curlm, CURLMOPT_SOCKETDATA, multi) &&
             !curl_multi_setopt(curlm, CURLMOPT_TIMERFUNCTION, on_timer) &&
             !curl_multi_setopt(curlm, CURLMOPT_TIMERDATA, multi) &&
-            /* below the number of connections, libcurl closes some */
+            /* if it were less than the number of connections, libcurl would close some */
             !curl_multi_setopt(curlm, CURLMOPT_MAXCONNECTS, 2L * CONNECTIONS);
 #if LIBCURL_VERSION_NUM >= 0x081400
-  /* else curl_multi_cleanup waits for look-ups that were abandoned, and a few that are stuck
-     hold up all others: a look-up takes two threads, and by default there are 20 */
+  /* without QUICK_EXIT, curl_multi_cleanup waits for abandoned name look-ups. A look-up takes two
+     threads; with the default of 20 threads a few slow look-ups would delay all others. */
   curl_multi_setopt(curlm, CURLMOPT_QUICK_EXIT, 1L);
   curl_multi_setopt(curlm, CURLMOPT_RESOLVE_THREADS_MAX, 2L * CONNECTIONS);
 #endif
@@ -72,7 +73,7 @@ crux_multi *crux_multis_reserve(crux_multis *m) {
   if (!multi) return NULL;
   multi->watcher.type = CRUX_WATCHER_MULTI;
   multi->timer = -1;
-  multi->all = m;
+  multi->list = m;
   multi->curlm = curl_multi_init();
   if (!multi->curlm || !set_up(multi)) {
     free_multi(multi);
@@ -87,7 +88,7 @@ bool crux_multi_add(crux_multi *multi, CURL *curl) {
   if (curl_multi_add_handle(multi->curlm, curl) != CURLM_OK) return false;
   multi->count++;
   multi->connecting++;
-  multi->all->connecting++;
+  multi->list->connecting++;
   return true;
 }
 
@@ -96,13 +97,13 @@ void crux_multi_remove(crux_multi *multi, CURL *curl, bool connecting) {
   multi->count--;
   if (connecting) {
     multi->connecting--;
-    multi->all->connecting--;
+    multi->list->connecting--;
   }
 }
 
-/* One empty multi is kept, for the CA bundle that it has parsed. */
+/* One empty multi is kept, since it caches the parsed CA bundle. */
 void crux_multi_prune(crux_multi *multi) {
-  crux_multi **link = &multi->all->first;
+  crux_multi **link = &multi->list->first;
   if (multi->count > 0 || (capacity() > 1 && !(*link)->next)) return;
   while (*link != multi) link = &(*link)->next;
   *link = multi->next;
@@ -117,19 +118,20 @@ void crux_multis_free(crux_multis *m) {
   }
 }
 
-/* --- driving --- */
+/* --- connecting --- */
 
-/* Without memory libcurl breaks off, and does not set its timer again: connections that wait for it
-   would not be carried on. */
-static void act(crux_multi *multi, curl_socket_t fd, int what) {
+/* When libcurl runs out of memory it may not set its timer again, and connections that wait for the
+   timer would never go on: so the timer is set here. */
+static void socket_action(crux_multi *multi, curl_socket_t fd, int what) {
   int running;
   if (curl_multi_socket_action(multi->curlm, fd, what, &running) != CURLM_OK)
     multi->timer = crux_now() + RETRY;
 }
 
-void crux_multi_act(crux_multi *multi, const crux_ready *ready) {
-  act(multi, ready->fd, (ready->in ? CURL_CSELECT_IN : 0) | (ready->out ? CURL_CSELECT_OUT : 0) |
-                          (ready->err ? CURL_CSELECT_ERR : 0));
+void crux_multi_socket_action(crux_multi *multi, const crux_ready *ready) {
+  int what = (ready->in ? CURL_CSELECT_IN : 0) | (ready->out ? CURL_CSELECT_OUT : 0) |
+             (ready->err ? CURL_CSELECT_ERR : 0);
+  socket_action(multi, ready->fd, what);
 }
 
 void crux_multis_run_timers(crux_multis *m, double now) {
@@ -138,7 +140,7 @@ void crux_multis_run_timers(crux_multis *m, double now) {
   for (multi = m->first; multi; multi = multi->next) {
     if (multi->connecting == 0 || multi->timer < 0 || multi->timer > now) continue;
     multi->timer = -1;
-    act(multi, CURL_SOCKET_TIMEOUT, 0);
+    socket_action(multi, CURL_SOCKET_TIMEOUT, 0);
   }
 }
 

@@ -4,8 +4,8 @@
 #include <string.h>
 
 static crux_outcome outcome_of(const crux_evidence *e) {
-  /* A whole head is the server's own word, whatever became of the connection afterwards; but one
-     that was there before the request, or without it, says nothing of the request. */
+  /* A whole response head counts, whatever happens to the connection afterwards. One that is
+     unsolicited does not: it says nothing about the request. */
   if (!e->sent) return CRUX_NOT_SENT;
   if (e->cause == CRUX_CAUSE_UNSOLICITED) return CRUX_UNKNOWN;
   if (e->head) {
@@ -31,7 +31,8 @@ static crux_kind kind_of_cause(crux_cause cause) {
   }
 }
 
-/* Codes that libcurl may have at run time, though the headers were too old for their names. */
+/* libcurl may return these codes at run time although its headers, at build time, did not name
+   them yet. */
 #define PROXY 97          /* CURLE_PROXY, from 7.73 on */
 #define SSL_CLIENTCERT 98 /* CURLE_SSL_CLIENTCERT, from 7.77 on */
 
@@ -47,7 +48,7 @@ static crux_kind kind_of_code(const crux_evidence *e) {
     case CURLE_SSL_ENGINE_SETFAILED:
     case CURLE_SSL_ENGINE_INITFAILED:
     case CURLE_SSL_CERTPROBLEM:
-    case CURLE_BAD_FUNCTION_ARGUMENT: /* from libcurl 8.16 on, of a client's key */
+    case CURLE_BAD_FUNCTION_ARGUMENT: /* from libcurl 8.16 on: a bad client key */
     case CURLE_SSL_CIPHER:
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_USE_SSL_FAILED:
@@ -64,8 +65,8 @@ static crux_kind kind_of_code(const crux_evidence *e) {
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_WEIRD_SERVER_REPLY: return CRUX_KIND_PROTOCOL;
     default:
-      /* the connection broke; where it did says whose it was */
-      if (e->sent || e->ready) return CRUX_KIND_NETWORK;
+      /* the connection broke: the kind depends on how far it had come */
+      if (e->sent || e->connected) return CRUX_KIND_NETWORK;
       if (e->proxied) return CRUX_KIND_PROXY;
       return e->tls ? CRUX_KIND_TLS : CRUX_KIND_NETWORK;
   }
@@ -74,8 +75,8 @@ static crux_kind kind_of_code(const crux_evidence *e) {
 crux_verdict crux_judge(const crux_evidence *e) {
   crux_verdict v;
   v.outcome = outcome_of(e);
-  /* RFC 9110 15.5.4, 15.5.8: forbidden, or credentials are wanted */
-  v.permanent = !e->ready && (e->proxy_status == 403 || e->proxy_status == 407);
+  /* RFC 9110 15.5.4, 15.5.8: the proxy forbids it, or demands credentials */
+  v.permanent = !e->connected && (e->proxy_status == 403 || e->proxy_status == 407);
   if (v.outcome == CRUX_ACCEPTED) v.kind = CRUX_KIND_NONE;
   else if (e->sent && e->head && e->cause != CRUX_CAUSE_UNSOLICITED)
     v.kind = e->status == 401 ? CRUX_KIND_AUTH : CRUX_KIND_HTTP;

@@ -50,8 +50,8 @@ crux_connection *crux_pool_connect(crux_pool *pool, crux_config *config, double 
   *code = CURLE_OUT_OF_MEMORY;
   if (p) c = crux_connection_new(&pool->multis, p, seconds, code);
   if (!c) return NULL;
-  c->all.next = pool->all;
-  if (c->all.next) c->all.next->all.previous = c;
+  c->pool.next = pool->all;
+  if (c->pool.next) c->pool.next->pool.previous = c;
   pool->all = c;
   return c;
 }
@@ -60,11 +60,11 @@ void crux_pool_keep(crux_pool *pool, crux_connection *c, const crux_settings *s,
                     long server_timeout) {
   double now = crux_now(), seconds = s->idle_timeout;
   double lifetime = c->created + s->connection_lifetime - now;
-  /* a second less, for what is on the way when the server's time is over */
+  /* a second less, since a request may be in transit when the server's timeout expires */
   if (server_timeout >= 0 && (double)server_timeout - 1 < seconds)
     seconds = (double)server_timeout - 1;
   if (lifetime < seconds) seconds = lifetime;
-  if (seconds <= 0 || !crux_connection_watch(c, false)) {
+  if (seconds <= 0 || !crux_connection_watch_out(c, false)) {
     crux_pool_close(pool, c);
     return;
   }
@@ -77,19 +77,19 @@ void crux_pool_keep(crux_pool *pool, crux_connection *c, const crux_settings *s,
 
 void crux_pool_close(crux_pool *pool, crux_connection *c) {
   if (c->state == CRUX_CONNECTION_IDLE) remove_idle(c);
-  if (c->all.previous) c->all.previous->all.next = c->all.next;
-  else pool->all = c->all.next;
-  if (c->all.next) c->all.next->all.previous = c->all.previous;
+  if (c->pool.previous) c->pool.previous->pool.next = c->pool.next;
+  else pool->all = c->pool.next;
+  if (c->pool.next) c->pool.next->pool.previous = c->pool.previous;
   crux_connection_close(c);
 }
 
-/* At most once in the time that a connection is kept, so a walk through all of them will do. */
+/* Runs at most once per expiry of an idle connection, so walking through all of them is cheap. */
 void crux_pool_sweep(crux_pool *pool, double now) {
   crux_connection *c, *next;
   if (pool->sweep_at < 0 || pool->sweep_at > now) return;
   pool->sweep_at = -1;
   for (c = pool->all; c; c = next) {
-    next = c->all.next;
+    next = c->pool.next;
     if (c->state != CRUX_CONNECTION_IDLE) continue;
     if (c->expires <= now) crux_pool_close(pool, c);
     else if (pool->sweep_at < 0 || c->expires < pool->sweep_at) pool->sweep_at = c->expires;

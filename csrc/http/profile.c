@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-/* How many profiles without a connection keep their names and sessions for the next. */
+/* How many profiles without connections are kept, with their names and TLS sessions. */
 #define UNUSED_MAX 16
 
 static void free_profile(crux_profile *p) {
@@ -12,8 +12,8 @@ static void free_profile(crux_profile *p) {
   free(p);
 }
 
-/* The list is in the order of use, so the first ones that are over the limit were not used for the
-   longest time. */
+/* The list is in order of use, the most recent first. So the profiles beyond the limit are the
+   least recently used. */
 static void drop_unused(crux_profile **link) {
   unsigned unused = 0;
   while (*link) {
@@ -25,7 +25,7 @@ static void drop_unused(crux_profile **link) {
   }
 }
 
-/* A libcurl without TLS has no sessions to share. */
+/* NOT_BUILT_IN: a libcurl without TLS has no sessions. */
 static bool share(crux_profile *p, curl_lock_data what) {
   CURLSHcode code = curl_share_setopt(p->share, CURLSHOPT_SHARE, what);
   return code == CURLSHE_OK || code == CURLSHE_NOT_BUILT_IN;

@@ -1,35 +1,58 @@
-/* queue: the calls of one client that wait because as many as it allows are under way.
-   libcurl's own limits would hold them without a deadline. The first to expire goes first. */
+/* queue: attempts that wait until their client has a free connection: one queue for each client,
+   the first to expire in front. libcurl has limits of its own, but would not end a wait at its
+   deadline. */
 #ifndef CRUX_QUEUE_H
 #define CRUX_QUEUE_H
 
 #include "deadlines.h"
 
 typedef struct crux_queue {
-  unsigned long client;
-  unsigned limit, active; /* how many may be under way, and how many are */
-  bool open;              /* until a connection is established, or has failed, only one call tries:
-                             else each would look the name up and make a full TLS handshake */
-  double opens_at;        /* on crux_now's clock; 0: nothing is foreseen */
-  crux_deadlines waiting;
+  unsigned long client;   /* see crux_config */
+  unsigned limit;         /* max_connections of the attempt that was pushed last */
+  unsigned active;        /* attempts that were started and have not ended */
+  bool full_limit;        /* `limit` applies. Until a connection is established or has failed it is
+                             1: else each attempt would look the name up, and make a full TLS
+                             handshake */
+  double full_limit_at;   /* when `limit` applies anyway, on crux_now's clock; 0: not known */
+  crux_deadlines waiting; /* attempts that were not started */
   struct crux_queue *next;
 } crux_queue;
 
-/* The queue of the attempt's client, made if need be. NULL without memory. */
-crux_queue *crux_queue_of(crux_queue **queues, const crux_transfer *t);
+typedef struct {
+  crux_queue *first;
+  unsigned waiting; /* attempts in all queues */
+  bool changed;     /* an attempt has ended or was removed: a queue may be empty */
+} crux_queues;
 
-bool crux_queue_push(crux_queue *queue, crux_transfer *t);
-void crux_queue_remove(crux_queue *queue, crux_transfer *t);
+/* Adds an attempt to its client's queue, which is made if there is none. False without memory. */
+bool crux_queues_push(crux_queues *queues, crux_transfer *t);
 
-/* The next one that may start, then counted as active; NULL if none may. */
-crux_transfer *crux_queue_pop(crux_queue *queue);
+/* Removes an attempt that was not started. */
+void crux_queues_remove(crux_queues *queues, crux_transfer *t);
 
-/* One whose deadline has passed, taken out; NULL if there is none. */
-crux_transfer *crux_queue_pop_expired(crux_queue *queue, double now);
+/* Removes any attempt that was not started; NULL if there is none. */
+crux_transfer *crux_queues_pop_any(crux_queues *queues);
 
-/* Frees a queue with nobody in it and nobody under way. The only one is kept for the client's next
-   call. */
-void crux_queue_prune(crux_queue **queues, crux_queue *queue);
-void crux_queue_free(crux_queue *queue);
+/* Removes the first attempt of one queue if it may be started, and counts it as active; NULL if it
+   may not, or there is none. */
+crux_transfer *crux_queues_pop(crux_queues *queues, crux_queue *queue);
+
+/* Removes the first attempt of one queue if its deadline has passed; NULL if not, or if there is
+   none. */
+crux_transfer *crux_queues_pop_expired(crux_queues *queues, crux_queue *queue, double now);
+
+/* Call it when an active attempt has ended. */
+void crux_queues_end_active(crux_queues *queues, crux_transfer *t);
+
+/* Seconds until an attempt expires or may be started, whatever else happens; negative: nothing is
+   known. */
+double crux_queues_timeout(const crux_queues *queues, double now);
+
+/* Frees a queue that is empty and has no active attempt. If it is the only one it is kept for the
+   client's next attempt. */
+void crux_queues_prune(crux_queues *queues, crux_queue *queue);
+
+/* Frees the queues, which must be empty. */
+void crux_queues_free(crux_queues *queues);
 
 #endif

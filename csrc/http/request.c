@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* RFC 9110 8.6: a method whose request usually has content says so when there is none. */
-static bool tells_length(const char *method, const char *body) {
+/* RFC 9110 8.6: a request of a method that allows content has a Content-Length even without
+   content. */
+static bool has_content_length(const char *method, const char *body) {
   return body || strcmp(method, "PATCH") == 0 || strcmp(method, "POST") == 0;
 }
 
@@ -36,7 +37,7 @@ crux_request *crux_request_new(crux_config *config, const char *method, const ch
   end = stpcpy(stpcpy(end, config->host), "\r\nUser-Agent: ");
   end = stpcpy(stpcpy(end, config->agent), "\r\n");
   end = stpcpy(end, fields);
-  if (tells_length(method, body)) end += sprintf(end, "Content-Length: %zu\r\n", body_len);
+  if (has_content_length(method, body)) end += sprintf(end, "Content-Length: %zu\r\n", body_len);
   r->head_len = (size_t)(end - r->head);
   r->body = body ? memcpy(end + 1, body, body_len) : NULL;
   r->body_len = body ? body_len : 0;
@@ -51,6 +52,6 @@ crux_request *crux_request_retain(crux_request *r) {
 void crux_request_release(crux_request *r) {
   if (!r || atomic_fetch_sub(&r->refs, 1) != 1) return;
   crux_config_release(r->config);
-  if (r->body) crux_wipe(r->text + (r->body - r->text), r->body_len); /* a login's holds a password */
+  if (r->body) crux_wipe(r->text + (r->body - r->text), r->body_len); /* it may hold a password */
   free(r);
 }

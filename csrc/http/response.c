@@ -1,34 +1,54 @@
-/* response: see response.h. A line is parsed where it stands in the input; only one that arrives in
-   pieces is copied first. Section numbers are those of RFC 9112, unless another is named. */
+/* response: see response.h. A line is parsed in place, in the input; only a line that arrives in
+   pieces is copied first. Section numbers are those of RFC 9112 unless another RFC is named. */
 #include "response.h"
 
 #include <string.h>
 
-/* How much memory Content-Length may ask for before the body arrives. */
+/* The most memory that is allocated for Content-Length before the body arrives. */
 #define RESERVE_MAX 65536
 
-/* So many hexadecimal digits fit into 60 bits. */
+/* The most hexadecimal digits of a chunk's size: 60 bits. */
 #define CHUNK_DIGITS 15
 
-#define TIMEOUT_MAX 999999999 /* fits into every long */
+/* The longest Keep-Alive timeout in seconds: it fits into any long. */
+#define TIMEOUT_MAX 999999999
 
-/* Numbers above this are taken for it: longer than any body, and ten times as much fits as well. */
+/* Larger numbers are clamped to this. No body is as long, and ten times as much fits into 64
+   bits. */
 #define NUMBER_MAX ((uint64_t)1 << 60)
 
 enum { /* crux_response.next */
-  STATUS_LINE, FIELD_LINE, SIZED_BODY, UNSIZED_BODY,
-  CHUNK_SIZE, CHUNK_BLANK, CHUNK_EXTENSION, CHUNK_SIZE_LF, CHUNK_DATA, CHUNK_DATA_CR, CHUNK_DATA_LF,
-  TRAILER_START, TRAILER, TRAILER_LF, LAST_LF, CHUNKS_END, CHUNKS_BROKEN
+  STATUS_LINE,     /* the status line */
+  FIELD_LINE,      /* a field line, a continuation line or the empty line */
+  SIZED_BODY,      /* a body with a Content-Length */
+  UNSIZED_BODY,    /* a body that ends with the connection */
+  CHUNK_SIZE,      /* digits of a chunk's size */
+  CHUNK_BLANK,     /* blanks after it */
+  CHUNK_EXTENSION, /* chunk extensions */
+  CHUNK_SIZE_LF,   /* the LF that ends that line */
+  CHUNK_DATA,      /* data of a chunk */
+  CHUNK_DATA_CR,   /* the CR after it */
+  CHUNK_DATA_LF,   /* the LF after that */
+  TRAILER_START,   /* a trailer line, or the CR of the last line */
+  TRAILER,         /* the rest of a trailer line */
+  TRAILER_LF,      /* the LF that ends it */
+  LAST_LF,         /* the LF of the last line */
+  CHUNKS_END,      /* nothing: the last chunk and the trailers are complete */
+  CHUNKS_BROKEN    /* nothing: the framing is malformed */
 };
 
-enum { NO_FIELD, OTHER, CONNECTION, KEEP_ALIVE, TRANSFER_ENCODING, CONTENT_LENGTH };
+enum { /* crux_response_head.last_field */
+  NO_FIELD, /* there was no field line yet */
+  OTHER,    /* a field that the parser does not act on */
+  CONNECTION, KEEP_ALIVE, TRANSFER_ENCODING, CONTENT_LENGTH
+};
 
 typedef struct {
   const char *at;
   size_t len;
 } slice;
 
-/* The characters of a token (RFC 9110 5.6.2), letters in lower case. NUL: not one of them. */
+/* The characters of a token (RFC 9110 5.6.2), letters in lower case. NUL: not in a token. */
 static const char LOWER[256] =
   "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
   "\0!\0#$%&'\0\0*+\0-.\0" "0123456789\0\0\0\0\0\0"
@@ -45,7 +65,7 @@ void crux_response_free(crux_response *r) {
   crux_buffer_free(&r->body);
 }
 
-/* --- texts --- */
+/* --- text --- */
 
 static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -63,7 +83,7 @@ static bool is_token(slice s, const char *token) {
   return i == s.len && !token[i];
 }
 
-/* False unless it is all digits. */
+/* False unless the text is one or more digits. */
 static bool read_number(slice s, uint64_t *number) {
   size_t i;
   *number = 0;
@@ -75,7 +95,8 @@ static bool read_number(slice s, uint64_t *number) {
   return s.len > 0;
 }
 
-/* Takes the next element, which may be empty, off a list (RFC 9110 5.6.1); false after the last. */
+/* Removes the first element, which may be empty, from a list (RFC 9110 5.6.1). False after the
+   last. */
 static bool next_element(slice *list, slice *element) {
   const char *comma;
   if (!list->at) return false;
@@ -109,15 +130,25 @@ static void read_keep_alive(crux_response *r, slice list) {
   }
 }
 
-/* RFC 9110 8.6: one number, or the same several times. */
+/* Whether digits are those of the first Content-Length. Leading zeros do not count. Digits are
+   compared, not numbers, which are clamped. */
+static bool is_same_length(const crux_response *r, slice digits) {
+  return digits.len == r->head.length_len &&
+         memcmp(digits.at, r->fields.data + r->head.length_at, digits.len) == 0;
+}
+
+/* RFC 9110 8.6: one number, or the same number several times. `list` is in `fields`. */
 static bool read_length(crux_response *r, slice list) {
-  slice element;
-  while (next_element(&list, &element)) {
+  slice digits;
+  while (next_element(&list, &digits)) {
     uint64_t length;
-    if (!read_number(element, &length)) return false;
-    if (r->head.has_length && length != r->head.length) return false;
+    if (!read_number(digits, &length)) return false;
+    while (digits.len > 1 && digits.at[0] == '0') digits.at++, digits.len--;
+    if (r->head.has_length && !is_same_length(r, digits)) return false;
     r->head.has_length = true;
     r->head.length = length;
+    r->head.length_at = (size_t)(digits.at - r->fields.data);
+    r->head.length_len = digits.len;
   }
   return true;
 }
@@ -151,13 +182,13 @@ static void refuse(crux_response *r, crux_refusal refusal) {
   r->field_count = 0;
 }
 
-/* 4. An absent reason may lack the blank before it. */
+/* 4. If there is no reason, the blank before it may be missing too. */
 static void read_status_line(crux_response *r, const char *line, size_t len) {
   uint64_t status = 0;
   bool is_well_formed = len >= 12 && memcmp(line, "HTTP/1.", 7) == 0 && is_digit(line[7]) &&
                         line[8] == ' ' && read_number((slice){line + 9, 3}, &status) &&
                         (len == 12 || line[12] == ' ');
-  /* 101 answers an Upgrade field (RFC 9110 7.8), which crux never sends. */
+  /* 101 is a response to an Upgrade field (RFC 9110 7.8), which crux never sends. */
   if (!is_well_formed || status < 100 || status == 101) {
     refuse(r, CRUX_REFUSAL_STATUS_LINE);
     return;
@@ -167,7 +198,7 @@ static void read_status_line(crux_response *r, const char *line, size_t len) {
   r->next = FIELD_LINE;
 }
 
-/* Puts text and a NUL behind the fields, for which there is room. */
+/* Appends text and a NUL to the fields. The caller has reserved the memory. */
 static void add_value(crux_buffer *b, slice value) {
   char *text = b->data + b->len;
   memcpy(text, value.at, value.len);
@@ -175,7 +206,7 @@ static void add_value(crux_buffer *b, slice value) {
   b->len += value.len + 1;
 }
 
-/* False if it is malformed. */
+/* False if its value is malformed. */
 static bool act_on_last_field(crux_response *r) {
   size_t at = r->head.last_value;
   slice value;
@@ -189,15 +220,15 @@ static bool act_on_last_field(crux_response *r) {
   }
 }
 
-/* Copies a token, letters in lower case, and returns its length. A line always ends with what is no
-   token, its LF. */
+/* Copies a token, letters in lower case, and returns its length. It stops at the latest at the
+   line's LF, which is in no token. */
 static size_t copy_name(char *to, const char *from) {
   size_t i = 0;
   while ((to[i] = LOWER[(unsigned char)from[i]]) != '\0') i++;
   return i;
 }
 
-/* 5.1: no blank before the colon. */
+/* 5.1: there is no blank before the colon. */
 static void read_field(crux_response *r, const char *line, size_t len) {
   crux_buffer *b = &r->fields;
   size_t name_len;
@@ -216,8 +247,8 @@ static void read_field(crux_response *r, const char *line, size_t len) {
   add_value(b, trim((slice){line + name_len + 1, len - name_len - 1}));
 }
 
-/* 5.2: obs-fold, which recipients read in different ways. It is refused where it would decide where
-   the body ends, and the connection is closed where it would decide about that. */
+/* 5.2: obs-fold, which recipients parse in different ways. It is refused in the fields that say
+   where the body ends. In the field Connection it closes the connection. */
 static void read_continuation(crux_response *r, const char *line, size_t len) {
   crux_buffer *b = &r->fields;
   slice more = trim((slice){line, len});
@@ -237,13 +268,13 @@ static void read_continuation(crux_response *r, const char *line, size_t len) {
   add_value(b, more);
 }
 
-/* 6.1: a sender of HTTP/1.0 does not know Transfer-Encoding, and its `chunked` is not believed. */
+/* 6.1: a sender of HTTP/1.0 does not know Transfer-Encoding, so its `chunked` does not count. */
 static bool is_chunked(const crux_response *r) { return r->head.chunked && r->version[2] != '0'; }
 
-/* Whether codings are left in the body once chunked framing is removed. */
+/* True if the body has codings besides the chunked framing. */
 static bool is_coded(const crux_response *r) { return r->head.codings > is_chunked(r); }
 
-/* 6.3: what tells where the body ends. */
+/* 6.3: how the end of the body is found. */
 static int body_framing(const crux_response *r) {
   if (r->head.codings > 0) return is_chunked(r) ? CHUNK_SIZE : UNSIZED_BODY;
   return r->head.has_length ? SIZED_BODY : UNSIZED_BODY;
@@ -255,12 +286,13 @@ static void complete(crux_response *r, crux_body_end end) {
   if (end != CRUX_BODY_WHOLE) r->persistent = false;
 }
 
-/* The end of the body is there, as the framing tells it. */
+/* The body has ended as its framing says. */
 static void complete_body(crux_response *r) {
   complete(r, is_coded(r) ? CRUX_BODY_CODED : CRUX_BODY_WHOLE);
 }
 
-/* 9.3 says when the connection persists; 6.3 asks for its end where two lengths might disagree. */
+/* 9.3 says when the connection persists. 6.3 demands that it be closed if there is both a length
+   and a coding. */
 static bool is_persistent(const crux_response *r) {
   const crux_response_head *h = &r->head;
   if (r->close || (r->version[2] == '0' && !h->keep_alive)) return false;
@@ -305,15 +337,15 @@ static void refuse_line(crux_response *r) {
 static void read_line(crux_response *r, const char *line, size_t len) {
   const char *cr = memchr(line, '\r', len);
   if (cr) len--;
-  if (cr && cr != line + len) refuse_line(r); /* other recipients may end the line there */
+  if (cr && cr != line + len) refuse_line(r); /* some recipients end the line at a bare CR */
   else if (r->next == STATUS_LINE) read_status_line(r, line, len);
   else if (len > 0 && is_blank(line[0])) read_continuation(r, line, len);
-  else if (!act_on_last_field(r)) refuse(r, CRUX_REFUSAL_LENGTH); /* it is whole now */
+  else if (!act_on_last_field(r)) refuse(r, CRUX_REFUSAL_LENGTH); /* no continuation follows */
   else if (len > 0) read_field(r, line, len);
   else end_head(r);
 }
 
-/* Adds to what is kept of an incomplete line. */
+/* Appends to the copy of an incomplete line. False: it was refused. */
 static bool keep(crux_response *r, const char *data, size_t len) {
   if (crux_buffer_add(&r->body, data, len, CRUX_HEAD_MAX) == CRUX_BUFFER_OK) return true;
   refuse(r, CRUX_REFUSAL_NOMEM);
@@ -334,9 +366,9 @@ static bool may_be_http(crux_buffer line) {
 }
 
 static size_t feed_head(crux_response *r, const char *data, size_t len) {
-  size_t room = CRUX_HEAD_MAX - r->head_len, seen = len < room ? len : room;
+  size_t left = CRUX_HEAD_MAX - r->head_len, seen = len < left ? len : left;
   const char *at = data, *end = data + seen, *lf;
-  const char *nul = memchr(data, '\0', seen); /* RFC 9110 5.5: dangerous */
+  const char *nul = memchr(data, '\0', seen); /* RFC 9110 5.5: invalid and dangerous */
   while (r->state == CRUX_RESPONSE_HEAD && (lf = memchr(at, '\n', (size_t)(end - at)))) {
     if (nul && nul < lf) refuse_line(r);
     else end_line(r, at, (size_t)(lf - at));
@@ -345,7 +377,7 @@ static size_t feed_head(crux_response *r, const char *data, size_t len) {
   if (r->state != CRUX_RESPONSE_HEAD) return (size_t)(at - data);
   r->head_len += seen;
   if (!keep(r, at, (size_t)(end - at))) return seen;
-  /* A server of another protocol may wait for the client before it ends its line. */
+  /* An incomplete line is checked too: a server of another protocol may wait for the client now. */
   if (nul || (r->next == STATUS_LINE && !may_be_http(r->body))) refuse_line(r);
   else if (seen < len) refuse(r, CRUX_REFUSAL_TOO_LONG);
   return seen;
@@ -374,7 +406,7 @@ static int hex_value(char c) {
   return -1;
 }
 
-/* Chunk extensions and trailers are not used: a line of them, up to its CRLF, is only counted. */
+/* Chunk extensions and trailers are discarded. Their bytes up to CRLF are only counted. */
 static int skip(crux_response *r, char c, int same, int after_cr) {
   if (c == '\r') return after_cr;
   return c == '\n' || c == '\0' || ++r->skipped > CRUX_HEAD_MAX ? CHUNKS_BROKEN : same;
@@ -385,7 +417,7 @@ static int after_size(crux_response *r, char c) {
   return skip(r, c, c == ';' ? CHUNK_EXTENSION : CHUNK_BLANK, CHUNK_SIZE_LF);
 }
 
-/* 7.1: what may follow one byte of the framing. */
+/* 7.1: what the byte after this byte of the framing belongs to. */
 static int after_framing(crux_response *r, char c) {
   int digit = hex_value(c);
   switch (r->next) {
@@ -410,7 +442,7 @@ static int after_framing(crux_response *r, char c) {
   }
 }
 
-/* Takes data of one chunk, or framing up to the next. */
+/* Parses data of one chunk, or the framing up to the next. */
 static size_t feed_chunk(crux_response *r, const char *data, size_t len) {
   size_t taken = 0;
   if (r->next == CHUNK_DATA) {

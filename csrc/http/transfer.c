@@ -1,5 +1,5 @@
-/* transfer: see transfer.h. A request is sent out of one buffer, by one offset that only grows, in
-   one place (send_piece): that is why it is on the wire at most once. */
+/* transfer: see transfer.h. A request is sent from one buffer, with one offset that only grows, in
+   one function, send_piece. Therefore it is on the wire at most once. */
 #include "transfer.h"
 
 #include "../os/process.h"
@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* At most so much is offered to libcurl at a time: a TLS record holds no more. */
+/* The most bytes that are offered to curl_easy_send at a time: a TLS record holds no more. */
 #define PIECE 16384
 
-/* At most so many bytes are moved for one attempt before others have their turn. */
+/* The bytes that one attempt sends and receives before the others have their turn. */
 #define TURN (64 * 1024)
 
 static const char AUTHORIZATION[] = "Authorization: Token ";
@@ -20,10 +20,14 @@ static void write_wire(crux_transfer *t, const char *token) {
   const crux_request *r = t->request;
   char *end = t->wire;
   memcpy(end, r->head, r->head_len);
-  end = stpcpy(end + r->head_len, AUTHORIZATION);
-  t->token_at = (size_t)(end - t->wire);
-  t->token_len = strlen(token);
-  end = stpcpy(stpcpy(end, token), "\r\n\r\n");
+  end += r->head_len;
+  if (token) {
+    end = stpcpy(end, AUTHORIZATION);
+    t->token_at = (size_t)(end - t->wire);
+    t->token_len = strlen(token);
+    end = stpcpy(stpcpy(end, token), "\r\n");
+  }
+  end = stpcpy(end, "\r\n");
   t->head_len = (size_t)(end - t->wire);
   if (r->body_len > 0) memcpy(end, r->body, r->body_len);
   t->wire_len = t->head_len + r->body_len;
@@ -31,8 +35,8 @@ static void write_wire(crux_transfer *t, const char *token) {
 
 crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline,
                                  double connect_timeout) {
-  size_t size = request->head_len + sizeof AUTHORIZATION + strlen(token) + sizeof "\r\n\r\n" +
-                request->body_len;
+  size_t size = request->head_len + sizeof AUTHORIZATION + (token ? strlen(token) : 0) +
+                sizeof "\r\n\r\n" + request->body_len;
   crux_transfer *t = malloc(sizeof *t + size);
   if (!t) return NULL;
   memset(t, 0, sizeof *t);
@@ -67,27 +71,27 @@ bool crux_transfer_abort(crux_transfer *t) {
          waiting == CRUX_STAGE_ABORTED;
 }
 
-crux_cause crux_transfer_is_too_late(const crux_transfer *t) {
+crux_cause crux_transfer_check_start(const crux_transfer *t) {
   if (atomic_load(&t->stage) == CRUX_STAGE_ABORTED) return CRUX_CAUSE_ABORTED;
   return t->deadline <= crux_now() ? CRUX_CAUSE_EXPIRED : CRUX_CAUSE_NONE;
 }
 
-/* --- reading --- */
+/* --- receiving --- */
 
 static bool nothing_received(const crux_transfer *t) { return t->reply.time.first_byte == 0; }
 
-/* Few attempts end so: the words are not worth their room in each. Without memory there are
+/* Copies libcurl's message. It is allocated, since few attempts have one; without memory there is
    none. */
-static void keep_words(crux_reply *r, const crux_connection *c) {
+static void copy_error(crux_reply *r, const crux_connection *c) {
   free(r->error);
   r->error = c->error[0] ? strdup(c->error) : NULL;
 }
 
-/* The connection broke. A TLS alert is the peer's word on TLS, and libcurl has no code for it. */
-static void note_error(crux_transfer *t) {
-  const crux_connection *c = t->connection;
+/* The connection broke. libcurl has no code for a TLS alert that the peer sent, only a message. */
+static void record_error(crux_transfer *t) {
+  const crux_connection *c = t->exchange.connection;
   t->reply.code = c->code;
-  keep_words(&t->reply, c);
+  copy_error(&t->reply, c);
   if (c->tls && strstr(c->error, "alert")) t->reply.cause = CRUX_CAUSE_ALERT;
 }
 
@@ -100,11 +104,11 @@ static crux_cause cause_of(crux_refusal refusal) {
   }
 }
 
-/* The peer has closed its side, or the connection broke: the response ends with it. */
+/* Ends the response with the connection: the peer has closed its side, or the connection broke. */
 static void end_response(crux_transfer *t, bool broken) {
   crux_response *r = &t->reply.response;
   bool in_body;
-  if (broken) note_error(t);
+  if (broken) record_error(t);
   r->persistent = false;
   if (nothing_received(t)) {
     if (!broken) t->reply.code = CURLE_GOT_NOTHING;
@@ -113,7 +117,7 @@ static void end_response(crux_transfer *t, bool broken) {
   in_body = r->state == CRUX_RESPONSE_BODY;
   crux_response_end(r);
   if (broken) {
-    /* a body that ends with the connection has not ended where that broke */
+    /* a body without a length ends with the connection, but not if the connection broke */
     if (in_body && r->body_end == CRUX_BODY_WHOLE) r->body_end = CRUX_BODY_CUT;
     return;
   }
@@ -122,104 +126,113 @@ static void end_response(crux_transfer *t, bool broken) {
 }
 
 /* A response head that arrives before the peer has acknowledged a byte of the request is
-   unsolicited. The kernel is asked once the bytes are there and before they are taken: later,
-   an acknowledgement may have followed them. The count includes what TLS adds, which is safe: a
-   peer cannot read the request before it has a whole TLS record, which is more than all that
-   TLS adds. It is 0 where the bytes bypassed TCP (sockmap, MPTCP, SMC): then the response is
-   taken. */
-static void look_for_acknowledgement(crux_transfer *t) {
-  long long outstanding = crux_connection_unacknowledged(t->connection);
-  t->acknowledged = outstanding < 0 || (size_t)outstanding < t->reply.bytes_sent;
+   unsolicited. The kernel is asked when the bytes are readable and before they are read, since an
+   acknowledgement may follow them. SIOCOUTQ counts TLS overhead too. That is safe: a peer cannot
+   parse the request before it has a whole TLS record, which is longer than the overhead of all
+   records. SIOCOUTQ is 0 if the bytes bypassed TCP (sockmap, MPTCP, SMC): then the response is
+   accepted. */
+static void check_acknowledged(crux_transfer *t) {
+  long long outstanding = crux_connection_unacknowledged(t->exchange.connection);
+  t->exchange.acknowledged = outstanding < 0 || (size_t)outstanding < t->reply.bytes_sent;
 }
 
-/* Bytes of a response. True: it is complete, or none. */
-static bool take(crux_transfer *t, const char *data, size_t len) {
+/* The first bytes of a response were read. False: they are unsolicited. On a fresh TLS connection
+   the readable bytes may have been session tickets, and the response may have arrived while they
+   were read. So the kernel is asked again. */
+static bool accept_first_bytes(crux_transfer *t) {
+  const crux_connection *c = t->exchange.connection;
+  if (!t->exchange.acknowledged && c->tls && !c->reused) check_acknowledged(t);
+  if (t->exchange.acknowledged) t->reply.time.first_byte = crux_now() - t->started;
+  else t->reply.cause = CRUX_CAUSE_UNSOLICITED;
+  return t->exchange.acknowledged;
+}
+
+/* Parses bytes of a response. True: the attempt is done. */
+static bool parse(crux_transfer *t, const char *data, size_t len) {
   crux_response *r = &t->reply.response;
-  if (nothing_received(t)) {
-    /* On a fresh TLS connection it may have been session tickets that were readable, and the
-       response may have followed them while they were taken: then the acknowledgement is there
-       by now. */
-    if (!t->acknowledged && t->connection->tls && !t->connection->reused)
-      look_for_acknowledgement(t);
-    if (!t->acknowledged) {
-      t->reply.cause = CRUX_CAUSE_UNSOLICITED;
-      return true;
-    }
-    t->reply.time.first_byte = crux_now() - t->started;
-  }
+  if (nothing_received(t) && !accept_first_bytes(t)) return true;
   crux_response_feed(r, data, len);
   if (r->state == CRUX_RESPONSE_REFUSED) t->reply.cause = cause_of(r->refusal);
   if (r->state >= CRUX_RESPONSE_COMPLETE) return true;
-  /* RFC 9112 9.5, RFC 9110 10.1.1: the final answer makes the rest of the request pointless */
-  if (r->state == CRUX_RESPONSE_BODY && (r->status > 299 || !r->persistent))
-    t->upload_stopped = true;
+  /* RFC 9112 9.5, RFC 9110 10.1.1: a final response makes the rest of the request pointless */
+  if (r->state == CRUX_RESPONSE_BODY && (r->status > 299 || !r->persistent) &&
+      t->exchange.upload == CRUX_UPLOAD_RUNNING)
+    t->exchange.upload = CRUX_UPLOAD_STOPPED;
   return false;
 }
 
-/* Receives once. True: the attempt is done; else *got says how much came, 0 for nothing yet. */
+/* Receives once. True: the attempt is done. Else *got is the number of bytes, 0 if none is
+   there. */
 static bool receive(crux_transfer *t, bool readable, char *buffer, size_t size, size_t *got) {
+  crux_connection *c = t->exchange.connection;
   crux_io io;
   *got = 0;
-  if (!t->acknowledged) {
-    if (!readable && !crux_connection_is_readable(t->connection)) return false;
-    look_for_acknowledgement(t);
+  if (!t->exchange.acknowledged) {
+    if (!readable && !crux_connection_is_readable(c)) return false;
+    check_acknowledged(t);
   }
-  io = crux_connection_receive(t->connection, buffer, size, got);
+  io = crux_connection_receive(c, buffer, size, got);
   switch (io) {
-    case CRUX_IO_OK: return take(t, buffer, *got);
+    case CRUX_IO_OK: return parse(t, buffer, *got);
     case CRUX_IO_AGAIN: return false;
     default: end_response(t, io == CRUX_IO_ERROR); return true;
   }
 }
 
-/* --- writing --- */
+/* --- sending --- */
 
-static bool sends(const crux_transfer *t) { return t->sent < t->wire_len && !t->upload_stopped; }
+static bool has_more_to_send(const crux_transfer *t) {
+  return t->exchange.sent < t->wire_len && t->exchange.upload == CRUX_UPLOAD_RUNNING;
+}
 
 static void count_sent(crux_transfer *t, size_t bytes) {
   if (bytes > t->reply.bytes_sent) t->reply.bytes_sent = bytes;
   if (bytes > 0) t->reply.sends = 1;
 }
 
-/* Over TLS "0 bytes sent" is exact only until the first CRUX_IO_AGAIN or error: from then on a part
-   of the record may be out, and GnuTLS writes the rest when it closes. */
+/* Over TLS, "0 bytes sent" is exact only until the first CRUX_IO_AGAIN or error. From then on a
+   part of the record may have been sent, and GnuTLS sends the rest when it closes the
+   connection. */
 static crux_io send_piece(crux_transfer *t) {
-  size_t left = t->wire_len - t->sent, sent;
-  size_t piece = t->piece ? t->piece : left < PIECE ? left : PIECE;
-  crux_io io = crux_connection_send(t->connection, t->wire + t->sent, piece, &sent);
-  t->piece = io == CRUX_IO_AGAIN ? piece : 0;
-  t->sent += sent;
-  count_sent(t, io != CRUX_IO_OK && t->connection->tls ? t->sent + piece : t->sent);
+  crux_connection *c = t->exchange.connection;
+  size_t at = t->exchange.sent, left = t->wire_len - at, sent;
+  size_t piece = t->exchange.piece ? t->exchange.piece : left < PIECE ? left : PIECE;
+  crux_io io = crux_connection_send(c, t->wire + at, piece, &sent);
+  t->exchange.piece = io == CRUX_IO_AGAIN ? piece : 0;
+  t->exchange.sent = at + sent;
+  count_sent(t, io != CRUX_IO_OK && c->tls ? at + sent + piece : at + sent);
   return io;
 }
 
-/* What arrived before the connection broke may be the answer. */
-static crux_step read_the_rest(crux_transfer *t, char *buffer, size_t size) {
-  size_t got;
-  bool done;
-  if (t->reply.sends == 0) return CRUX_STEP_UNUSED;
-  do done = receive(t, false, buffer, size, &got);
-  while (!done && got > 0);
-  if (!done) end_response(t, true);
-  t->reply.response.persistent = false;
-  return CRUX_STEP_DONE;
+/* Sends once. False: nothing more can be done now, and *step says what the attempt needs. */
+static bool send_some(crux_transfer *t, crux_step *step) {
+  switch (send_piece(t)) {
+    case CRUX_IO_OK: *step = CRUX_STEP_READ; return has_more_to_send(t);
+    case CRUX_IO_AGAIN: *step = CRUX_STEP_WRITE; return false;
+    default:
+      *step = CRUX_STEP_UNUSED;
+      if (t->reply.sends == 0) return false;
+      t->exchange.upload = CRUX_UPLOAD_FAILED; /* the peer may have responded before that */
+      return true;
+  }
 }
 
 crux_step crux_transfer_advance(crux_transfer *t, bool readable, char *buffer, size_t size) {
   size_t moved = 0, got;
+  crux_step step;
   for (; moved < TURN; readable = false) {
-    if (!sends(t) || t->sent > 0 || t->piece > 0) { /* before the first write, the probe has read */
+    /* before the first byte is sent, the probe has read already */
+    if (!has_more_to_send(t) || t->exchange.sent > 0 || t->exchange.piece > 0) {
       if (receive(t, readable, buffer, size, &got)) return CRUX_STEP_DONE;
       moved += got;
       if (got > 0) continue;
-      if (!sends(t)) return CRUX_STEP_READ;
+      if (t->exchange.upload == CRUX_UPLOAD_FAILED) {
+        end_response(t, true);
+        return CRUX_STEP_DONE;
+      }
+      if (!has_more_to_send(t)) return CRUX_STEP_READ;
     }
-    switch (send_piece(t)) {
-      case CRUX_IO_OK: break;
-      case CRUX_IO_AGAIN: return CRUX_STEP_WRITE;
-      default: return read_the_rest(t, buffer, size);
-    }
-    if (!sends(t)) return CRUX_STEP_READ;
+    if (!send_some(t, &step)) return step;
     moved += PIECE;
   }
   return CRUX_STEP_READY;
@@ -227,19 +240,14 @@ crux_step crux_transfer_advance(crux_transfer *t, bool readable, char *buffer, s
 
 /* --- before and after --- */
 
-crux_io crux_transfer_probe(crux_connection *c, char *buffer, size_t size) {
-  size_t got;
-  return crux_connection_receive(c, buffer, size, &got);
-}
-
 void crux_transfer_probe_failed(crux_transfer *t, crux_io found) {
   crux_reply *r = &t->reply;
   if (found == CRUX_IO_OK) r->cause = CRUX_CAUSE_UNSOLICITED;
   else if (found == CRUX_IO_END) r->code = CURLE_GOT_NOTHING;
   else {
-    note_error(t);
-    /* a TLS 1.3 server that wants a client certificate says so after the handshake */
-    if (t->connection->tls && r->code != CURLE_OUT_OF_MEMORY) r->cause = CRUX_CAUSE_ALERT;
+    record_error(t);
+    /* in TLS 1.3 a server refuses a client's certificate, or its absence, after the handshake */
+    if (t->exchange.connection->tls && r->code != CURLE_OUT_OF_MEMORY) r->cause = CRUX_CAUSE_ALERT;
   }
 }
 
@@ -249,15 +257,15 @@ static double seconds_at(CURL *curl, CURLINFO info) {
   return (double)microseconds / 1e6;
 }
 
-/* libcurl does not say whether no_proxy had it pass the proxy by, but the port does, unless the
-   proxy has the same as the origin. */
+/* libcurl does not tell whether no_proxy excluded the proxy. The port of the last socket does,
+   unless proxy and origin have the same port. */
 static bool is_direct(const crux_connection *c) {
   const crux_config *config = c->profile->config;
   return config->settings.no_proxy && c->port == crux_config_port(config);
 }
 
 void crux_transfer_connected(crux_transfer *t, CURLcode code) {
-  const crux_connection *c = t->connection;
+  const crux_connection *c = t->exchange.connection;
   crux_reply *r = &t->reply;
   double dns = seconds_at(c->curl, CURLINFO_NAMELOOKUP_TIME_T);
   double connect = seconds_at(c->curl, CURLINFO_CONNECT_TIME_T);
@@ -267,9 +275,9 @@ void crux_transfer_connected(crux_transfer *t, CURLcode code) {
   if (connect > dns) r->time.connect = connect - dns;
   if (tls > connect) r->time.tls = tls - connect;
   r->code = code;
-  r->ready = code == CURLE_OK;
-  if (r->ready) return;
-  keep_words(r, c);
+  r->connected = code == CURLE_OK;
+  if (r->connected) return;
+  copy_error(r, c);
   curl_easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &number);
   r->os_error = (int)number;
   number = 0;
@@ -280,10 +288,10 @@ void crux_transfer_connected(crux_transfer *t, CURLcode code) {
   if (c->open_errno == EMFILE || c->open_errno == ENFILE) r->cause = CRUX_CAUSE_NOFILE;
 }
 
-bool crux_transfer_can_keep(const crux_transfer *t) {
+bool crux_transfer_can_reuse(const crux_transfer *t) {
   const crux_reply *r = &t->reply;
   return r->response.state == CRUX_RESPONSE_COMPLETE && r->response.persistent &&
-         r->cause == CRUX_CAUSE_NONE && t->sent == t->wire_len;
+         r->cause == CRUX_CAUSE_NONE && t->exchange.sent == t->wire_len;
 }
 
 void crux_transfer_conclude(crux_transfer *t) {
@@ -294,7 +302,7 @@ void crux_transfer_conclude(crux_transfer *t) {
     .status = r->response.status, .head = r->response.status != 0,
     .sent = r->sends > 0, .tls = s->tls,
     .proxied = s->tls && s->proxy && s->proxy[0] && !r->direct,
-    .ready = r->ready, .proxy_status = r->proxy_status,
+    .connected = r->connected, .proxy_status = r->proxy_status,
   };
   r->verdict = crux_judge(&e);
   r->time.total = crux_now() - t->started;

@@ -6,15 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A directory that is none, and that nobody can make. As CURLOPT_CAPATH it means no directory
-   in every libcurl; NULL does so up to 8.20 only, but lets OpenSSL's parsed bundle be shared. */
+/* This is no directory, and cannot become one. As CURLOPT_CAPATH it means "none" in every libcurl.
+   NULL means that up to 8.20 only, but with NULL libcurl caches the bundle that OpenSSL parsed. */
 static const char NO_PATH[] = "/dev/null";
 
 /* From libcurl 8.21 on a CURLOPT_CAINFO of NULL is the built-in bundle, and a file without a
-   certificate is an error. So where ca_path alone is to count, the bundle is displaced by this: no
-   authority (CA:FALSE), valid for the first second of 1970, and its key was thrown away. */
+   certificate is an error. So if ca_path alone is given, this certificate replaces the bundle. It
+   is no authority (CA:FALSE), was valid for the first second of 1970, and its key was deleted. */
 #if LIBCURL_VERSION_NUM >= 0x074d00
-static char nobody[] =
+static char worthless_ca[] =
   "-----BEGIN CERTIFICATE-----\n"
   "MIIBXjCCAQSgAwIBAgIBATAKBggqhkjOPQQDAjAgMR4wHAYDVQQDDBVjcnV4OiBu\n"
   "byB0cnVzdCBhbmNob3IwHhcNNzAwMTAxMDAwMDAwWhcNNzAwMTAxMDAwMDAxWjAg\n"
@@ -30,20 +30,20 @@ static char nobody[] =
 #define SET(option, value) \
   if ((code = curl_easy_setopt(curl, option, value)) != CURLE_OK) return code
 
-/* For an option that a libcurl which does not know it can do without. */
+/* For an option that is not needed if libcurl does not know it. */
 static CURLcode allow_unknown(CURLcode code) {
   return code == CURLE_UNKNOWN_OPTION || code == CURLE_NOT_BUILT_IN ? CURLE_OK : code;
 }
 
-/* For the proxy's twin of an option: a libcurl that does not know it has no TLS to proxies. */
+/* For the CURLOPT_PROXY_ form of an option: a libcurl without it has no TLS to proxies. */
 static CURLcode set_for_proxy(CURLcode code) { return allow_unknown(code); }
 
 static bool null_is_default(void) { return crux_libcurl_version() >= CRUX_CURL_NULL_IS_DEFAULT; }
 
 static CURLcode set_path(CURL *curl, const char *path) {
   CURLcode code = curl_easy_setopt(curl, CURLOPT_CAPATH, path);
-  /* a TLS library that knows no CA path has none to be rid of; one that stays for want of memory
-     would be believed */
+  /* a TLS library that knows no CA path has none that must be removed; but if removing it fails for
+     lack of memory, the path would be trusted */
   if (path == NULL || path == NO_PATH) code = allow_unknown(code);
   if (code != CURLE_OK) return code;
   return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_CAPATH, path));
@@ -57,20 +57,20 @@ static CURLcode set_file(CURL *curl, const char *file) {
 
 static CURLcode set_no_file(CURL *curl) {
 #if LIBCURL_VERSION_NUM >= 0x074d00
-  struct curl_blob blob = { nobody, sizeof nobody - 1, CURL_BLOB_NOCOPY };
+  struct curl_blob blob = { worthless_ca, sizeof worthless_ca - 1, CURL_BLOB_NOCOPY };
   CURLcode code;
   if (null_is_default()) {
     SET(CURLOPT_CAINFO_BLOB, &blob);
     return set_for_proxy(curl_easy_setopt(curl, CURLOPT_PROXY_CAINFO_BLOB, &blob));
   }
 #else
-  if (null_is_default()) return CURLE_NOT_BUILT_IN; /* the bundle would be believed too */
+  if (null_is_default()) return CURLE_NOT_BUILT_IN; /* the bundle would be trusted too */
 #endif
   return set_file(curl, NULL);
 }
 
-/* Of libcurl's own anchors the path is given up where the bundle alone will do: with a path,
-   OpenSSL parses the bundle anew for each connection. */
+/* libcurl's built-in CA path is removed if there is a built-in bundle as well: with a CA path,
+   OpenSSL parses the bundle again for each connection. */
 static CURLcode set_default_anchors(CURL *curl) {
   const char *bundle = crux_libcurl_ca_file();
   bool shares_bundle = crux_libcurl_version() >= CRUX_CURL_CA_CACHE && !null_is_default();
@@ -86,8 +86,8 @@ static CURLcode set_anchors(CURL *curl, const crux_settings *s) {
   return set_path(curl, null_is_default() && crux_libcurl_ca_path() ? NO_PATH : NULL);
 }
 
-/* OpenSSL would ask for the password of a key on the terminal unless it was given one; GnuTLS would
-   take an empty password for a reason to decrypt. */
+/* Without a password, OpenSSL would ask for that of an encrypted key on the terminal. With an empty
+   one, GnuTLS would try to decrypt a key that is not encrypted. */
 static CURLcode set_certificate(CURL *curl, const crux_settings *s) {
   const char *key = s->key_file ? s->key_file : s->cert_file;
   CURLcode code;

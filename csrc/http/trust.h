@@ -1,5 +1,5 @@
-/* trust: which certificates a connection believes, and which it shows. Verification itself is
-   always on; what differs between libcurls is how to name the anchors. */
+/* trust: the trust anchors and the client certificate of a connection. Verification is always on.
+   How trust anchors are chosen differs between versions of libcurl. */
 #ifndef CRUX_TRUST_H
 #define CRUX_TRUST_H
 
@@ -7,7 +7,7 @@
 
 #include <curl/curl.h>
 
-/* Sets an easy handle up. On failure *option is the setting that libcurl has something against. */
+/* Sets the TLS options of an easy handle. On failure *option names the setting that was refused. */
 CURLcode crux_trust_set(CURL *curl, const crux_settings *s, const char **option);
 
 #endif

@@ -14,28 +14,40 @@ typedef struct {
   pthread_t thread;
   crux_engine *engine;
   crux_wakeup wakeup;
-  atomic_bool rung;
-  atomic_uint ringing; /* those who ring at the moment */
-  unsigned generation;
-  /* under the mutex below */
-  crux_transfer *submitted, **last;
-  crux_transfer *aborted;
-  bool ending;
-  bool joins; /* a thread that was told to end before this one */
-  pthread_t before;
+  atomic_bool signalled;        /* the wakeup is, or is about to be */
+  atomic_uint signalling;       /* threads that are in crux_wakeup_signal without the mutex */
+  unsigned generation;          /* see crux_process_generation */
+  /* the rest is protected by the mutex below */
+  crux_transfer *submitted;     /* linked by `worker.next_submitted`, the oldest first */
+  crux_transfer **submitted_end; /* where the next one is linked */
+  crux_transfer *aborted;       /* linked by `worker.next_aborted` */
+  bool stopped;                 /* the thread must end */
+  bool has_previous;            /* `previous` was stopped before this thread, which joins it */
+  pthread_t previous;
 } worker;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static worker *current;
-static unsigned users;
+static worker *current; /* the one that gets new attempts; NULL: none */
+static unsigned users;  /* see crux_worker_acquire */
 
-/* The last thread that was told to end, which somebody has to join: the next such, or the end
-   of the process. */
+/* The most recently stopped thread. The next one to stop joins it, or atexit does, so that stopping
+   never blocks the caller. */
 static struct {
-  bool any;
+  bool exists;
   pthread_t thread;
   unsigned generation;
-} retired;
+} last_stopped;
+
+/* Locks the mutex, and keeps fork() out meanwhile: a child must not get a locked mutex. */
+static void lock(void) {
+  crux_process_enter_at_exit();
+  pthread_mutex_lock(&mutex);
+}
+
+static void unlock(void) {
+  pthread_mutex_unlock(&mutex);
+  crux_process_leave();
+}
 
 static void on_done(crux_transfer *t, void *context) {
   (void)context;
@@ -44,7 +56,7 @@ static void on_done(crux_transfer *t, void *context) {
 
 static void release_owner(void *owner) { crux_inbox_release(owner); }
 
-/* When nobody can give it orders any more. */
+/* Call it when no other thread can use the worker any more. */
 static void free_worker(worker *w) {
   while (w->submitted) {
     crux_transfer *t = w->submitted;
@@ -61,17 +73,17 @@ static void free_worker(worker *w) {
   free(w);
 }
 
-/* Ends what the engine never got to see, since exit() has begun. */
-static void fail(crux_transfer *t) {
+/* Ends an attempt that the engine never got, since exit() has begun. */
+static void fail_at_exit(crux_transfer *t) {
   crux_transfer_fail(t, CRUX_CAUSE_EXITING);
   crux_inbox_deliver(t->inbox.owner, t);
 }
 
-static void run_aborted(worker *w, crux_transfer *aborted, bool ending) {
+static void drop_aborted(worker *w, crux_transfer *aborted, bool stopped) {
   while (aborted) {
     crux_transfer *t = aborted;
     aborted = t->worker.next_aborted;
-    if (!ending && !atomic_load(&t->done)) {
+    if (!stopped && !atomic_load(&t->done)) {
       atomic_store(&t->done, true);
       crux_engine_drop(w->engine, t);
     }
@@ -79,79 +91,77 @@ static void run_aborted(worker *w, crux_transfer *aborted, bool ending) {
   }
 }
 
-/* Carries out what was asked since the last time. False: the thread has to end. */
+/* Carries out what was submitted and aborted since the last time. False: the thread must end. */
 static bool run_orders(worker *w) {
   crux_transfer *submitted, *aborted;
-  bool exiting = !crux_process_enter(), ending;
+  bool exiting = !crux_process_enter(), stopped;
   if (exiting) crux_process_enter_at_exit();
-  atomic_store(&w->rung, false);
+  atomic_store(&w->signalled, false);
   pthread_mutex_lock(&mutex);
   submitted = w->submitted;
   w->submitted = NULL;
-  w->last = &w->submitted;
+  w->submitted_end = &w->submitted;
   aborted = w->aborted;
   w->aborted = NULL;
-  ending = w->ending || exiting;
+  stopped = w->stopped || exiting;
   pthread_mutex_unlock(&mutex);
   crux_process_leave();
   while (submitted) {
     crux_transfer *t = submitted;
     submitted = t->worker.next_submitted;
-    if (exiting) fail(t);
-    else if (ending) crux_transfer_release(t);
+    if (exiting) fail_at_exit(t);
+    else if (stopped) crux_transfer_release(t);
     else crux_engine_submit(w->engine, t);
   }
-  run_aborted(w, aborted, ending);
+  drop_aborted(w, aborted, stopped);
   if (exiting) crux_engine_fail_all(w->engine);
-  return !ending;
+  return !stopped;
 }
 
-static void ring(worker *w) {
-  if (!atomic_exchange(&w->rung, true)) crux_wakeup_signal(&w->wakeup);
+static void signal_thread(worker *w) {
+  if (!atomic_exchange(&w->signalled, true)) crux_wakeup_signal(&w->wakeup);
 }
 
-/* Under the mutex, as the next. */
-static bool take_retired(pthread_t *thread) {
-  bool any = retired.any && retired.generation == crux_process_generation();
-  *thread = retired.thread;
-  retired.any = false;
-  return any;
+/* The caller must join the thread. Call this and `stop` under the mutex. */
+static bool take_last_stopped(pthread_t *thread) {
+  bool exists = last_stopped.exists && last_stopped.generation == crux_process_generation();
+  *thread = last_stopped.thread;
+  last_stopped.exists = false;
+  return exists;
 }
 
-static void retire(worker *w) {
-  if (w->ending) return;
-  w->joins = take_retired(&w->before);
-  retired.any = true;
-  retired.thread = w->thread;
-  retired.generation = w->generation;
-  w->ending = true;
+static void stop(worker *w) {
+  if (w->stopped) return;
+  w->has_previous = take_last_stopped(&w->previous);
+  last_stopped.exists = true;
+  last_stopped.thread = w->thread;
+  last_stopped.generation = w->generation;
+  w->stopped = true;
   if (current == w) current = NULL;
-  ring(w);
+  signal_thread(w);
 }
 
 static void *run(void *p) {
   worker *w = p;
-  pthread_t before;
-  bool joins;
+  pthread_t previous;
+  bool has_previous;
   do crux_engine_step(w->engine, -1);
   while (run_orders(w));
-  crux_process_enter_at_exit();
-  pthread_mutex_lock(&mutex);
-  retire(w); /* unless it is so by now: the process ends */
-  joins = w->joins;
-  before = w->before;
-  pthread_mutex_unlock(&mutex);
-  crux_process_leave();
-  while (atomic_load(&w->ringing) > 0) sched_yield();
+  lock();
+  stop(w); /* exit() ends this loop too */
+  has_previous = w->has_previous;
+  previous = w->previous;
+  unlock();
+  while (atomic_load(&w->signalling) > 0) sched_yield();
   free_worker(w);
-  if (joins) pthread_join(before, NULL);
+  if (has_previous) pthread_join(previous, NULL);
   return NULL;
 }
 
 static bool start_thread(worker *w) {
   sigset_t all, before;
   bool ok;
-  /* the host's signals are the host's */
+  /* signals are for the threads of the host */
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   ok = pthread_create(&w->thread, NULL, run, w) == 0;
@@ -159,9 +169,9 @@ static bool start_thread(worker *w) {
   return ok;
 }
 
-/* Under the mutex: the thread of this process. A parent's is not here; its descriptors are,
-   until they are closed. */
-static worker *ours(void) {
+/* The current worker of this process; call it under the mutex. After a fork the parent's thread
+   does not exist here, but its descriptors do. */
+static worker *current_worker(void) {
   if (current && current->generation != crux_process_generation()) {
     free_worker(current);
     current = NULL;
@@ -169,84 +179,81 @@ static worker *ours(void) {
   return current;
 }
 
-/* Nobody is inside libcurl any more, nor can anybody go. A thread that ends leaves OpenSSL in
-   peace before OpenSSL is torn down; and the one that is told to end now has nothing left to
-   wait for. */
+/* The exit handler: no thread is inside libcurl, and none can enter. Joins the worker's thread, so
+   that OpenSSL is not torn down while it runs. The thread does not wait for the network any
+   more. */
 static void at_exit(void) {
   pthread_t last;
-  bool any;
+  bool exists;
   pthread_mutex_lock(&mutex);
-  if (ours()) retire(current);
-  any = take_retired(&last);
+  if (current_worker()) stop(current);
+  exists = take_last_stopped(&last);
   pthread_mutex_unlock(&mutex);
-  if (any) pthread_join(last, NULL);
+  if (exists) pthread_join(last, NULL);
 }
 
 static worker *new_worker(void) {
   worker *w = calloc(1, sizeof *w);
   if (!w) return NULL;
-  w->last = &w->submitted;
+  w->submitted_end = &w->submitted;
   w->generation = crux_process_generation();
   if (crux_wakeup_open(&w->wakeup)) {
     w->engine = crux_engine_new(on_done, w, &w->wakeup);
     crux_process_at_exit(at_exit);
     if (w->engine && start_thread(w)) return w;
-  } else w->wakeup.in.fd = w->wakeup.out.fd = -1;
+  }
   free_worker(w);
   return NULL;
 }
 
 void crux_worker_acquire(void) {
-  crux_process_enter_at_exit();
-  pthread_mutex_lock(&mutex);
+  lock();
   users++;
-  pthread_mutex_unlock(&mutex);
-  crux_process_leave();
+  unlock();
 }
 
 void crux_worker_release(void) {
-  crux_process_enter_at_exit();
-  pthread_mutex_lock(&mutex);
-  if (--users == 0 && ours()) retire(current);
-  pthread_mutex_unlock(&mutex);
-  crux_process_leave();
+  lock();
+  if (--users == 0 && current_worker()) stop(current);
+  unlock();
+}
+
+/* The current worker, or a new one; the mutex is locked before and afterwards. NULL without memory,
+   threads or descriptors: the mutex is not locked then. */
+static worker *ensure_worker(void) {
+  worker *made;
+  if (current_worker()) return current;
+  unlock(); /* crux_engine_new and crux_engine_free take the process-wide lock themselves */
+  made = new_worker();
+  if (!made) return NULL;
+  lock();
+  if (!current_worker()) current = made;
+  else stop(made);
+  return current;
 }
 
 bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
   worker *w;
-  bool rings = false;
+  bool signals;
   t->inbox.owner = crux_inbox_retain(inbox);
   t->inbox.release_owner = release_owner;
   if (crux_process_is_exiting()) {
-    fail(crux_transfer_retain(t));
+    fail_at_exit(crux_transfer_retain(t));
     return true;
   }
-  crux_process_enter_at_exit();
-  pthread_mutex_lock(&mutex);
-  w = ours();
-  if (!w) {
-    worker *made;
-    pthread_mutex_unlock(&mutex);
-    crux_process_leave();
-    /* the engine goes inside by itself, so it must be made outside */
-    made = new_worker();
-    if (!made) return false;
-    crux_process_enter_at_exit();
-    pthread_mutex_lock(&mutex);
-    if (!ours()) current = made;
-    else retire(made);
-    w = current;
-  }
+  lock();
+  w = ensure_worker();
+  if (!w) return false;
   t->worker.next_submitted = NULL;
-  *w->last = crux_transfer_retain(t);
-  w->last = &t->worker.next_submitted;
-  rings = !atomic_exchange(&w->rung, true);
-  if (rings) atomic_fetch_add(&w->ringing, 1);
+  *w->submitted_end = crux_transfer_retain(t);
+  w->submitted_end = &t->worker.next_submitted;
+  signals = !atomic_exchange(&w->signalled, true);
+  if (signals) atomic_fetch_add(&w->signalling, 1);
   pthread_mutex_unlock(&mutex);
-  if (rings) {
-    /* outside the mutex, which is the first that the thread wants when it wakes */
+  if (signals) {
+    /* without the mutex, which the thread locks first when it wakes up */
     crux_wakeup_signal(&w->wakeup);
-    atomic_fetch_sub(&w->ringing, 1);
+    atomic_fetch_sub(&w->signalling, 1);
   }
   crux_process_leave();
   return true;
@@ -254,9 +261,8 @@ bool crux_worker_submit(crux_transfer *t, crux_inbox *inbox) {
 
 void crux_worker_abort(crux_transfer *first) {
   worker *w;
-  crux_process_enter_at_exit();
-  pthread_mutex_lock(&mutex);
-  w = ours();
+  lock();
+  w = current_worker();
   while (first) {
     crux_transfer *t = first;
     first = t->worker.next_aborted;
@@ -265,7 +271,6 @@ void crux_worker_abort(crux_transfer *first) {
       w->aborted = t;
     } else crux_transfer_release(t);
   }
-  if (w && w->aborted) ring(w);
-  pthread_mutex_unlock(&mutex);
-  crux_process_leave();
+  if (w && w->aborted) signal_thread(w);
+  unlock();
 }

@@ -1,6 +1,7 @@
-/* descriptor: a file descriptor that crux opened, and that a forked child has to close. A number
-   that was remembered across a fork may be another file's by then: the host's. So every descriptor
-   is registered with its device and inode, and the child closes it only if both still match. */
+/* descriptor: a registry of the file descriptors that crux opens, so that a forked child can close
+   its copies. A number that was remembered across a fork may refer to another file by then, one
+   that the host opened. So each descriptor is registered with its device and inode, and the child
+   closes a number only if both still match. */
 #ifndef CRUX_DESCRIPTOR_H
 #define CRUX_DESCRIPTOR_H
 
@@ -8,25 +9,28 @@
 #include <sys/types.h>
 
 typedef struct crux_descriptor {
-  int fd; /* -1: none */
-  unsigned generation;
+  int fd;              /* -1: none */
+  unsigned generation; /* see crux_process_generation */
   dev_t device;
   ino_t inode;
-  struct crux_descriptor *next, **link;
+  struct crux_descriptor *next, **link; /* the registry's list; `link` points to what points here */
 } crux_descriptor;
 
-/* Takes over a descriptor that was just opened; a negative one is none. */
-void crux_descriptor_register(crux_descriptor *d, int fd);
+/* The initial value of a descriptor that is not open. */
+#define CRUX_DESCRIPTOR_NONE { .fd = -1 }
 
-/* Closes the descriptor. False: there was none, or it was registered before a fork and is only
-   forgotten, since the child has closed its copy, see crux_descriptors_after_fork. */
+/* Registers the fork handlers. Call it once per process, before crux_process_init. */
+bool crux_descriptors_init(void);
+
+/* Takes over a descriptor that was just opened. False, with errno: `fd` is negative, or fstat(2)
+   failed and the descriptor was closed. */
+bool crux_descriptor_register(crux_descriptor *d, int fd);
+
+/* Closes the descriptor. False: there was none, or it was registered before a fork. In that case
+   the fork handler has closed the child's copy, and the number is only forgotten. */
 bool crux_descriptor_close(crux_descriptor *d);
 
-/* Forgets a descriptor that somebody else closes, or has closed. */
+/* Removes a descriptor from the registry without closing it: another owner closes it, or has. */
 void crux_descriptor_forget(crux_descriptor *d);
-
-/* Around fork(), for the handlers of process.c. */
-void crux_descriptors_before_fork(void);
-void crux_descriptors_after_fork(bool in_child);
 
 #endif

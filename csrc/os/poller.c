@@ -35,8 +35,7 @@ static bool reserve(crux_poller *p, int fd) {
 bool crux_poller_init(crux_poller *p) {
   p->watches = NULL;
   p->capacity = 0;
-  crux_descriptor_register(&p->epoll, epoll_create1(EPOLL_CLOEXEC));
-  return p->epoll.fd >= 0;
+  return crux_descriptor_register(&p->epoll, epoll_create1(EPOLL_CLOEXEC));
 }
 
 void crux_poller_free(crux_poller *p) {
@@ -46,9 +45,9 @@ void crux_poller_free(crux_poller *p) {
   p->capacity = 0;
 }
 
-/* libcurl may close a descriptor without a word, which takes it out of the epoll set, and be given
-   the same number again: hence the second try. */
-static bool tell_kernel(crux_poller *p, int fd) {
+/* Brings the epoll set up to date. libcurl may close a descriptor without its close callback, which
+   removes it from the set, and then be given the same number again: hence the second attempt. */
+static bool update_epoll(crux_poller *p, int fd) {
   crux_watch *w = &p->watches[fd];
   struct epoll_event e = {
     .events = (w->in ? EPOLLIN : 0) | (w->out ? EPOLLOUT : 0), .data.fd = fd,
@@ -75,7 +74,7 @@ bool crux_poller_watch(crux_poller *p, int fd, bool in, bool out, void *owner) {
   w->in = in;
   w->out = out;
   w->owner = in || out ? owner : NULL;
-  if (tell_kernel(p, fd)) return true;
+  if (update_epoll(p, fd)) return true;
   w->owner = NULL;
   return false;
 }

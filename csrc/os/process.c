@@ -2,16 +2,14 @@
 #define _GNU_SOURCE /* dladdr */
 #include "process.h"
 
-#include "descriptor.h"
-
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
-static pthread_rwlock_t inside;
-static atomic_bool ending;
+static pthread_rwlock_t inside; /* read: inside libcurl; written: exit() or fork() */
+static atomic_bool exiting;
 static atomic_uint generation;
 static _Atomic(void (*)(void)) exit_hook;
 
@@ -19,45 +17,38 @@ static void make_lock(void) {
   pthread_rwlockattr_t attr;
   pthread_rwlockattr_init(&attr);
 #ifdef __GLIBC__
-  /* a fork must not starve behind a worker that is hardly ever outside */
+  /* else fork() would starve, since the worker's thread holds the lock nearly all the time */
   pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 #endif
   pthread_rwlock_init(&inside, &attr);
   pthread_rwlockattr_destroy(&attr);
 }
 
-/* Runs before OPENSSL_cleanup, which was registered earlier: from here on nobody is inside libcurl,
-   and nobody enters. */
+/* Runs before OPENSSL_cleanup, which was registered earlier. From here on no thread is inside
+   libcurl, and none can enter. */
 static void at_exit(void) {
   void (*function)(void) = atomic_load(&exit_hook);
-  atomic_store(&ending, true);
+  atomic_store(&exiting, true);
   pthread_rwlock_wrlock(&inside);
   pthread_rwlock_unlock(&inside);
   if (function) function();
 }
 
-bool crux_process_is_exiting(void) { return atomic_load(&ending); }
+bool crux_process_is_exiting(void) { return atomic_load(&exiting); }
 
 void crux_process_at_exit(void (*function)(void)) { atomic_store(&exit_hook, function); }
 
-static void before_fork(void) {
-  pthread_rwlock_wrlock(&inside);
-  crux_descriptors_before_fork();
-}
+static void before_fork(void) { pthread_rwlock_wrlock(&inside); }
 
-static void after_fork_in_parent(void) {
-  crux_descriptors_after_fork(false);
-  pthread_rwlock_unlock(&inside);
-}
+static void after_fork_in_parent(void) { pthread_rwlock_unlock(&inside); }
 
 static void after_fork_in_child(void) {
   atomic_fetch_add(&generation, 1);
-  crux_descriptors_after_fork(true);
   make_lock();
 }
 
-/* The module stays mapped for good: its handlers, and a worker's code, may run after lua_close. */
-static void pin(void) {
+/* Keeps the module mapped for good: its handlers and the worker's code may run after lua_close. */
+static void pin_module(void) {
 #ifdef RTLD_NODELETE
   Dl_info here;
   if (dladdr((void *)&inside, &here) && here.dli_fname)
@@ -69,13 +60,13 @@ bool crux_process_init(void) {
   make_lock();
   if (atexit(at_exit) != 0) return false;
   if (pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0) return false;
-  pin();
+  pin_module();
   return true;
 }
 
 bool crux_process_enter(void) {
   pthread_rwlock_rdlock(&inside);
-  if (!atomic_load(&ending)) return true;
+  if (!atomic_load(&exiting)) return true;
   pthread_rwlock_unlock(&inside);
   return false;
 }
@@ -91,20 +82,20 @@ void crux_sigpipe_block(crux_sigpipe *s) {
   sigemptyset(&set);
   sigaddset(&set, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &set, &s->before);
-  /* where it was not blocked, none can have been pending */
+  /* a SIGPIPE can only be pending where it was blocked */
   s->was_pending = sigismember(&s->before, SIGPIPE) == 1 && sigpending(&set) == 0 &&
                    sigismember(&set, SIGPIPE) == 1;
 }
 
-/* One sent to the process may have been taken by another thread since it was seen pending: not
-   to be waited for. */
-static void take(const sigset_t *set) {
+/* Another thread may have consumed a process-directed signal since sigpending(2): so this must not
+   wait for it. */
+static void consume(const sigset_t *set) {
 #if defined(__APPLE__) || defined(__OpenBSD__)
-  int taken;
-  sigwait(set, &taken);
+  int number;
+  sigwait(set, &number);
 #else
-  static const struct timespec at_once = { 0, 0 };
-  sigtimedwait(set, NULL, &at_once);
+  static const struct timespec no_wait = { 0, 0 };
+  sigtimedwait(set, NULL, &no_wait);
 #endif
 }
 
@@ -115,7 +106,7 @@ void crux_sigpipe_restore(crux_sigpipe *s) {
     if (sigismember(&set, SIGPIPE) == 1) {
       sigemptyset(&set);
       sigaddset(&set, SIGPIPE);
-      take(&set);
+      consume(&set);
     }
   }
   pthread_sigmask(SIG_SETMASK, &s->before, NULL);

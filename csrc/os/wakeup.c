@@ -1,4 +1,4 @@
-/* wakeup: an eventfd where there is one, a pipe elsewhere. */
+/* wakeup: an eventfd(2) where there is one, a pipe elsewhere; see wakeup.h. */
 #define _GNU_SOURCE
 #include "wakeup.h"
 
@@ -10,23 +10,26 @@
 #include <sys/eventfd.h>
 
 bool crux_wakeup_open(crux_wakeup *w) {
-  crux_descriptor_register(&w->in, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  crux_descriptor_register(&w->out, -1);
-  return w->in.fd >= 0;
+  w->out = (crux_descriptor)CRUX_DESCRIPTOR_NONE;
+  return crux_descriptor_register(&w->in, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
 #else
 
 bool crux_wakeup_open(crux_wakeup *w) {
   int ends[2] = { -1, -1 }, i;
-  bool ok = pipe(ends) == 0;
-  for (i = 0; ok && i < 2; i++) {
-    fcntl(ends[i], F_SETFD, FD_CLOEXEC);
-    fcntl(ends[i], F_SETFL, O_NONBLOCK);
+  bool has_in, has_out;
+  if (pipe(ends) == 0) {
+    for (i = 0; i < 2; i++) {
+      fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+      fcntl(ends[i], F_SETFL, O_NONBLOCK);
+    }
   }
-  crux_descriptor_register(&w->in, ends[0]);
-  crux_descriptor_register(&w->out, ends[1]);
-  return ok;
+  has_in = crux_descriptor_register(&w->in, ends[0]);
+  has_out = crux_descriptor_register(&w->out, ends[1]);
+  if (has_in && has_out) return true;
+  crux_wakeup_close(w);
+  return false;
 }
 
 #endif

@@ -21,7 +21,7 @@ static void set_flags(int fd) {
 }
 
 static void stop_listening(crux_wakeup_socket *s) {
-  if (!crux_descriptor_close(&s->listener)) return; /* a forked child leaves its parent's path */
+  if (!crux_descriptor_close(&s->listener)) return; /* after a fork the path is the parent's */
   unlink(s->path);
   rmdir(s->directory);
 }
@@ -42,8 +42,7 @@ bool crux_wakeup_socket_open(crux_wakeup_socket *s) {
   snprintf(s->directory, sizeof s->directory, "%s/crux.XXXXXX", parent);
   if (!mkdtemp(s->directory)) return false;
   snprintf(s->path, sizeof s->path, "%s/s", s->directory);
-  crux_descriptor_register(&s->listener, socket(AF_UNIX, SOCK_STREAM, 0));
-  if (s->listener.fd < 0) {
+  if (!crux_descriptor_register(&s->listener, socket(AF_UNIX, SOCK_STREAM, 0))) {
     rmdir(s->directory);
     return false;
   }
@@ -57,8 +56,7 @@ bool crux_wakeup_socket_accept(crux_wakeup_socket *s) {
   stop_listening(s);
   if (fd < 0) return false;
   set_flags(fd);
-  crux_descriptor_register(&s->wakeup.out, fd);
-  return true;
+  return crux_descriptor_register(&s->wakeup.out, fd);
 }
 
 void crux_wakeup_socket_close(crux_wakeup_socket *s) {

@@ -1,7 +1,7 @@
--- A plugin of the game: `start(uuids)` is called once, `frame()` sixty times a second. It must never make a frame late.
+-- A plugin of the game: `start(uuids)` is called once, `frame()` sixty times per second. It must never delay a frame.
 local crux = require "crux"
 
-local client = assert(crux.new{ ca_file = os.getenv "CRUX_CA_FILE" })
+local client = crux.assert(crux.new())
 local uuids = {}
 
 function start(list)
@@ -11,7 +11,7 @@ function start(list)
   end
 end
 
--- How many are still under way.
+-- Returns how many calls are in flight.
 function frame()
   local pending = client:step()
   if pending then

@@ -1,5 +1,5 @@
--- nginx.conf and handler.lua at work, against a sandbox of its own: `make openresty-demo`. It exits with 1 if an answer
--- is not what it should be. Lua 5.4, as the sandbox.
+-- Runs nginx.conf and handler.lua against a local sandbox that it starts: `make openresty-demo`. Exit status 1 means that
+-- a response has another status than expected. Needs Lua 5.4, like the sandbox.
 
 local cqueues = require "cqueues"
 local socket = require "cqueues.socket"
@@ -24,12 +24,12 @@ local function free_port()
   return port
 end
 
--- A directory with the configuration, the handler and what the configuration expects beside them. The module is the one
--- for LuaJIT that make puts beside the one it runs this with.
+-- A directory with the configuration, the handler, and links to crux's modules. The C module is the one for LuaJIT,
+-- which make builds beside the one for this Lua.
 local function make_prefix(port)
   local prefix = output('mktemp -d "${TMPDIR:-/tmp}/crux-openresty.XXXXXX"')
   local root = output("cd " .. quoted(here .. "../..") .. " && pwd")
-  local builds = package.cpath:match("([^;]*/build/[^;]-)[^/;]*/%?%.so") or root .. "/build/"
+  local builds = (";" .. package.cpath):match(";(/[^;]-)[^/;]*/%?%.so") or root .. "/build/"
   local file = assert(io.open(here .. "nginx.conf"))
   local config = file:read("a"):gsub("127%.0%.0%.1:8080", "127.0.0.1:" .. port)
   file:close()
@@ -59,13 +59,14 @@ local function request(method, path, body)
   return tonumber(status), rest:match("\r\n%x+\r\n(.-)\n\r\n") or rest:match("\r\n\r\n(.*)$") or ""
 end
 
--- nginx with that base URL, for as long as the function runs. It ends with this process, even if that is killed.
+-- Runs nginx with that base URL while the function runs. The shell ends nginx when this process ends, even if it is
+-- killed.
 local function with_nginx(base_url, fn)
   local words = {
     "env", "CRUX_TOKEN=" .. quoted(service.tokens.retailer), "CRUX_BASE_URL=" .. quoted(base_url),
-    "SANDBOX_CA_FILE=" .. quoted(service.ca_file), "nginx", "-p", quoted(prefix), "-c", "nginx.conf", "-e", "stderr",
+    "CRUX_CA_FILE=" .. quoted(service.ca_file), "nginx", "-p", quoted(prefix), "-c", "nginx.conf", "-e", "stderr",
   }
-  -- its workers are to read what is ours alone
+  -- The workers read files that only root may read, if this is root.
   if output("id -u") == "0" then words[#words + 1] = "-g 'user root;'" end
   local keeper = assert(io.popen(("trap '' INT; %s </dev/null 2>%s & pid=$!; read -r _; kill -QUIT $pid 2>/dev/null; wait $pid")
     :format(table.concat(words, " "), quoted(prefix .. "/log")), "w"))
@@ -102,9 +103,9 @@ local function run()
     show(400, "POST", order, '{"skus":[{"sku_id":"000106"}]}')
     show(400, "POST", "/cancel/123")
   end)
-  print("-- the service's connection breaks off after the order was cancelled\n")
+  print("-- the connection to the service breaks after the order was cancelled\n")
   with_nginx(service.base_url .. "/~drop=after", function() show(504, "POST", other) end)
-  print("-- the service is not there\n")
+  print("-- the service cannot be reached\n")
   with_nginx("https://127.0.0.1:1", function() show(503, "POST", other) end)
 end
 

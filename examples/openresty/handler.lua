@@ -1,11 +1,11 @@
--- An endpoint of one's own: POST /cancel/<order UUID>, with {"skus": […]} or nothing as the body. What is answered tells
--- whoever asked what they may do next.
+-- The handler of POST /cancel/<order UUID>, whose body is {"skus": [...]} or empty. The status of the response tells
+-- the caller whether to try again.
 local cjson = require "cjson.safe"
 local crux = require "crux.resty"
 
--- One client for all requests of a worker. The token and the base URL come from the environment.
-local client, fault = crux.new{ timeout = 10, ca_file = os.getenv "SANDBOX_CA_FILE" }
-if not client then error(tostring(fault)) end
+-- One client for all requests of a worker process. CRUX_TOKEN, CRUX_BASE_URL and CRUX_CA_FILE set the token, the
+-- service and the authority to trust.
+local client = crux.assert(crux.new{ timeout = 10 })
 
 local handler = {}
 
@@ -28,22 +28,22 @@ function handler.cancel()
   local order, why = arguments()
   if not order then return answer(400, { reason = why }) end
 
-  local result, err = client:cancel_order(order) -- this request waits, the worker does not
+  local result, err = client:cancel_order(order) -- suspends this request, not the worker
   if result then return answer(202, { outcome = "accepted" }) end
 
   ngx.log(ngx.WARN, tostring(err))
-  local said = { outcome = err.outcome, reason = err.detail or err.message, field = err.field, fields = err.fields }
+  local response = { outcome = err.outcome, reason = err.detail or err.message, field = err.field, fields = err.fields }
   if err.kind == "invalid" then
-    answer(400, said)
+    answer(400, response)
   elseif err.outcome == "rejected" then
-    answer(err.status >= 400 and err.status or 502, said)
+    answer(err.status >= 400 and err.status or 502, response)
   elseif err.outcome == "not_sent" then
     ngx.header["Retry-After"] = 1
-    said.advice = "not sent, try again"
-    answer(503, said)
+    response.advice = "not sent, try again"
+    answer(503, response)
   else
-    said.advice = "unknown, look before you retry"
-    answer(504, said)
+    response.advice = "unknown, read the order before you retry"
+    answer(504, response)
   end
 end
 

@@ -4,45 +4,19 @@ local core = require "crux.core"
 local Loop = require "crux.scheduler"
 local Pending = require "crux.pending"
 
-local error, ipairs, next, pcall, rawget, type = error, ipairs, next, pcall, rawget, type
-local floor, huge, format = math.floor, math.huge, string.format
+local error, next, pcall, rawget, type = error, next, pcall, rawget, type
+local huge, format = math.huge, string.format
 
 local batch = {}
 
 local CONCURRENCY = 8
 
-local function is_function(value) return type(value) == "function" end
-
--- In the order in which faults are reported.
-local OPTIONS = {
-  { "concurrency", "a whole number from 1", function(value)
-    return type(value) == "number" and value >= 1 and value == floor(value)
-  end },
-  { "on_result", "a function", is_function },
-  { "on_progress", "a function", is_function },
-  { "stop_on", "a set of kinds such as { auth = true }", function(value)
-    if type(value) ~= "table" then return false end
-    for kind in next, value do
-      if type(kind) ~= "string" then return false end -- a list would stop on nothing
-    end
-    return true
-  end },
-}
-
-local NAMES = {}
-for i, option in ipairs(OPTIONS) do NAMES[i] = option[1] end
-
 -- A table of the options, or nil and an error.
 local function read(options)
-  local err = core.unknown(options, NAMES)
-  if err then return nil, err end
   local known = {}
-  for _, option in ipairs(OPTIONS) do
-    local name, what, valid = option[1], option[2], option[3]
-    local value = rawget(options, name)
-    if value ~= nil and not valid(value) then return nil, core.invalid(name, what, value) end
-    known[name] = value
-  end
+  for name, value in next, options do known[name] = value end
+  local err = core.check_batch(known)
+  if err then return nil, err end
   return known
 end
 

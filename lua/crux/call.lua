@@ -99,7 +99,7 @@ local function begin(call)
     end
     call.last_token = token
   elseif not call.request:has_token() then
-    return nil, core.failure("auth", "expected a token, found none")
+    return nil, core.failure("auth", core.NO_TOKEN)
   end
   call.attempts = call.attempts + 1
   if call.on_event then emit(call, "request") end

@@ -50,6 +50,8 @@ local resty = {
   SANDBOX = core.SANDBOX,
   PRODUCTION = core.PRODUCTION,
   null = core.null,
+  --- Returns its arguments, or raises `tostring(err)`; see `crux.assert`.
+  -- @function assert
   assert = require "crux.assert",
   --- Makes a client; see `crux.client`. It may be made anywhere, in `init_by_lua` too.
   -- @function new

@@ -70,13 +70,16 @@ describe("the example", function()
     assert.is_truthy(text:find("unfinished%s+%d+, of which up to 2"), text)
   end)
 
+  -- What other processes take of the machine is not counted; what they do to its caches is, so that
+  -- one run of five has to do.
   it("game_host never misses a frame", function()
     if LUA ~= "lua5.4" then return pending("it embeds Lua 5.4") end
     local program = os.tmpname()
     finally(function() os.remove(program) end)
-    assert.equal(0, select(2, run(("cc -O2 $(pkg-config --cflags lua5.4) -o %s examples/game_host/host.c $(pkg-config --libs lua5.4)")
-      :format(program))))
-    -- the machine may have other work during a frame, but not in every run
+    local compile = "cc -O2 -include spec/support/unqueued_clock.h $(pkg-config --cflags lua5.4) -o %s "
+      .. "examples/game_host/host.c $(pkg-config --libs lua5.4)"
+    local output, compiled = run(compile:format(program))
+    assert.equal(0, compiled, output)
     for run_number = 1, 5 do
       local orders = table.concat(sandbox.orders, " ")
       local text, status = run(("%s examples/game_host/plugin.lua %s"):format(program, orders))

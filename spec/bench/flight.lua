@@ -66,12 +66,17 @@ local function exists(path)
 end
 
 if held then
+  local heap = require "heap"
   submit()
   repeat until step(1)
+  collectgarbage()
+  heap.trim()
   local before = memory()
   for _ = 1, in_flight do submit() end
   while not exists(held) do assert(not step(0.05), "expected no answer, found one") end
-  print(("%.2f"):format((memory() - before) / in_flight))
+  local resident = memory()
+  heap.trim()
+  print(("%.2f %.2f"):format((memory() - before) / in_flight, (resident - before) / in_flight))
 else
   for _ = 1, in_flight do submit() end
   carry(2 * in_flight)

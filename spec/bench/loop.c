@@ -2,10 +2,11 @@
    a libcurl multi handle over epoll, IN_FLIGHT of them at all times: an easy handle that is done is
    started again at once. First 2 * IN_FLIGHT calls, which connect, then N in `measured`. Prints
    the microseconds of processor time per call of the N. With HELD_FILE instead: one call, then
-   IN_FLIGHT that are not answered. Prints the KiB of memory per call once the server has made the
-   file. */
+   IN_FLIGHT that are not answered. Once the server has made the file, prints the KiB of memory per
+   call: what is in use, and what is resident. */
 #include "request.h"
 
+#include <malloc.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
@@ -117,17 +118,21 @@ static long memory(void) {
 
 static void hold(context *c, CURL **calls, long in_flight, const char *held) {
   CURL *first;
-  long before;
+  long before, resident;
   start(c, calls, 1);
   while (!(first = next_done(c))) step(c, 1000);
   curl_multi_remove_handle(c->multi, first);
+  malloc_trim(0);
   before = memory();
   start(c, calls, in_flight);
   while (access(held, F_OK) != 0) {
     step(c, 50);
     if (next_done(c)) fprintf(stderr, "loop: expected no answer, found one\n"), exit(1);
   }
-  printf("%.2f\n", (double)(memory() - before) / (double)in_flight);
+  resident = memory();
+  malloc_trim(0);
+  printf("%.2f %.2f\n", (double)(memory() - before) / (double)in_flight,
+         (double)(resident - before) / (double)in_flight);
 }
 
 int main(int argc, char **argv) {

@@ -7,18 +7,18 @@ local function run()
   local text = output:read("*a")
   output:close()
   local file = assert(io.open(errors))
-  local complaints = file:read("*a")
+  local stderr = file:read("*a")
   file:close()
   os.remove(errors)
-  return text, tonumber(text:match("ended (%d+)\n$")), complaints
+  return text, tonumber(text:match("ended (%d+)\n$")), stderr
 end
 
 describe("examples/demo.lua", function()
-  local text, status, complaints
-  setup(function() text, status, complaints = run() end)
+  local text, status, stderr
+  setup(function() text, status, stderr = run() end)
 
   it("exits with 0", function()
-    assert.equal("", complaints)
+    assert.equal("", stderr)
     assert.equal(0, status)
     assert.is_truthy(text:find("\nall as promised\n", 1, true))
   end)

@@ -1,8 +1,9 @@
-/* Fuzzes the real exchange: an engine makes up to three calls, over loopback and libcurl, to a peer
-   that does what the input says. Byte 0 of the input is the number of calls and the size of their
-   requests; then come the peer's actions, one before each wait of the engine; those with the highest bit
-   set that lead come before a call, while its connections are idle. Whatever the peer does, crux must not send a request twice,
-   nor claim more than what the peer wrote after the request had reached it. */
+/* exchange: fuzzes the whole exchange. An engine makes up to three calls, over loopback and
+   libcurl, to a peer that acts as the input says. Byte 0 of the input gives the number of calls and
+   the size of their requests. The peer's actions follow: one before each wait of the engine.
+   Actions with the highest bit set at the beginning of a call's actions come before the call, while
+   its connections are idle. Whatever the peer does, crux must not send a request twice, nor claim
+   more than what the peer wrote after the request had reached it. */
 #define _GNU_SOURCE
 #include "http/engine.h"
 #include "http/libcurl.h"
@@ -35,18 +36,19 @@ static void expect(bool is_true, const char *what) {
 
 /* --- the peer --- */
 
-/* One connection, as the peer sees it. What it writes counts for a call only once a byte of that
-   call's request has arrived. */
+/* One connection at the peer's end. What the peer writes is a response to a call only after a byte
+   of that call's request has arrived. */
 typedef struct {
   int fd;
-  size_t arrived;         /* bytes of the request of the call at hand that were read */
-  bool unread;            /* bytes of it are there and were not read, or had been when it was closed */
-  bool stray;             /* it wrote, or said that it ends, before the request arrived */
-  bool spent;             /* since an earlier call: it must not carry another request */
-  bool overfull;          /* it wrote more than an answer to the call at hand */
-  crux_response response; /* what it wrote in answer to the call at hand */
-  bool answering, ended;
-  unsigned idle_rounds;
+  size_t arrived;         /* bytes of the present call's request that were read */
+  bool unread;            /* bytes of it were not read, now or when the connection was closed */
+  bool stray;             /* the peer wrote or shut down before the request arrived */
+  bool spent;             /* by an earlier call: it must not carry another request */
+  bool overfull;          /* the peer wrote more than one response to the present call */
+  crux_response response; /* what the peer wrote in response to the present call */
+  bool answering;         /* there is a `response` */
+  bool ended;             /* the peer has closed or shut it down */
+  unsigned idle_rounds;   /* of wind_up, without a byte read */
 } peer_connection;
 
 static struct {
@@ -56,7 +58,7 @@ static struct {
   unsigned count;
 } peer;
 
-/* The request of the call at hand, as it has to arrive. */
+/* The present call's request, as it must arrive. */
 static char wire[LARGE + 1024];
 static size_t wire_len;
 
@@ -96,7 +98,7 @@ static void note_unread(peer_connection *p) {
   if (p->fd >= 0 && ioctl(p->fd, FIONREAD, &count) == 0 && count > 0) p->unread = true;
 }
 
-/* From the first byte of the request on, what is written is an answer. */
+/* True if a byte of the request has arrived: what is written from now on is a response. */
 static bool has_request(peer_connection *p) {
   note_unread(p);
   return p->arrived > 0 || p->unread;
@@ -156,7 +158,7 @@ static size_t act(const uint8_t *input, size_t size) {
       return 2;
     }
     case 4: peer_end(p, (int)(count % 3)); return 2;
-    default: return 1; /* the engine has a turn */
+    default: return 1; /* no action: only the engine goes on */
   }
 }
 
@@ -181,7 +183,7 @@ static crux_transfer *new_call(crux_config *config, unsigned number, bool large)
   return t;
 }
 
-/* Reads what is there. */
+/* Reads all that has arrived. */
 static void drain(peer_connection *p) {
   size_t before;
   do {
@@ -207,7 +209,7 @@ static void begin_call(const crux_transfer *t) {
   }
 }
 
-/* What the peer saw of the call must bear out what is claimed of it. */
+/* What is claimed about the call must agree with what the peer saw. */
 static void check_call(const crux_transfer *t) {
   const crux_reply *r = &t->reply;
   const peer_connection *answered = NULL;
@@ -233,7 +235,7 @@ static void check_call(const crux_transfer *t) {
   EXPECT(r->response.body.len <= answered->response.body.len);
 }
 
-/* The input is used up: the peer reads what there is of a request, and closes. */
+/* For when the input is used up: the peer reads the rest of a request, and closes. */
 static void wind_up(void) {
   unsigned i;
   for (i = 0; i < peer.count; i++) {
@@ -245,7 +247,7 @@ static void wind_up(void) {
   }
 }
 
-/* The actions that are left. */
+/* The actions that were not carried out yet. */
 static const uint8_t *script;
 static size_t script_size;
 static bool in_call;
@@ -259,8 +261,8 @@ static void act_once(void) {
   script_size -= used;
 }
 
-/* Linked in place of epoll_wait: the peer acts just before the engine looks, and so also between the
-   moment when it connects and the one when it learns that it is connected. */
+/* Linked in place of epoll_wait(2): the peer acts just before the engine waits. So it also acts
+   after connect(2) and before the engine learns that the connection is established. */
 int __real_epoll_wait(int epoll, struct epoll_event *events, int max, int timeout);
 int __wrap_epoll_wait(int epoll, struct epoll_event *events, int max, int timeout);
 

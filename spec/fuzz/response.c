@@ -41,7 +41,7 @@ static void check_invariants(const crux_response *r, size_t max_body) {
   EXPECT(!r->persistent);
   EXPECT(r->body.len <= max_body);
   EXPECT(r->fields.len <= CRUX_HEAD_MAX);
-  EXPECT(r->fields.cap <= 2 * CRUX_HEAD_MAX && r->body.cap <= 2 * CRUX_HEAD_MAX);
+  EXPECT(r->fields.capacity <= 2 * CRUX_HEAD_MAX && r->body.capacity <= 2 * CRUX_HEAD_MAX);
   for (i = 0; i < r->fields.len; i++) strings += r->fields.data[i] == '\0';
   EXPECT(strings == 2 * r->field_count);
 }

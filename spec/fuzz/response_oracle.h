@@ -98,13 +98,17 @@ static bool oracle_number(const char *text, uint64_t *number) {
   return *text && strspn(text, DIGITS) == strlen(text);
 }
 
-/* False if there are several or none that is a number. */
+/* False if there are several or none that is a number. Numbers of any size are told apart. */
 static bool oracle_length(const oracle *o, uint64_t *length) {
   char *list = oracle_list(o, "content-length"), *element = strsep(&list, ",");
+  char *first = oracle_trim(element);
   uint64_t other;
-  if (!oracle_number(oracle_trim(element), length)) return false;
-  while ((element = strsep(&list, ",")))
-    if (!oracle_number(oracle_trim(element), &other) || other != *length) return false;
+  if (!oracle_number(first, length)) return false;
+  while ((element = strsep(&list, ","))) {
+    element = oracle_trim(element);
+    if (!oracle_number(element, &other)) return false;
+    if (strcmp(element + strspn(element, "0"), first + strspn(first, "0")) != 0) return false;
+  }
   return true;
 }
 

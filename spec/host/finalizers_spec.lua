@@ -1,5 +1,5 @@
--- Finalizers and debug hooks that abort a call or close its client at any moment: no error, no
--- crash, and no effect on other calls.
+-- Finalizers and debug hooks that abort a call, close its client or change its arguments at any
+-- moment: no error, no crash, and no effect on other calls.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
@@ -126,6 +126,92 @@ describe("at each instruction of a call with a retry, #stock", function()
         end
       end)
   end)
+end)
+
+describe("arguments that are changed while a call reads them:", function()
+  local U, S = helper.ORDER, helper.SUPPLIER
+
+  it("what was checked is what is sent, whenever a hook changes them #stock", function()
+    local client = assert(crux.new{ token = helper.TOKEN, base_url = "https://h" })
+    local item = '{"supplier_uuid":"' .. S .. '","sku_id":"a\\"b","quantity":2,"price":"1.50"}'
+    local whole = '{"order_uuid":"' .. U .. '","skus":[' .. item .. "," .. item .. "]}"
+    local n, unchanged, changed, called = 0, 0, 0
+    repeat
+      n = n + 1
+      local skus = {}
+      for i = 1, 2 do skus[i] = { supplier_uuid = S, sku_id = 'a"b', quantity = 2, price = 1.5 } end
+      local arguments = { order_uuid = U, skus = skus, user_agent = "shop/1" }
+      local count = 0
+      called = false
+      debug.sethook(function()
+        count = count + 1
+        if count < n or called then return end
+        called = true
+        skus[1].price, skus[2] = "bogus", true
+        arguments.order_uuid, arguments.user_agent = "not-a-uuid", "not a product"
+        collectgarbage()
+      end, "cr")
+      local request, err = client:dry_run("cancel_order", arguments)
+      debug.sethook()
+      if request then
+        assert.equal(whole, request.body)
+        assert.is_truthy(request.headers["User-Agent"]:find("^shop/1 "))
+        unchanged = unchanged + 1
+      else
+        assert.equal("invalid", err.kind)
+        changed = changed + 1
+      end
+    until not called
+    assert.is_true(unchanged > 1 and changed > 1, ("%d unchanged, %d changed"):format(unchanged, changed))
+    client:close()
+  end)
+
+  -- Empties or changes the tables when the collector comes to its end: here and there.
+  local SCRIPT = [[
+    local mode, rounds, ORDER, SUPPLIER = %q, %d, %q, %q
+    local crux = require "crux"
+    if _VERSION == "Lua 5.4" then collectgarbage("incremental", 200, 100, 6) end
+    local client = crux.new{ token = "t", base_url = "https://h" }
+    local pool, args = {}, nil
+    for i = 1, 40 do pool[i] = {} end
+    local function finalized(run)
+      if not newproxy then return setmetatable({}, { __gc = run }) end
+      local proxy = newproxy(true)
+      getmetatable(proxy).__gc = run
+    end
+    for round = 1, rounds do
+      local skus = mode == "option" and pool or {}
+      for i = 1, 40 do
+        skus[i] = skus[i] or {}
+        skus[i].supplier_uuid, skus[i].quantity = SUPPLIER, 2
+        if mode ~= "option" then skus[i].price = "1.5" end
+      end
+      if mode ~= "option" then args = { order_uuid = ORDER, skus = skus }
+      else args = args or { order_uuid = ORDER, skus = skus, user_agent = "shop/1" } end
+      finalized(function()
+        for i = 1, 40 do
+          if mode == "item" then skus[i] = true
+          else
+            skus[i].supplier_uuid = "not-a-uuid"
+            if mode == "price" then skus[i].price = "bogus" end
+          end
+        end
+      end)
+      for _ = 1, (round * 7919) %% 97 do local _ = {} end
+      if round %% 100 == 0 then collectgarbage("setpause", 110 + round / 100 * 37 %% 190) end
+      local request = client:dry_run("cancel_order", args)
+      local found = request and (request.body:match("not%%-a%%-uuid") or request.body:match("bogus")
+        or request.body:match("true"))
+      if found then return print("found " .. found .. " in round " .. round) end
+      for i = 1, 40 do if type(skus[i]) ~= "table" then skus[i] = nil end end
+    end
+    print "as checked"]]
+
+  for mode, rounds in pairs{ item = 1000, price = 500, option = 4000 } do
+    it(("what was checked is what is sent, whenever a finalizer changes them (%s)"):format(mode), function()
+      assert.equal("as checked", helper.child(SCRIPT:format(mode, rounds, U, S)))
+    end)
+  end
 end)
 
 describe("a finalizer that makes a call while its Lua state is closed", function()

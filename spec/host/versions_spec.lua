@@ -19,7 +19,7 @@ end
 -- Has another interpreter load the module that runs here. That of 5.1 and that of LuaJIT are one
 -- for the loader.
 describe("crux.core loaded by another Lua #stock", function()
-  local directory = package.cpath:match("([^;]*/build/[^;]*)%?%.so")
+  local directory = (";" .. package.cpath):match(";(/[^;]*/)%?%.so")
   local others = {}
   for _, lua in ipairs(LUAS) do
     if lua ~= helper.lua and select(2, output("command -v " .. lua)) == "0" then others[#others + 1] = lua end

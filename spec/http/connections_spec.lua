@@ -78,6 +78,37 @@ describe("32 calls at once on a fresh client", function()
   end)
 end)
 
+-- What cannot be registered for a forked child to close is closed at once.
+describe("a socket of which fstat knows nothing, #stock", function()
+  local object
+
+  setup(function() object = forks.compile("no_fstat.c") end)
+
+  teardown(function() os.remove(object) end)
+
+  for _, way in ipairs(calls.WAYS) do
+    it(("is closed and fails the connection (%s)"):format(way.name), function()
+      local server = fault.serve{ script = "conn:request()" }
+      local found = helper.child(([[
+        local calls = require "spec.support.calls"
+        local forks = require "spec.support.forks"
+        local client, way = calls.client({ base_url = %q })
+        for _, one in ipairs(calls.WAYS) do if one.name == %q then way = one end end
+        local counts = {}
+        for i = 1, 20 do
+          local err = way.call(client)
+          assert(err.outcome == "not_sent" and err.kind == "memory", err.message)
+          counts[i] = forks.descriptors()
+        end
+        print(counts[20] - counts[1])
+      ]]):format(server.base_url, way.name), { LD_PRELOAD = object })
+      assert.equal("0", found)
+      assert.equal(0, server:record().connections)
+      server:close()
+    end)
+  end
+end)
+
 -- Resident memory in kB, or nil without a /proc.
 local function resident_memory()
   local file = io.open("/proc/self/status")
@@ -94,6 +125,9 @@ describe("1,000 connections in a row,", function()
     { name = "closed after a response", script = CLOSES, outcome = "accepted" },
     { name = "closed after a response over TLS", script = CLOSES, tls = "good",
       outcome = "accepted" },
+    { name = "closed at once by idle_timeout = 0", script = helper.ANSWER,
+      shared = { answer = helper.response(204) }, options = { idle_timeout = 0 },
+      outcome = "accepted" },
     { name = "reset before a response", script = "conn:request() conn:rst()", outcome = "unknown" },
     { name = "closed during the handshake", script = "conn:raw(1) conn:cut()", tls = "good",
       outcome = "not_sent" },
@@ -102,9 +136,12 @@ describe("1,000 connections in a row,", function()
   }
 
   local function leave_nothing(case, way)
-    local server = case.script and fault.serve{ tls = case.tls, script = case.script }
-    server = server or fault.refused()
-    local client = calls.client(server, { ca_file = fault.ca_file })
+    local server = case.script
+      and fault.serve{ tls = case.tls, script = case.script, shared = case.shared }
+      or fault.refused()
+    local options = { ca_file = fault.ca_file }
+    for name, value in pairs(case.options or {}) do options[name] = value end
+    local client = calls.client(server, options)
     local function cycles(count)
       for _ = 1, count do
         local outcome = way.call(client).outcome

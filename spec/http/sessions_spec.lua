@@ -5,6 +5,7 @@ local core = require "crux.core"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
 local helper = require "spec.helper"
+local libcurl = require "spec.support.libcurl"
 
 teardown(fault.stop)
 
@@ -95,16 +96,18 @@ describe("a host name", function()
   local TOGETHER = [[
     while conn:request() do
       shared.count = (shared.count or 0) + 1
-      while shared.count < 32 do conn:sleep(0.01) end
+      while shared.count < %d do conn:sleep(0.01) end
       conn:write(shared.answer)
     end
   ]]
 
   local MANY = [[
     local calls = require "spec.support.calls"
-    local client = calls.client({ base_url = %q }, { ca_file = %q, max_connections = 32 })
+    local count, base_url, ca_file = %d, %q, %q
+    local client = calls.client({ base_url = base_url },
+      { ca_file = ca_file, max_connections = count })
     local pendings, accepted = {}, 0
-    for i = 1, 32 do pendings[i] = client:submit("cancel_order", calls.order()) end
+    for i = 1, count do pendings[i] = client:submit("cancel_order", calls.order()) end
     for _, pending in ipairs(pendings) do
       local _, result, err = pending:wait()
       if result then accepted = accepted + 1 else print(err) end
@@ -113,32 +116,47 @@ describe("a host name", function()
     client:close()
   ]]
 
-  -- How many of the 32 connections have resumed a session.
-  local function resumed_of_many(version)
-    local server = calls.serve{ tls_names = { NAME }, tls_version = version, script = TOGETHER }
+  -- How many of so many connections, made by as many calls at once, have resumed a session.
+  local function resumed_of(calls_at_once, version)
+    local server = calls.serve{
+      tls_names = { NAME }, tls_version = version, script = TOGETHER:format(calls_at_once),
+    }
     local base_url = ("https://%s:%d"):format(NAME, server.port)
-    local said, names = run(MANY:format(base_url, fault.ca_file), "0.1")
-    assert.equal("32", said)
+    local said, names = run(MANY:format(calls_at_once, base_url, fault.ca_file), "0.1")
+    assert.equal(tostring(calls_at_once), said)
     assert.same({ NAME }, names)
     local record = server:record()
-    assert.same({ 32, 32 }, { record.connections, record.requests })
+    assert.same({ calls_at_once, calls_at_once }, { record.connections, record.requests })
     server:close()
     return (count(record))
   end
 
-  it("is resolved once for 32 calls, 31 of which resume a session, TLS 1.2", function()
-    assert.equal(31, resumed_of_many "1.2")
+  it("is resolved once for 32 calls, of which 31 resume a session, TLS 1.2", function()
+    assert.equal(31, resumed_of(32, "1.2"))
   end)
 
-  -- OpenSSL takes a ticket of TLS 1.3 for used up once the first handshake with it is complete, and
-  -- libcurl from 8.12 on once it has begun: later ones are full, until there is another ticket. And
-  -- if the first ticket is long in coming, nobody waits for it.
-  it("is resolved once for 32 calls, some of which resume a session, TLS 1.3", function()
-    local resumed = 0
+  -- TLS 1.3 has tickets, of which OpenSSL's server sends two after a full handshake, one by one,
+  -- and each is good for one connection. libcurl keeps two, and takes one out for each handshake
+  -- that begins; below 8.12 it keeps one, and OpenSSL takes it for used up once the first handshake
+  -- with it is complete. So of 32 connections that begin together two resume a session; below 8.12
+  -- all may, or only one. Nobody waits for a ticket that is long in coming: hence the tries.
+  local function most_resumed(calls_at_once, enough)
+    local most = 0
     for _ = 1, 5 do
-      if resumed == 0 then resumed = resumed_of_many "1.3" end
+      if most < enough then most = math.max(most, resumed_of(calls_at_once, "1.3")) end
     end
-    if calls.resumes "1.3" then assert.is_true(resumed > 0) end
+    return most
+  end
+
+  it("is resolved once for 3 calls, of which 2 resume a session, TLS 1.3", function()
+    assert.equal(calls.resumes "1.3" and 2 or 0, most_resumed(3, 2))
+  end)
+
+  it("is resolved once for 32 calls, of which some resume a session, TLS 1.3", function()
+    local enough = libcurl.here() >= libcurl.TICKETS_ARE_TAKEN and 2 or 1
+    local most = most_resumed(32, enough)
+    if not calls.resumes "1.3" then assert.equal(0, most)
+    else assert.is_true(most >= enough, most) end
   end)
 
   for i, way in ipairs(calls.WAYS) do

@@ -5,10 +5,10 @@
 --       it("…, " .. way.name, function() assert.equal("accepted", way.call(client).outcome) end)
 --     end
 -- @module spec.support.calls
-local core = require "crux.core"
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
+local libcurl = require "spec.support.libcurl"
 
 local calls = {}
 
@@ -78,10 +78,11 @@ function calls.once(way, server, more)
   return answer
 end
 
---- Whether libcurl resumes sessions of this version. With GnuTLS it keeps them before the tickets
--- of TLS 1.3 have come.
+--- Whether libcurl resumes sessions of this version of TLS. With GnuTLS and below 8.8 it stores a
+-- session before the tickets of TLS 1.3 have arrived.
 function calls.resumes(version)
-  return version ~= "1.3" or not core.curl_version():find("GnuTLS", 1, true)
+  local number, library = libcurl.here()
+  return version ~= "1.3" or library ~= "GnuTLS" or number >= 0x080800
 end
 
 --- A script that answers one request, and closes the connection with Connection: close.

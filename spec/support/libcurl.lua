@@ -13,6 +13,10 @@ libcurl.RUN_TIME = {
   CLOSES_AT_ONCE = 0x075500, OWN_BIO = 0x075700, CA_CACHE = 0x075700, NULL_IS_DEFAULT = 0x081500,
 }
 
+--- From here on libcurl offers a ticket of TLS 1.3 to one connection, and keeps up to two for a
+-- server. crux does nothing differently.
+libcurl.TICKETS_ARE_TAKEN = 0x080c00
+
 --- At compile time: the version that csrc asks for, and the names that it uses only from there on.
 libcurl.COMPILE_TIME = {
   [0x074100] = { "CURLUPART_ZONEID" },

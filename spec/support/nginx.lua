@@ -32,8 +32,8 @@ end
 
 local root = output("cd " .. quoted(here .. "../..") .. " && pwd")
 
--- Below it, and beside the module that runs here: built with the same libcurl.
-local module = (package.cpath:match("[^;]*/(build/[^;]-)[^/;]*/%?%.so") or "build/") .. "luajit"
+-- Beside the module that runs here, so that it is built with the same libcurl. `make` puts the absolute path first.
+local module = (";" .. package.cpath):match(";(/[^;]-)[^/;]*/%?%.so") .. "luajit"
 
 --- Why there can be no nginx here, or nil. Builds crux for LuaJIT.
 function nginx.missing()
@@ -42,7 +42,7 @@ function nginx.missing()
   end
   if not nginx.built then
     -- what was said to the make that runs this is not for the other one
-    local make = "cd %s && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make all LUA=luajit OUT=%s 2>&1; echo $?"
+    local make = "cd %s && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make all LUA=luajit DIR=%s 2>&1; echo $?"
     local made = output(make:format(quoted(root), quoted(module)))
     if not made:find("%f[^\n%z]0$") then return "needs crux for LuaJIT: " .. made end
     nginx.built = true
@@ -73,7 +73,7 @@ http {
   scgi_temp_path %(dir)/scgi;
   client_body_buffer_size 1m;
   lua_package_path "%(root)/lua/?.lua;;";
-  lua_package_cpath "%(root)/%(module)/?.so;;";
+  lua_package_cpath "%(module)/?.so;;";
   lua_code_cache %(code_cache);
   %(http)
   init_by_lua_block {

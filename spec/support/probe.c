@@ -15,7 +15,7 @@ static const char *const causes[] = {
 
 /* judge(code, cause, status, flags, retry_after, safe, proxy_status) → outcome, kind, retryable;
    the cause by its index from 0, and flags the sum of 1: head whole, 2: sent, 4: tls, 8: proxied,
-   16: ready */
+   16: connected */
 static int judge(lua_State *L) {
   crux_evidence e;
   crux_verdict v;
@@ -27,7 +27,7 @@ static int judge(lua_State *L) {
   e.sent = flags & 2;
   e.tls = flags & 4;
   e.proxied = flags & 8;
-  e.ready = flags & 16;
+  e.connected = flags & 16;
   e.proxy_status = (int)luaL_optnumber(L, 7, 0);
   v = crux_judge(&e);
   lua_pushstring(L, crux_outcome_name(v.outcome));

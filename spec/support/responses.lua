@@ -173,6 +173,12 @@ for _, case in ipairs{
     "Content-Length: 2, 3" },
   { "6.3", "refuses a second Content-Length that differs",
     "Content-Length: 2\r\nContent-Length: 3" },
+  { "6.3", "refuses a second Content-Length that differs, both above 2^60",
+    "Content-Length: 1152921504606846977\r\nContent-Length: 1152921504606846978" },
+  { "RFC 9110 8.6", "refuses a list of different numbers above 2^64 in Content-Length",
+    "Content-Length: 18446744073709551618, 18446744073709551617" },
+  { "RFC 9110 8.6", "refuses a number above 2^64 beside one with another number of digits",
+    "Content-Length: 18446744073709551618, 184467440737095516180" },
   { "6.3", "refuses a malformed Content-Length beside Transfer-Encoding",
     "Transfer-Encoding: chunked\r\nContent-Length: x" },
 } do
@@ -185,6 +191,8 @@ row("RFC 9110 8.6", "accepts a list of one number in Content-Length",
   framed("Content-Length: 2 ,\t2", "ok"), {})
 row("RFC 9110 8.6", "accepts leading zeros in Content-Length",
   framed("Content-Length: 0000000000000000000002, 2", "ok"), {})
+row("RFC 9110 8.6", "accepts a Content-Length of several zeros",
+  framed("Content-Length: 00\r\nContent-Length: 0", ""), { body = "" })
 row("RFC 9110 8.6", "accepts Content-Length in any case", framed("CONTENT-LENGTH: 2", "ok"), {})
 
 -- --- size of the head ----------------------------------------------------------------------------
@@ -252,6 +260,9 @@ row("RFC 9110 8.6", "takes a body for cut whose Content-Length is above 2^63-1",
   framed("Content-Length: 9223372036854775808", "ok"), CUT)
 row("RFC 9110 8.6", "takes a body for cut whose Content-Length is above 2^64",
   framed("Content-Length: 18446744073709551618", "ok"), CUT)
+row("RFC 9110 8.6", "takes a body for cut that has the same Content-Length above 2^64 twice",
+  framed("Content-Length: 18446744073709551618\r\nContent-Length: 018446744073709551618", "ok"),
+  CUT)
 row("6.3", "expects no body after 204", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
   { status = 204, body = "" })
 row("6.3", "expects no body after 304",

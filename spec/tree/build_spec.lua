@@ -125,7 +125,7 @@ describe("the tree #tree", function()
   end)
 
   it("exports luaopen_crux_core and nothing else", function()
-    local directory = assert(package.cpath:match("([^;]*/build/[^;]*)%?%.so"), "expected to be run by make")
+    local directory = assert((";" .. package.cpath):match(";(/[^;]*/)%?%.so"), "expected to be run by make")
     local exported = {}
     for _, line in ipairs(lines("nm -D --defined-only '" .. directory .. "crux/core.so'")) do
       exported[#exported + 1] = line:match("(%S+)$")
@@ -176,9 +176,9 @@ describe("the tree #tree", function()
     end))
   end)
 
-  it("has a README of fewer than 200 lines", function()
+  it("has a README of at most 150 lines", function()
     local _, count = (read("README.md") or ""):gsub("\n", "\n")
-    assert.is_true(count < 200, "expected fewer than 200 lines, found " .. count)
+    assert.is_true(count <= 150, "expected at most 150 lines, found " .. count)
   end)
 
   it("has no path of a machine", function()

@@ -1,0 +1,121 @@
+/* options: see options.h. */
+#include "options.h"
+
+#include "../http/connection.h"
+#include "../os/process.h"
+
+const crux_field_list crux_lua_options = { crux_client_options, 0 };
+const crux_field_list crux_core_options = { crux_client_options, CRUX_LUA_ONLY };
+
+static const char agent[] = "crux/" CRUX_VERSION;
+
+void crux_default_settings(crux_settings *s) {
+  memset(s, 0, sizeof *s);
+  s->origin = CRUX_SANDBOX;
+  s->prefix = s->api_prefix = "";
+  s->tls = true;
+  s->timeout = 30;
+  s->connect_timeout = 10;
+  s->idle_timeout = 15;
+  s->connection_lifetime = 300;
+  s->max_connections = 32;
+  s->max_body = 1024 * 1024;
+}
+
+/* --- where crux_settings keeps what --- */
+
+#define TEXT(name) { #name, offsetof(crux_settings, name) }
+
+static const struct {
+  const char *name;
+  size_t offset;
+} texts[] = {
+  TEXT(token), TEXT(ca_file), TEXT(ca_path), TEXT(cert_file), TEXT(key_file), TEXT(proxy),
+  TEXT(no_proxy), TEXT(user_agent),
+}, seconds[] = {
+  TEXT(timeout), TEXT(connect_timeout), TEXT(idle_timeout), TEXT(connection_lifetime),
+};
+
+static const char *prefix_of(const char *api) {
+  const crux_generation *generation = crux_generations;
+  while (strcmp(generation->name, api) != 0) generation++;
+  return generation->prefix;
+}
+
+/* Those that the Lua layer alone knows are kept there. */
+static void store(lua_State *L, const char *name, int value, const crux_base_url *url,
+                  crux_settings *s) {
+  const char *text = lua_type(L, value) == LUA_TSTRING ? lua_tostring(L, value) : NULL;
+  double number = text ? 0 : lua_tonumber(L, value);
+  size_t i;
+  for (i = 0; i < sizeof texts / sizeof *texts; i++) {
+    /* a token function leaves no token */
+    if (strcmp(texts[i].name, name) == 0) memcpy((char *)s + texts[i].offset, &text, sizeof text);
+  }
+  for (i = 0; i < sizeof seconds / sizeof *seconds; i++) {
+    if (strcmp(seconds[i].name, name) == 0)
+      memcpy((char *)s + seconds[i].offset, &number, sizeof number);
+  }
+  if (strcmp(name, "max_connections") == 0) s->max_connections = (unsigned)number;
+  if (strcmp(name, "max_body") == 0) s->max_body = (size_t)number;
+  if (strcmp(name, "api") == 0) s->api_prefix = prefix_of(text);
+  if (strcmp(name, "base_url") == 0) {
+    s->origin = url->origin;
+    s->prefix = url->prefix;
+    s->tls = url->tls;
+  }
+}
+
+/* --- what is wrong with several together --- */
+
+static void blame(crux_invalid *invalid, crux_problem problem, const char *name) {
+  const crux_field *row = crux_client_options;
+  while (row->name && strcmp(row->name, name) != 0) row++;
+  memset(invalid, 0, sizeof *invalid);
+  invalid->problem = problem;
+  invalid->field = row;
+  strcpy(invalid->path, name);
+}
+
+/* Whether this libcurl knows every option that was asked for. */
+static bool is_built_in(const crux_settings *s, crux_invalid *invalid) {
+  const char *name = NULL;
+  CURLcode code;
+  if (!s->tls || !(s->ca_file || s->ca_path || s->cert_file || (s->proxy && s->proxy[0])))
+    return true;
+  if (!crux_process_enter()) return true;
+  code = crux_connection_check(s, &name);
+  crux_process_leave();
+  if (code == CURLE_OK) return true;
+  if (code == CURLE_OUT_OF_MEMORY) invalid->problem = CRUX_NO_MEMORY;
+  else {
+    blame(invalid, CRUX_NOT_BUILT_IN, name);
+    invalid->number = (int)code;
+  }
+  return false;
+}
+
+crux_config *crux_make_config(lua_State *L, const crux_snapshot *s, const crux_base_url *url,
+                              const crux_settings *base, unsigned long client,
+                              crux_invalid *invalid) {
+  const crux_field_list *list = s->lists;
+  const crux_field *row;
+  const int *value = s->at;
+  crux_settings settings = *base;
+  crux_config *config;
+  for (; list->fields; list++) {
+    for (row = list->fields; row->name; row++, value++) {
+      if (*value && list->fields == crux_client_options)
+        store(L, row->name, *value, url, &settings);
+    }
+  }
+  if (settings.key_file && !settings.cert_file) {
+    blame(invalid, CRUX_ALONE, "key_file");
+    invalid->nearest = "cert_file";
+    return NULL;
+  }
+  if (!is_built_in(&settings, invalid)) return NULL;
+  config = crux_config_new(&settings, agent, client);
+  if (!config) invalid->problem = CRUX_NO_MEMORY;
+  return config;
+}
