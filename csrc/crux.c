@@ -1,5 +1,5 @@
-/* crux: the module crux.core: its functions, and what is registered when it is loaded. Each call
-   makes one attempt; the Lua layer decides when to make another. */
+/* crux: the functions of the module crux.core, and what is registered when it is loaded. Each call makes one
+   attempt; the Lua layer decides when to make another. */
 #include "http/libcurl.h"
 #include "os/process.h"
 #include "binding/arguments.h"
@@ -101,7 +101,7 @@ static int check_batch(lua_State *L) {
   crux_invalid invalid;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  crux_schema_take(L, 1, lists, &s);
+  crux_snapshot_take(L, 1, lists, &s);
   if (crux_schema_check(L, &s, NULL, NULL, &invalid)) return 0;
   crux_push_invalid(L, &invalid, NULL);
   return 1;

@@ -189,11 +189,11 @@ function Client:in_flight() end
 function Client:pollfd() end
 
 ---Returns what to watch `pollfd` for.
----@return string # `"r"`
+---@return string # `"r"`: readable
 function Client:events() end
 
 ---Returns when `step` is next due even if `pollfd` stays silent.
----@return number? # seconds, 0 or more
+---@return number? # seconds, 0 or more; nil if no call pauses
 function Client:timeout() end
 
 ---Cancels many orders, a few at a time, and waits for all of them.
@@ -204,7 +204,8 @@ function Client:timeout() end
 function Client:cancel_orders(items, options) end
 
 ---Closes the client: each of its calls is done from now on, and all methods but `in_flight` raise.
----Calling it is optional, and calling it again does nothing.
+---Calling it is optional, and calling it again does nothing. Lua 5.4 calls it at the end of the
+---scope of a `<close>` variable.
 function Client:close() end
 
 ---@class crux.pending

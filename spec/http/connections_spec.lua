@@ -174,7 +174,8 @@ describe("1,000 connections in a row,", function()
 
   for _, case in ipairs(CASES) do
     for _, way in ipairs(calls.WAYS) do
-      it(("%s, leak no memory or descriptor (%s) #stock #tree"):format(case.name, way.name), function()
+      local name = "%s, leak no memory or descriptor (%s) #stock #tree"
+      it(name:format(case.name, way.name), function()
         leave_nothing(case, way)
       end)
     end

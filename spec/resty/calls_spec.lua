@@ -77,8 +77,8 @@ local CASES = {
   { "an option out of range", with = { timeout = -1 } },
   { "a token that cannot stand in a header", with = { token = "not a token" } },
   { "no token", with = { token = "" } },
-  { "a deadline", script = "conn:hold()", with = { timeout = 0.1 } },
-  { "a deadline in the middle of a body", with = { timeout = 0.2 },
+  { "a deadline", script = "conn:hold()", with = { timeout = 0.8 } },
+  { "a deadline in the middle of a body", with = { timeout = 0.8 },
     script = [[conn:request() conn:write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1,") conn:hold()]] },
   { "nobody who listens", refused = true, with = { retries = 0 } },
 }
