@@ -5,6 +5,7 @@ local Pending = require "crux.pending"
 local Scheduler = require "crux.scheduler"
 local batch = require "crux.batch"
 local core = require "crux.core"
+local curl = require "crux.curl"
 local environment = require "crux.environment"
 
 local concat, error, format, ipairs = table.concat, error, string.format, ipairs
@@ -150,8 +151,14 @@ local function check_call(client, name, arguments, level)
   check_open(client, name, level + 1)
 end
 
--- See Client.perform.
-local function perform(client, name, arguments, level)
+--- Makes a call to an endpoint that exists, and waits for its end.
+-- @tparam crux.client client
+-- @tparam string name
+-- @tparam table arguments
+-- @tparam number level the user's, as the caller would give it to `error`
+-- @return as `call`
+-- @local
+function Client.perform(client, name, arguments, level)
   local result, err, request, deadline, has_options
   if type(arguments) == "table" and type(client) == "table" and client._is_direct then
     result, err, request, deadline, has_options = client._handle:call(name, arguments)
@@ -167,15 +174,7 @@ local function perform(client, name, arguments, level)
   return Call.carry(client, request, deadline, call_options, client._host, err)
 end
 
---- Makes a call to an endpoint that exists, and waits for its end.
--- @function Client.perform
--- @tparam crux.client client
--- @tparam string name
--- @tparam table arguments
--- @tparam number level the user's, as the caller would give it to `error`
--- @return as `call`
--- @local
-Client.perform = perform
+local perform = Client.perform
 
 --- Makes a call and waits until there is an answer or its deadline has passed. Each endpoint also
 -- has a method of its own: `client:cancel_order(arguments)`, `client:get_order(arguments)`. In
@@ -209,7 +208,8 @@ end
 -- @tparam string name as for `call`
 -- @tparam table arguments as for `call`
 -- @treturn[1] crux.dry_run `method`, `url`, `headers` (by their names on the wire) and `body`;
---   tokens are `[redacted]`
+--   tokens are `[redacted]`. Its `tostring` is a command that begins with `curl -q` and sends the
+--   same request, with `$CRUX_TOKEN` in place of the token
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
 -- @raise on an unknown name, a closed client, or arguments that are not a table
@@ -220,7 +220,7 @@ function Client:dry_run(name, arguments)
   check_endpoint(name, 2)
   local request, err = self._handle:prepare(name, arguments)
   if not request then return nil, err end
-  return request:dry_run()
+  return setmetatable(request:dry_run(), curl)
 end
 
 -- --- calls that do not block ---

@@ -106,7 +106,7 @@ end
 local function public(methods, path)
   local source, found = read(path), {}
   for name, value in pairs(methods) do
-    local own = source:find("@local\nfunction %w+[.:]" .. name .. "%(")
+    local own = source:find("@local\nfunction %w+[.:]" .. name .. "%(") or source:find("@local\n%w+%." .. name .. " = ")
     if type(value) == "function" and not name:find("^_") and not own then found[#found + 1] = name end
   end
   return sorted(found)
@@ -305,7 +305,7 @@ describe("documentation #tree", function()
     for _, path in ipairs(lines("find library -name '*.lua'")) do
       assert(loadfile(path))
       local name = path:gsub("^library/", ""):gsub("%.lua$", ""):gsub("/", ".")
-      assert.equal("---@meta " .. name, read(path):match("^[^\n]*"))
+      assert.equal(name, read(path):match("^%-%- [^\n]*\n%-%- [^\n]*\n%-%-%-@meta (%S+)\n"))
     end
     assert.is_table(require("cjson").decode(read("library/config.json")))
   end)
