@@ -79,7 +79,7 @@ PKG_lua5.3 = lua5.3 liblua5.3-dev
 PKG_lua5.4 = lua5.4 liblua5.4-dev
 PKG_luajit = luajit2 libluajit2-5.1-dev
 PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues \
-             lua-luaossl lua-luv iproute2 $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
+             lua-luaossl lua-luv iproute2 curl $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
 PKG_gnutls   = 'libcurl3-gnutls|libcurl3t64-gnutls'
 PKG_valgrind = valgrind libc6-dbg
 PKG_bench    = $(PKG_valgrind) strace ca-certificates

@@ -1,5 +1,5 @@
-/* crux.core: its functions, and what is registered when it is loaded. Each call makes one attempt;
-   the Lua layer decides when to make another. */
+/* crux: the functions of the module crux.core, and what is registered when it is loaded. Each call
+   makes one attempt; the Lua layer decides when to make another. */
 #include "http/libcurl.h"
 #include "os/process.h"
 #include "binding/arguments.h"
@@ -68,21 +68,13 @@ static int release(lua_State *L) {
 
 /* core.failure(kind, message) → an error for something that was not sent */
 static int failure(lua_State *L) {
-  static const crux_kind kinds[] = {
-    CRUX_KIND_INVALID, CRUX_KIND_AUTH, CRUX_KIND_TIMEOUT, CRUX_KIND_ABORTED,
-  };
-  const char *name = luaL_checkstring(L, 1);
-  size_t i;
+  crux_kind kind = crux_kind_named(luaL_checkstring(L, 1));
   luaL_checkstring(L, 2);
   lua_settop(L, 2);
+  luaL_argcheck(L, kind != CRUX_KIND_NONE, 1, "not a kind");
   crux_sanitize(L, CRUX_SERVER_MESSAGE_MAX, NULL, 0);
-  for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-    if (strcmp(crux_kind_name(kinds[i]), name) == 0) {
-      crux_push_failure(L, kinds[i], NULL);
-      return 1;
-    }
-  }
-  return luaL_argerror(L, 1, "not a kind");
+  crux_push_failure(L, kind, NULL);
+  return 1;
 }
 
 /* core.redact(text, token) → the text without the token */
@@ -101,7 +93,7 @@ static int check_batch(lua_State *L) {
   crux_invalid invalid;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  crux_schema_take(L, 1, lists, &s);
+  crux_snapshot_take(L, 1, lists, &s);
   if (crux_schema_check(L, &s, NULL, NULL, &invalid)) return 0;
   crux_push_invalid(L, &invalid, NULL);
   return 1;

@@ -159,7 +159,7 @@ function Client:call(name, arguments) end
 ---called.
 ---@param name crux.call as for `call`
 ---@param arguments table as for `call`
----@return crux.dry_run? # `method`, `url`, `headers` (by their names on the wire) and `body`; tokens are `[redacted]`
+---@return crux.dry_run? # `method`, `url`, `headers` (by their names on the wire) and `body`; tokens are `[redacted]`. Its `tostring` is a command that begins with `curl -q` and sends the same request, with `$CRUX_TOKEN` in place of the token
 ---@return crux.err? err # of kind `invalid`
 ---@overload fun(self: crux.client, name: "cancel_order", arguments: crux.cancel_order.arguments): crux.dry_run?, crux.err?
 ---@overload fun(self: crux.client, name: "get_order", arguments: crux.get_order.arguments): crux.dry_run?, crux.err?
@@ -190,11 +190,11 @@ function Client:in_flight() end
 function Client:pollfd() end
 
 ---Returns what to watch `pollfd` for.
----@return string # `"r"`
+---@return string # `"r"`: readable
 function Client:events() end
 
 ---Returns when `step` is next due even if `pollfd` stays silent.
----@return number? # seconds, 0 or more
+---@return number? # seconds, 0 or more; nil if no call pauses
 function Client:timeout() end
 
 ---Cancels many orders, a few at a time, and waits for all of them.
@@ -205,7 +205,8 @@ function Client:timeout() end
 function Client:cancel_orders(items, options) end
 
 ---Closes the client: each of its calls is done from now on, and all methods but `in_flight` raise.
----Calling it is optional, and calling it again does nothing.
+---Calling it is optional, and calling it again does nothing. Lua 5.4 calls it at the end of the
+---scope of a `<close>` variable.
 function Client:close() end
 
 ---@class crux.pending

@@ -82,7 +82,7 @@ bool crux_read_arguments(lua_State *L, int index, const crux_endpoint *endpoint,
   crux_base_url url;
   arguments->config = NULL;
   crux_json_clear(writer);
-  crux_schema_take(L, index, lists, &s);
+  crux_snapshot_take(L, index, lists, &s);
   arguments->token = s.given & 2 ? crux_snapshot_text(L, &s, "token") : NULL;
   if (!arguments->token && client) arguments->token = client->settings.token;
   if (!crux_schema_check(L, &s, writer, &url, invalid)) return false;

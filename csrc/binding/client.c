@@ -49,7 +49,7 @@ int crux_client_new(lua_State *L) {
     return crux_fail(L, CRUX_KIND_ABORTED, "the Lua state is being closed");
   c = crux_new_object(L, sizeof *c, CRUX_CLASS_CLIENT);
   crux_default_settings(&defaults);
-  crux_schema_take(L, 1, lists, &s);
+  crux_snapshot_take(L, 1, lists, &s);
   if (crux_schema_check(L, &s, NULL, &url, &invalid))
     c->config = crux_make_config(L, &s, &url, &defaults, 0, &invalid);
   if (!c->config) return crux_fail_invalid(L, &invalid, crux_snapshot_text(L, &s, "token"));

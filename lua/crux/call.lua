@@ -62,7 +62,7 @@ function Call.begin(call)
   if call.token then
     given, err = token.for_attempt(call)
     if not given then return nil, err end
-  elseif call.lacks_token then
+  elseif call.lacks_token and not call.request:has_token() then -- an endpoint may need none
     return nil, core.failure("auth", core.NO_TOKEN)
   end
   call.attempts = call.attempts + 1

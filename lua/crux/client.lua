@@ -5,6 +5,7 @@ local Pending = require "crux.pending"
 local Scheduler = require "crux.scheduler"
 local batch = require "crux.batch"
 local core = require "crux.core"
+local curl = require "crux.curl"
 local environment = require "crux.environment"
 
 local concat, error, format, ipairs = table.concat, error, string.format, ipairs
@@ -52,8 +53,8 @@ end
 
 -- --- making a client ---
 
--- What this layer, and not C, has to know of the options: see `Call.new`.
-local function new_policy(token, has_token, retries, on_event)
+-- The options that this layer, and not C, acts on: see `Call.new`.
+local function new_call_options(token, has_token, retries, on_event)
   if type(token) ~= "function" then token = nil end -- a string stays in C, where nothing prints it
   return {
     token = token, has_token = has_token, retries = retries, on_event = on_event,
@@ -93,12 +94,12 @@ function Client.make(options, env, host)
     return nil, err
   end
   host = host or BLOCKING
-  local policy = new_policy(options.token, options.token ~= nil, options.retries or RETRIES,
-    options.on_event)
+  local token, retries = options.token, options.retries or RETRIES
+  local call_options = new_call_options(token, token ~= nil, retries, options.on_event)
   return setmetatable({
-    _handle = handle, _host = host, _closed = false, _policy = policy,
+    _handle = handle, _host = host, _closed = false, _call_options = call_options,
     -- C makes the first attempt by itself; false once the client is closed
-    _is_direct = host.direct and not policy.has_callbacks or false,
+    _is_direct = host.direct and not call_options.has_callbacks or false,
     _scheduler = false, -- of `submit` and `step`, made when first needed
     _schedulers = setmetatable({}, { __mode = "k" }), -- that one, and those of running batches
   }, Client)
@@ -134,12 +135,12 @@ Client.new = Client.constructor()
 -- --- blocking calls ---
 
 -- The options of one call, which override the client's.
-local function policy_of(client, arguments)
-  local policy, token = client._policy, rawget(arguments, "token")
-  local retries, on_event = rawget(arguments, "retries"), rawget(arguments, "on_event")
-  local has_token = token ~= nil or policy.has_token
-  if token == nil then token = policy.token end
-  return new_policy(token, has_token, retries or policy.retries, on_event or policy.on_event)
+local function call_options_of(client, arguments)
+  local defaults, token = client._call_options, rawget(arguments, "token")
+  local has_token = token ~= nil or defaults.has_token
+  if token == nil then token = defaults.token end
+  return new_call_options(token, has_token, rawget(arguments, "retries") or defaults.retries,
+    rawget(arguments, "on_event") or defaults.on_event)
 end
 
 -- Raises what to write instead of `client.cancel_order{...}` or of a call without a table, and if
@@ -150,8 +151,14 @@ local function check_call(client, name, arguments, level)
   check_open(client, name, level + 1)
 end
 
--- See Client.perform.
-local function perform(client, name, arguments, level)
+--- Makes a call to an endpoint that exists, and waits for its end.
+-- @tparam crux.client client
+-- @tparam string name
+-- @tparam table arguments
+-- @tparam number level the user's, as the caller would give it to `error`
+-- @return as `call`
+-- @local
+function Client.perform(client, name, arguments, level)
   local result, err, request, deadline, has_options
   if type(arguments) == "table" and type(client) == "table" and client._is_direct then
     result, err, request, deadline, has_options = client._handle:call(name, arguments)
@@ -163,19 +170,11 @@ local function perform(client, name, arguments, level)
     request, deadline, has_options = client._handle:prepare(name, arguments)
     if not request then return nil, deadline end
   end
-  local policy = has_options and policy_of(client, arguments) or client._policy
-  return Call.carry(client, request, deadline, policy, client._host, err)
+  local call_options = has_options and call_options_of(client, arguments) or client._call_options
+  return Call.carry(client, request, deadline, call_options, client._host, err)
 end
 
---- Makes a call to an endpoint that exists, and waits for its end.
--- @function Client.perform
--- @tparam crux.client client
--- @tparam string name
--- @tparam table arguments
--- @tparam number level the user's, as the caller would give it to `error`
--- @return as `call`
--- @local
-Client.perform = perform
+local perform = Client.perform
 
 --- Makes a call and waits until there is an answer or its deadline has passed. Each endpoint also
 -- has a method of its own: `client:cancel_order(arguments)`, `client:get_order(arguments)`. In
@@ -209,7 +208,8 @@ end
 -- @tparam string name as for `call`
 -- @tparam table arguments as for `call`
 -- @treturn[1] crux.dry_run `method`, `url`, `headers` (by their names on the wire) and `body`;
---   tokens are `[redacted]`
+--   tokens are `[redacted]`. Its `tostring` is a command that begins with `curl -q` and sends the
+--   same request, with `$CRUX_TOKEN` in place of the token
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
 -- @raise on an unknown name, a closed client, or arguments that are not a table
@@ -220,7 +220,7 @@ function Client:dry_run(name, arguments)
   check_endpoint(name, 2)
   local request, err = self._handle:prepare(name, arguments)
   if not request then return nil, err end
-  return request:dry_run()
+  return setmetatable(request:dry_run(), curl)
 end
 
 -- --- calls that do not block ---
@@ -235,7 +235,8 @@ end
 function Client:prepare(name, arguments)
   local request, deadline, has_options = self._handle:prepare(name, arguments)
   if not request then return nil, deadline end
-  return Call.new(request, deadline, has_options and policy_of(self, arguments) or self._policy)
+  local call_options = has_options and call_options_of(self, arguments) or self._call_options
+  return Call.new(request, deadline, call_options)
 end
 
 --- Makes a scheduler for calls of this client, which `close` closes too.
@@ -292,6 +293,8 @@ end
 
 --- Returns how many calls are submitted and not done.
 -- @treturn number 0 after `close`
+-- @usage print(client:in_flight() .. " calls are in flight")
+-- @see submit
 function Client:in_flight()
   check_self(self, "in_flight", 2)
   return self._scheduler and self._scheduler:in_flight() or 0
@@ -302,16 +305,19 @@ end
 -- @treturn number
 -- @raise on a closed client
 -- @usage cqueues.poll(client) -- uses pollfd, events and timeout
+-- @see step
 function Client:pollfd() return scheduler_of(self, "pollfd"):fd() end
 
 --- Returns what to watch `pollfd` for.
--- @treturn string `"r"`
+-- @treturn string `"r"`: readable
 -- @raise on a closed client
+-- @see pollfd
 function Client:events() return scheduler_of(self, "events") and "r" end
 
 --- Returns when `step` is next due even if `pollfd` stays silent.
--- @treturn ?number seconds, 0 or more
+-- @treturn ?number seconds, 0 or more; nil if no call pauses
 -- @raise on a closed client
+-- @see pollfd
 function Client:timeout() return scheduler_of(self, "timeout"):timeout() end
 
 --- Cancels many orders, a few at a time, and waits for all of them.
@@ -336,7 +342,9 @@ end
 function Client:is_closed() return self._closed end
 
 --- Closes the client: each of its calls is done from now on, and all methods but `in_flight` raise.
--- Calling it is optional, and calling it again does nothing.
+-- Calling it is optional, and calling it again does nothing. Lua 5.4 calls it at the end of the
+-- scope of a `<close>` variable.
+-- @usage client:close()
 function Client:close()
   check_self(self, "close", 2)
   self._closed, self._is_direct = true, false

@@ -167,6 +167,7 @@ end
 -- @raise what `on_event` raises; if `seconds` is not a number, or NaN; inside the call's own
 --   `on_event` or token function, since the call cannot go on before that returns
 -- @usage local done, result, err = pending:wait(5)
+-- @see poll
 function Pending:wait(seconds)
   if type(self) ~= "table" or not self._call then expect_colon("wait") end
   if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds) then
@@ -192,6 +193,8 @@ end
 -- `"not_sent"` or `"unknown"`. A call that was done before keeps its result; so does one whose
 -- answer is there already, though nobody has asked for it.
 -- @usage pending:abort()
+-- print(select(3, pending:poll()).kind) --> aborted
+-- @see poll
 function Pending:abort()
   if type(self) ~= "table" or not self._call then expect_colon("abort") end
   local call = self._call

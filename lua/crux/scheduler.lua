@@ -4,7 +4,7 @@
 -- @classmod crux.scheduler
 local core = require "crux.core"
 
-local setmetatable, max = setmetatable, math.max
+local ipairs, setmetatable, max = ipairs, setmetatable, math.max
 
 local Scheduler = {}
 Scheduler.__index = Scheduler
@@ -91,18 +91,27 @@ end
 
 -- --- done calls that `step` has to return, in order ---
 
+-- Drops the calls that were collected; doubles the buffer if that frees too few places. So it does
+-- not grow for a host that polls each call and never steps.
 local function grow_ready(self)
-  local ready = setmetatable({}, WEAK)
-  local size = max(16, 2 * self._ready_size)
-  for i = 1, size do ready[i] = false end
-  for i = 1, self._ready_count do
-    ready[i] = self._ready[(self._ready_first + i - 2) % self._ready_size + 1]
+  local before, count_before = self._ready, self._ready_count
+  local ready, count, size = setmetatable({}, WEAK), 0, self._ready_size
+  for i = 1, count_before do
+    local pending = before[(self._ready_first + i - 2) % size + 1]
+    if pending then
+      count = count + 1
+      ready[count] = pending
+    end
   end
-  self._ready, self._ready_size, self._ready_first = ready, size, 1
+  if count >= size / 2 then size = max(16, 2 * size) end
+  for i = count + 1, size do ready[i] = false end
+  -- a finalizer that ran meanwhile may have ended a call
+  if self._ready ~= before or self._ready_count ~= count_before then return end
+  self._ready, self._ready_size, self._ready_first, self._ready_count = ready, size, 1, count
 end
 
 local function push_ready(self, pending)
-  if self._ready_count == self._ready_size then grow_ready(self) end
+  while self._ready_count == self._ready_size do grow_ready(self) end
   local place = (self._ready_first + self._ready_count - 1) % self._ready_size + 1
   self._ready[place] = pending
   self._ready_count = self._ready_count + 1
@@ -118,6 +127,22 @@ local function next_ready(self)
     if pending then return pending end
   end
   return nil
+end
+
+-- Whether the call still waits for the end of this pause.
+local function is_current(self, pause)
+  local pending = self._calls[pause[2]]
+  return pending and (pause[1] == 0 or pending:pauses_until(pause[1]))
+end
+
+-- A pause is stale once its call was polled, aborted or collected.
+local function drop_stale_pauses(self)
+  local before, pauses = self._pauses, {}
+  local count = #before
+  for _, pause in ipairs(before) do
+    if is_current(self, pause) then push(pauses, pause) end
+  end
+  if #before == count then self._pauses = pauses end -- else a finalizer has added one meanwhile
 end
 
 -- --- what a pending asks of its scheduler ---
@@ -139,7 +164,9 @@ end
 -- @tparam crux.pending pending
 -- @tparam number due seconds on the clock of `core.now`
 function Scheduler:pause(pending, due)
-  push(self._pauses, { due, self:register(pending) })
+  local slot = self:register(pending)
+  if #self._pauses > 2 * self._slots then drop_stale_pauses(self) end
+  push(self._pauses, { due, slot })
 end
 
 --- Takes a call that became done. `step` returns it later, unless it is `step` that moves it on.
@@ -176,13 +203,8 @@ end
 -- The first pause whose call still waits for it, or nil.
 local function next_pause(self)
   local pauses = self._pauses
-  while pauses[1] do
-    local first = pauses[1]
-    local pending = self._calls[first[2]]
-    if pending and (first[1] == 0 or pending:pauses_until(first[1])) then return first end
-    pop(pauses)
-  end
-  return nil
+  while pauses[1] and not is_current(self, pauses[1]) do pop(pauses) end
+  return pauses[1]
 end
 
 --- Starts due retries and collects finished calls, without blocking, until a call becomes done.

@@ -76,7 +76,8 @@ describe("the queue of a client", function()
     local calls = {}
     local before = core.now()
     for i = 1, 20 do
-      calls[i] = client:submit("cancel_order", { order_uuid = helper.ORDER, timeout = 0.1 + 0.02 * (i % 5) })
+      local timeout = 0.1 + 0.02 * (i % 5)
+      calls[i] = client:submit("cancel_order", { order_uuid = helper.ORDER, timeout = timeout })
     end
     for _, call in ipairs(calls) do
       local _, _, err = call:wait(60)

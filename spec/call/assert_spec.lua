@@ -41,7 +41,8 @@ describe("crux.assert", function()
       local crux = require "crux"
       crux.assert(crux.get_order{ order_uuid = 1, token = "assert-spec-token" })]])
     local line = printed:match("^[^\n]*")
-    assert.is_truthy(line:find(": not_sent (invalid): order_uuid: expected a UUID", 1, true), printed)
+    local expected = ": not_sent (invalid): order_uuid: expected a UUID"
+    assert.is_truthy(line:find(expected, 1, true), printed)
     helper.clean(printed, "assert-spec-token")
   end)
 end)

@@ -457,7 +457,8 @@ describe("a reused connection that breaks after the request", function()
           conn:write("HTTP/1.1 204 No Content\r\n\r\n")
           if not conn:request() then return end
           if shared.how == "garbage" then conn:write("SSH-2.0-OpenSSH\r\n") conn:fin() else conn[shared.how](conn) end]] }
-        local arguments = helper.arguments(kept, { ca_file = fault.ca_file, timeout = how == "hold" and 0.4 or 10 })
+        local timeout = how == "hold" and 1.5 or 10
+        local arguments = helper.arguments(kept, { ca_file = fault.ca_file, timeout = timeout })
         assert.equal("accepted", helper.call(core.cancel_order, arguments).outcome)
         local _, err = helper.call(core.cancel_order, arguments)
         kept:close()

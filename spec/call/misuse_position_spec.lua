@@ -51,11 +51,12 @@ local MISUSE = {
 
 for _, name in ipairs{ "step", "pollfd", "events", "timeout" } do
   MISUSE[#MISUSE + 1] = { "closed:" .. name .. "()", "the client is closed" }
-  MISUSE[#MISUSE + 1] = { "client." .. name .. "()", "expected client:" .. name .. "(...), found " }
-  MISUSE[#MISUSE + 1] = { "client." .. name .. "(5)", "expected client:" .. name .. "(...), found " }
 end
-for _, name in ipairs{ "in_flight", "close" } do
-  MISUSE[#MISUSE + 1] = { "client." .. name .. "()", "expected client:" .. name .. "(...), found " }
+for _, name in ipairs{ "step", "pollfd", "events", "timeout", "in_flight", "close" } do
+  for _, arguments in ipairs{ "()", "(5)" } do
+    local message = "expected client:" .. name .. "(...), found client."
+    MISUSE[#MISUSE + 1] = { "client." .. name .. arguments, message }
+  end
 end
 
 local scope = { crux = crux, U = helper.ORDER }
@@ -78,13 +79,15 @@ setup(function()
   function scope.waits_for_itself()
     local pending, raised
     local wait = user_program("pending:wait()")
-    pending = scope.client:submit("get_order", { order_uuid = helper.ORDER, on_event = function(event)
+    local function on_event(event)
       if event.name ~= "response" then return end
-      local of_client = scope.pending
+      local before = scope.pending
       scope.pending = pending
       raised = select(2, pcall(wait))
-      scope.pending = of_client
-    end })
+      scope.pending = before
+    end
+    local arguments = { order_uuid = helper.ORDER, on_event = on_event }
+    pending = scope.client:submit("get_order", arguments)
     pending:wait(5)
     error(raised, 0)
   end
@@ -122,11 +125,11 @@ describe("an error for misuse names the user's line:", function()
       local load = loadstring or load
       for _, call in ipairs{ "crux.get_order(args)", "client:get_order(args)",
           "client:call('get_order', args)", "crux:get_order{}", "crux.new(1)" } do
-        local source = "local crux, client, args = ... \n local result = " .. call .. " return result"
+        local source = "local crux, client, args = ...\nlocal result = " .. call .. " return result"
         print(select(2, pcall(load(source, "=user"), crux, client, {})))
       end]])
-    local log = "user:2: crux.resty: expected a phase that can wait, found 'log': hand the call to "
-      .. "ngx.timer.at(0, …)\n"
+    local log = "user:2: crux.resty: expected a phase that can wait, found 'log': "
+      .. "hand the call to ngx.timer.at(0, …)\n"
     assert.equal(log:rep(3)
       .. "user:2: expected crux.get_order{...}, found crux:get_order{...}: write a dot\n"
       .. "user:2: expected a table of options, found number", printed)

@@ -1,5 +1,5 @@
 -- Finalizers and debug hooks that abort a call, close its client or change its arguments at any
--- moment: no error, no crash, and no effect on other calls.
+-- moment: no error, no crash, no effect on other calls, and nothing sent that was not checked.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
@@ -49,7 +49,8 @@ describe("a finalizer that aborts its object's pending call", function()
   } do
     local rounds, each, before = row[1], row[2], row[3]
     local collector = before == "" and "the collector as it is" or before
-    it(("does not affect other calls: %d times %d with %s"):format(rounds, each, collector), function()
+    local name = "does not affect other calls: %d times %d with %s"
+    it(name:format(rounds, each, collector), function()
       if before:find("al'") and _VERSION ~= "Lua 5.4" then return end -- a mode that is 5.4's
       local script = before .. JOBS:format(rounds, each, refused.base_url, helper.ORDER)
       assert.equal("", helper.child(script))
@@ -290,7 +291,7 @@ describe("an error raised at every single instruction #stock", function()
       check(client, pending)
       client:close()
     until not is_called
-    assert.is_true(count > 50, count)
+    assert.is_true(count > 40, count) -- LuaJIT's submit has 45
   end
 
   for status, answer in pairs{

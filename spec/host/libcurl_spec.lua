@@ -100,17 +100,17 @@ for _, number in ipairs(libcurl.ways()) do
       assert.equal(SUCCEED, calls(plain))
     end)
 
-    it("calls over TLS succeed with the server's authority as ca_file", function()
+    it("calls over TLS succeed with ca_file", function()
       assert.equal(SUCCEED, calls(tls, ("ca_file = %q"):format(fault.ca_file)))
     end)
 
     if not refuses_path then
-      it("calls over TLS succeed with the server's authority in ca_path", function()
+      it("calls over TLS succeed with ca_path", function()
         assert.equal(SUCCEED, calls(tls, ("ca_path = %q"):format(fault.ca_path)))
       end)
     end
 
-    it("calls over TLS fail without the server's authority", function()
+    it("calls over TLS fail without ca_file", function()
       assert.equal("not_sent\ttls\tnil", calls(tls))
     end)
   end)

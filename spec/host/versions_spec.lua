@@ -28,7 +28,8 @@ describe("crux.core loaded by another Lua #stock", function()
 
   for _, lua in ipairs(others) do
     local same = LUA_5_1 and (lua == "lua5.1" or lua == "luajit")
-    it(("%s %s"):format(same and "works in" or "raises an error that names both Luas in", lua), function()
+    local does = same and "works in " or "raises an error that names both Luas in "
+    it(does .. lua, function()
       local clear = "env -u LUA_INIT -u LUA_INIT_5_2 -u LUA_INIT_5_3 -u LUA_INIT_5_4"
         .. " -u LUA_CPATH_5_2 -u LUA_CPATH_5_3 -u LUA_CPATH_5_4"
       local chunk = 'local ok, it = pcall(require, "crux.core") print(ok, ok and select(2, it.cancel_order{ token = "x" }) or it)'

@@ -79,7 +79,7 @@ describe("32 calls at once on a fresh client", function()
 end)
 
 -- What cannot be registered for a forked child to close is closed at once.
-describe("a socket of which fstat knows nothing, #stock", function()
+describe("a socket that fstat does not know #stock", function()
   local object
 
   setup(function() object = forks.compile("no_fstat.c") end)
@@ -174,7 +174,8 @@ describe("1,000 connections in a row,", function()
 
   for _, case in ipairs(CASES) do
     for _, way in ipairs(calls.WAYS) do
-      it(("%s, leak no memory or descriptor (%s) #stock #tree"):format(case.name, way.name), function()
+      local name = "%s, leak no memory or descriptor (%s) #stock #tree"
+      it(name:format(case.name, way.name), function()
         leave_nothing(case, way)
       end)
     end

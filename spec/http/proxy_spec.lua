@@ -54,7 +54,8 @@ local function nothing_at(listener) assert.equal(0, listener:record(true).reques
 for _, way in ipairs(calls.WAYS) do
   describe(("a proxy of a %s call"):format(way.name), function()
     for _, kind in ipairs(KINDS) do
-      it("with " .. kind.scheme .. ":// keeps one connection, and does not see the token", function()
+      local name = "with %s:// keeps one connection, and does not see the token"
+      it(name:format(kind.scheme), function()
         local proxy = serve(kind)
         server:record(true)
         local client = calls.client({ base_url = "https://localhost:" .. server.port },

@@ -270,7 +270,7 @@ for _, way in ipairs(calls.WAYS) do
 
     it("that is never completed fails at the deadline", function()
       local server = serve("1.2", "conn:request() conn:hello_request() conn:hold()")
-      local answer = calls.once(way, server, trusting{ timeout = 0.5 })
+      local answer = calls.once(way, server, trusting{ timeout = 2 })
       assert.same({ "unknown", "timeout", 1 }, { answer.outcome, answer.kind, answer.meta.sends })
       server:close()
     end)
@@ -391,7 +391,8 @@ for _, way in ipairs(calls.WAYS) do
 
       -- OpenSSL distinguishes truncation from close_notify; Debian's libcurl 7.88.1 does not report
       -- it, so this is not checked there.
-      it("is truncated without close_notify, which does not change the outcome, TLS " .. version, function()
+      local name = "is truncated without close_notify, which does not change the outcome, TLS "
+      it(name .. version, function()
         local OUTCOMES = { [200] = "accepted", [422] = "rejected", [503] = "unknown" }
         for _, how in ipairs{ "cut", "rst" } do
           for status, outcome in pairs(OUTCOMES) do

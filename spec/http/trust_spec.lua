@@ -136,7 +136,8 @@ for _, way in ipairs(calls.WAYS) do
           server:close()
         end)
 
-        it(("in files whose names differ in case share no %s, TLS %s"):format(left, version), function()
+        local title = "in files whose names differ in case share no %s, TLS %s"
+        it(title:format(left, version), function()
           calls.with_directory(function(dir)
             fault.start()
             calls.copy(fault.ca_file, dir .. "/anchor.pem")

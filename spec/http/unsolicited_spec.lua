@@ -255,7 +255,8 @@ local function describe_closed(way)
 
   each_tls(function(version, tickets, title)
     -- A close without close_notify may be a reaction to the client's part of the handshake.
-    it(("after a handshake, %s, gives not_sent, with one connection for each attempt"):format(title), function()
+    local name = "after a handshake, %s, gives not_sent, with one connection for each attempt"
+    it(name:format(title), function()
       is_not_sent_to("handshake", version, tickets, {
         fin = { network = true }, cut = { network = true, tls = true },
         rst = { network = true, tls = true },

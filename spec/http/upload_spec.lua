@@ -207,7 +207,8 @@ end
 for _, kind in ipairs{ "plain", "TLS 1.2", "TLS 1.3" } do
   local tag = kind == "TLS 1.2" and " #stock" or ""
   for _, way in ipairs(calls.WAYS) do
-    describe(("a %s call over %s:%s"):format(way.name, kind == "plain" and "TCP" or kind, tag), function()
+    local name = "a %s call over %s:%s"
+    describe(name:format(way.name, kind == "plain" and "TCP" or kind, tag), function()
       describe_uploads(way, kind)
     end)
   end
@@ -215,7 +216,8 @@ end
 
 for _, tls in ipairs{ "TCP", "TLS" } do
   for _, how in ipairs{ "aborted", "closed with its client" } do
-    it(("an upload of 8 MB over %s that is %s gives unknown with enough bytes_sent"):format(tls, how), function()
+    local name = "an upload of 8 MB over %s that is %s gives unknown with enough bytes_sent"
+    it(name:format(tls, how), function()
       local server = fault.serve{ tls = tls == "TLS" and "good" or nil,
         script = "conn:read(50000) conn:sleep(0.1) conn:eof()" }
       local client = calls.client(server, { ca_file = fault.ca_file })

@@ -363,7 +363,7 @@ function truncation.describe_faults(describe, it, perform)
               if answer.outcome == case[2] then break end
             end
             assert.same({ case[2], case[3] }, { answer.outcome, answer.kind })
-            assert.is_true(answer.meta.time.total < timeout + 2)
+            assert.is_true(answer.meta.time.total < timeout + 15)
           end
         end)
       end)
@@ -391,7 +391,7 @@ function truncation.describe_faults(describe, it, perform)
       it("a listener that never accepts gives timeout", function()
         local silent = fault.silent()
         local answer = fails(silent, "timeout", { connect_timeout = 0.3 }, true)
-        assert.is_true(answer.meta.time.total < 2)
+        assert.is_true(answer.meta.time.total < 15)
         fails(silent, "timeout", { timeout = 0.3 }, true)
         silent:close()
       end)

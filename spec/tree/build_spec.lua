@@ -274,7 +274,8 @@ describe("the tree #tree", function()
       local pattern = COMMENT[path:match("%.(%a+)$")]
       local folder = path:match("^%./(%l+)/")
       if pattern and folder then
-        local text = read(path):gsub("^#![^\n]*\n", "")
+        -- the language server expects its mark in front
+        local text = read(path):gsub("^#![^\n]*\n", ""):gsub("^%-%-%-@meta[^\n]*\n", "")
         local line = text:match("^[^\n]*")
         local said = line:match(pattern)
         if not said or said:find("TODO", 1, true) or select(2, said:gsub("%S+", "")) < 3 then
