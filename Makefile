@@ -9,6 +9,8 @@ PREFIX     ?= /usr/local
 LUA_API    ?= $(shell $(LUA) -e 'print(_VERSION:match"%d.%d")' 2>/dev/null)
 LUADIR     ?= $(PREFIX)/share/lua/$(LUA_API)
 LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_API)
+# Definitions for the Lua language server: an addon, and never on a package.path.
+LUALSDIR   ?= $(PREFIX)/share/crux/luals
 BUSTED     ?= /usr/bin/busted
 SPECS      ?= spec
 LUAS       ?= lua5.1 lua5.2 lua5.3 lua5.4 luajit
@@ -24,6 +26,7 @@ DIR      = $(BUILD)/$(VARIANT)
 SRC     := $(wildcard csrc/*.c csrc/*/*.c)
 OBJ      = $(SRC:csrc/%.c=$(DIR)/obj/%.o)
 MODULES := $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua)
+LUALS   := $(wildcard library/*.lua library/*/*.lua)
 CORE     = $(DIR)/crux/core.so
 # Replacements for functions that can fail, for builds in which the specs make them fail (see spec/support/failing.c).
 FAILING  = $(if $(HOSTED),$(DIR)/failing.so)
@@ -76,7 +79,7 @@ PKG_lua5.3 = lua5.3 liblua5.3-dev
 PKG_lua5.4 = lua5.4 liblua5.4-dev
 PKG_luajit = luajit2 libluajit2-5.1-dev
 PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues \
-             lua-luaossl lua-luv iproute2 $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
+             lua-luaossl lua-luv iproute2 curl $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
 PKG_gnutls   = 'libcurl3-gnutls|libcurl3t64-gnutls'
 PKG_valgrind = valgrind libc6-dbg
 PKG_bench    = $(PKG_valgrind) strace ca-certificates
@@ -87,8 +90,9 @@ PKG_doc      = lua-ldoc
 PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
 PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
-.PHONY: all deps test test-gnutls demo openresty-demo sandbox install uninstall clean help doc check lint asan tsan oom \
-        hosted valgrind soak bench bench-counts bench-memory bench-openresty fuzz fuzz-mutants differential reloads matrix FORCE
+.PHONY: all deps test test-gnutls demo openresty-demo sandbox install uninstall generate clean help doc check lint asan tsan \
+        oom hosted valgrind soak bench bench-counts bench-memory bench-openresty fuzz fuzz-mutants differential reloads matrix \
+        FORCE
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the C module for LUA
@@ -165,17 +169,24 @@ doc: deps-doc ## write the reference of all public functions to OUT/doc, with LD
 	@$(call RUN,$(LUA)) docs/endpoints.lua '$(OUT)/ldoc/lua/endpoints'
 	@$(call say,$(OUT)/doc/index.html) cd '$(OUT)/ldoc' && ldoc -q --fatalwarnings -d ../doc .
 
-install: all ## build, then copy the modules to PREFIX, or to LUADIR and LIBDIR
+install: all ## build, then copy the modules and definitions to PREFIX, or to LUADIR, LIBDIR and LUALSDIR
 	@$(NEED_LUA):
 	@# The old file is removed first: a process that has it mapped would crash if it were overwritten in place.
 	@copy() { echo " $$3"; rm -f "$$3" && install -d "$$(dirname "$$3")" && install -m "$$1" "$$2" "$$3" || exit 1; }; \
 	copy 755 '$(CORE)' '$(DESTDIR)$(LIBDIR)/crux/core.so'; \
-	for module in $(MODULES:lua/%=%); do copy 644 "lua/$$module" "$(DESTDIR)$(LUADIR)/$$module"; done
+	for module in $(MODULES:lua/%=%); do copy 644 "lua/$$module" "$(DESTDIR)$(LUADIR)/$$module"; done; \
+	copy 644 library/config.json '$(DESTDIR)$(LUALSDIR)/config.json'; \
+	for file in $(LUALS); do copy 644 "$$file" "$(DESTDIR)$(LUALSDIR)/$$file"; done
 
 uninstall: ## remove what install copied
 	@$(NEED_LUA):
-	rm -f '$(DESTDIR)$(LIBDIR)/crux/core.so' $(MODULES:lua/%='$(DESTDIR)$(LUADIR)/%')
-	-find '$(DESTDIR)$(LIBDIR)/crux' '$(DESTDIR)$(LUADIR)/crux' -depth -type d -empty -delete
+	rm -f '$(DESTDIR)$(LIBDIR)/crux/core.so' $(MODULES:lua/%='$(DESTDIR)$(LUADIR)/%') \
+	  '$(DESTDIR)$(LUALSDIR)/config.json' $(LUALS:%='$(DESTDIR)$(LUALSDIR)/%')
+	-find '$(DESTDIR)$(LIBDIR)/crux' '$(DESTDIR)$(LUADIR)/crux' '$(DESTDIR)$(LUALSDIR)' -depth -type d -empty -delete
+	@rmdir '$(DESTDIR)$(patsubst %/,%,$(dir $(LUALSDIR)))' 2>/dev/null || :
+
+generate: ## write what follows from lua/crux/api.lua: csrc/api.c, docs/reference.md, library/, the tables of README.md
+	@$(CLEAN_ENV) $(LUA) docs/generate.lua
 
 # OUT may be a directory that holds other files: of that, only what has a list of flags, or a name from here, is removed.
 clean: ## remove what was built
@@ -193,7 +204,7 @@ help: ## print this list
 #  LUA_API: its version, such as 5.1; asked from LUA by default
 #  OUT: the directory that everything is built in (default: build)
 #  PREFIX: where install copies to (default: /usr/local)
-#  LUADIR, LIBDIR: the same, separately for Lua files and for the C module
+#  LUADIR, LIBDIR, LUALSDIR: the same, separately for Lua files, the C module and definitions for LuaLS
 #  DESTDIR: a directory that is put in front of all of these, for packages
 #  CURL: a directory with another libcurl in include/ and lib/, to build and run with
 #  CC, CFLAGS: the C compiler and its options (default: -O2 -g)

@@ -1,10 +1,11 @@
-/* crux: the module crux.core: its functions, and what is registered when it is loaded. Each call
+/* crux: the functions of the module crux.core, and what is registered when it is loaded. Each call
    makes one attempt; the Lua layer decides when to make another. */
 #include "http/libcurl.h"
 #include "os/process.h"
 #include "binding/arguments.h"
 #include "binding/client.h"
 #include "binding/error.h"
+#include "binding/headers.h"
 #include "binding/invalid.h"
 #include "binding/json.h"
 #include "binding/options.h"
@@ -42,11 +43,11 @@ static int call(lua_State *L) {
   int count;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  handle = crux_take_spare(L);
+  handle = crux_take_reusable_request(L);
   count = crux_prepare(L, handle, endpoint, 1, NULL, &crux_core_options);
   if (count == 0)
     count = crux_perform(L, handle, NULL, crux_now() + handle->config->settings.timeout);
-  crux_put_spare(L, handle, 2);
+  crux_put_reusable_request(L, handle, 2);
   return count;
 }
 
@@ -67,21 +68,13 @@ static int release(lua_State *L) {
 
 /* core.failure(kind, message) → an error for something that was not sent */
 static int failure(lua_State *L) {
-  static const crux_kind kinds[] = {
-    CRUX_KIND_INVALID, CRUX_KIND_AUTH, CRUX_KIND_TIMEOUT, CRUX_KIND_ABORTED,
-  };
-  const char *name = luaL_checkstring(L, 1);
-  size_t i;
+  crux_kind kind = crux_kind_named(luaL_checkstring(L, 1));
   luaL_checkstring(L, 2);
   lua_settop(L, 2);
+  luaL_argcheck(L, kind != CRUX_KIND_NONE, 1, "not a kind");
   crux_sanitize(L, CRUX_SERVER_MESSAGE_MAX, NULL, 0);
-  for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-    if (strcmp(crux_kind_name(kinds[i]), name) == 0) {
-      crux_push_failure(L, kinds[i], NULL);
-      return 1;
-    }
-  }
-  return luaL_argerror(L, 1, "not a kind");
+  crux_push_failure(L, kind, NULL);
+  return 1;
 }
 
 /* core.redact(text, token) → the text without the token */
@@ -100,7 +93,7 @@ static int check_batch(lua_State *L) {
   crux_invalid invalid;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  crux_schema_take(L, 1, lists, &s);
+  crux_snapshot_take(L, 1, lists, &s);
   if (crux_schema_check(L, &s, NULL, NULL, &invalid)) return 0;
   crux_push_invalid(L, &invalid, NULL);
   return 1;
@@ -152,23 +145,11 @@ static int is_token(lua_State *L) {
   return 2;
 }
 
-#define KEY_TEXT(name) #name,
-
-/* Fills the state, the table on top, with the keys. */
-static void open_keys(lua_State *L) {
-  static const char *const texts[] = { CRUX_KEYS(KEY_TEXT) };
-  int i;
-  for (i = 0; i < (int)(sizeof texts / sizeof *texts); i++) {
-    lua_pushstring(L, texts[i]);
-    lua_rawseti(L, -2, CRUX_KEY_outcome + i);
-  }
-}
-
 /* Adds the functions to the module, on top. */
 static void add_functions(lua_State *L, int state) {
   static const luaL_Reg functions[] = {
     { "client", crux_client_new },
-    { "inbox", crux_inbox_open },
+    { "inbox", crux_new_inbox },
     { "perform", perform },
     { "release", release },
     { "sleep", crux_sleep },
@@ -234,14 +215,15 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   if (!crux_libcurl_init()) return luaL_error(L, "libcurl could not be initialized");
   lua_createtable(L, CRUX_SLOTS, 0);
   state = lua_gettop(L);
-  open_keys(L);
-  crux_json_open(L);
+  crux_state_setup(L);
+  crux_json_setup(L);
+  crux_headers_setup(L);
   crux_arguments_open(L);
   crux_failure_open(L);
-  crux_blocking_open(L);
+  crux_perform_setup(L);
   lua_pushvalue(L, state);
   crux_client_open(L);
-  crux_pending_open(L);
+  crux_pending_setup(L);
   lua_newtable(L);
   add_functions(L, state);
   add_endpoints(L, state);

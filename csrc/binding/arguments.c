@@ -7,13 +7,7 @@
 
 /* --- the writer of bodies: one for a Lua state, since nothing else runs while it is in use --- */
 
-static crux_json_writer *writer_of(lua_State *L) {
-  crux_json_writer *writer;
-  crux_pushslot(L, CRUX_SLOT_WRITER);
-  writer = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  return writer;
-}
+static crux_json_writer *writer_of(lua_State *L) { return crux_object_in(L, CRUX_SLOT_WRITER); }
 
 void crux_wipe_body(lua_State *L) { crux_json_clear(writer_of(L)); }
 
@@ -23,14 +17,9 @@ static int writer_gc(lua_State *L) {
 }
 
 void crux_arguments_open(lua_State *L) {
-  static const luaL_Reg none[] = { { NULL, NULL } };
   int state = lua_gettop(L);
-  crux_json_writer *writer;
-  crux_new_class(L, CRUX_CLASS_WRITER, writer_gc, none);
-  writer = lua_newuserdata(L, sizeof *writer);
-  memset(writer, 0, sizeof *writer);
-  lua_rawgeti(L, state, CRUX_CLASS_WRITER);
-  lua_setmetatable(L, -2);
+  crux_new_class(L, CRUX_CLASS_WRITER, writer_gc, NULL);
+  crux_new_object_at(L, state, sizeof(crux_json_writer), CRUX_CLASS_WRITER);
   lua_rawseti(L, state, CRUX_SLOT_WRITER);
 }
 
@@ -93,7 +82,7 @@ bool crux_read_arguments(lua_State *L, int index, const crux_endpoint *endpoint,
   crux_base_url url;
   arguments->config = NULL;
   crux_json_clear(writer);
-  crux_schema_take(L, index, lists, &s);
+  crux_snapshot_take(L, index, lists, &s);
   arguments->token = s.given & 2 ? crux_snapshot_text(L, &s, "token") : NULL;
   if (!arguments->token && client) arguments->token = client->settings.token;
   if (!crux_schema_check(L, &s, writer, &url, invalid)) return false;

@@ -47,12 +47,9 @@ int crux_client_new(lua_State *L) {
   /* its finalizer would not be run any more */
   if (crux_json_is_gone(L))
     return crux_fail(L, CRUX_KIND_ABORTED, "the Lua state is being closed");
-  c = lua_newuserdata(L, sizeof *c);
-  c->config = NULL;
-  c->closed = false;
-  crux_set_class(L, CRUX_CLASS_CLIENT);
+  c = crux_new_object(L, sizeof *c, CRUX_CLASS_CLIENT);
   crux_default_settings(&defaults);
-  crux_schema_take(L, 1, lists, &s);
+  crux_snapshot_take(L, 1, lists, &s);
   if (crux_schema_check(L, &s, NULL, &url, &invalid))
     c->config = crux_make_config(L, &s, &url, &defaults, 0, &invalid);
   if (!c->config) return crux_fail_invalid(L, &invalid, crux_snapshot_text(L, &s, "token"));
@@ -120,7 +117,7 @@ static int client_call(lua_State *L) {
   int count;
   luaL_checktype(L, 3, LUA_TTABLE);
   lua_settop(L, 3);
-  handle = crux_take_spare(L);
+  handle = crux_take_reusable_request(L);
   count = crux_prepare(L, handle, endpoint, 3, c->config, &crux_lua_options);
   if (count == 0) {
     now = crux_now();
@@ -135,7 +132,7 @@ static int client_call(lua_State *L) {
       return 5;
     }
   }
-  crux_put_spare(L, handle, 4);
+  crux_put_reusable_request(L, handle, 4);
   return count;
 }
 

@@ -1,24 +1,31 @@
-/* compat: Lua 5.1, LuaJIT, 5.2, 5.3 and 5.4 as one. No other file asks for the version; no shim
-   takes a name that starts with lua, since LuaJIT exports some of those. */
-#ifndef CRUX_COMPAT_H
-#define CRUX_COMPAT_H
+/* compat: the differences between Lua 5.1, LuaJIT, 5.2, 5.3 and 5.4. No other file asks for the
+   version. No name here starts with lua_ or luaL_, since LuaJIT exports some of those that Lua 5.1
+   lacks. */
+#ifndef CRUX_BINDING_COMPAT_H
+#define CRUX_BINDING_COMPAT_H
 
 #include <lauxlib.h>
 #include <lua.h>
-#include <math.h>
 
-/* A number of the kind that an encoder may write with a fraction, though it has none. */
+/* Whether the number at an index is a float. An encoder may write an integral one as 1.0. */
 #if LUA_VERSION_NUM >= 503
 #define crux_isfloat(L, i) (!lua_isinteger(L, i))
 #else
 #define crux_isfloat(L, i) ((void)(L), (void)(i), 0)
 #endif
 
-/* An integral number as an integer, where there are integers. */
-static inline void crux_pushwhole(lua_State *L, double value) {
-#if LUA_VERSION_NUM >= 503
-  if (value == floor(value) && value >= -9223372036854775808.0 && value < 9223372036854775808.0) {
-    lua_pushinteger(L, (lua_Integer)value);
+/* Whether this Lua has integers beside floats. */
+#define CRUX_HAS_INTEGERS (LUA_VERSION_NUM >= 503)
+
+/* Pushes the number at an index: as an integer if it is integral and at most 2^53, where Lua has
+   integers; else as a float. Beyond 2^53 a double may not be the number that was meant. */
+static inline void crux_push_as_integer(lua_State *L, int index) {
+  double value = lua_tonumber(L, index);
+#if CRUX_HAS_INTEGERS
+  int is_integral; /* and in the range of lua_Integer */
+  lua_Integer integer = lua_tointegerx(L, index, &is_integral);
+  if (is_integral && value >= -9007199254740992.0 && value <= 9007199254740992.0) {
+    lua_pushinteger(L, integer);
     return;
   }
 #endif
@@ -44,26 +51,26 @@ static inline void crux_setfuncs(lua_State *L, const luaL_Reg *f, int upvalues) 
 }
 #endif
 
-/* Has a table live as long as a userdata, its finalizer included. */
+/* Makes the table at one index live until the userdata at the other is collected. */
 static inline void crux_keep(lua_State *L, int userdata, int table) {
   lua_pushvalue(L, table);
   crux_setkept(L, userdata);
 }
 
-/* What is called here and not every Lua has. Weak, so that the module can be loaded by another
-   Lua and say so, instead of leaving the word to the dynamic linker. The mark is there if this
-   may be the Lua it was built for. */
+/* The functions that are called and that not every Lua has. They are weak symbols, so that another
+   Lua can load the module and is told so by crux_checkversion; otherwise the dynamic linker would
+   refuse with a message about a symbol. CRUX_MARK is one that only the right Lua has. */
 #define CRUX_PRAGMA(text) _Pragma(#text)
 #define CRUX_WEAK(name) CRUX_PRAGMA(weak name)
 #if LUA_VERSION_NUM >= 502
 #define CRUX_MARK lua_getglobal
-CRUX_WEAK(lua_callk) CRUX_WEAK(lua_getglobal) CRUX_WEAK(lua_pcallk) CRUX_WEAK(lua_rawlen) CRUX_WEAK(lua_tointegerx)
-CRUX_WEAK(lua_tonumberx) CRUX_WEAK(luaL_checkversion_) CRUX_WEAK(luaL_prepbuffsize) CRUX_WEAK(luaL_setfuncs)
-CRUX_WEAK(luaL_setmetatable)
+CRUX_WEAK(lua_callk) CRUX_WEAK(lua_getglobal) CRUX_WEAK(lua_pcallk) CRUX_WEAK(lua_rawlen)
+CRUX_WEAK(lua_tointegerx) CRUX_WEAK(lua_tonumberx) CRUX_WEAK(luaL_checkversion_)
+CRUX_WEAK(luaL_prepbuffsize) CRUX_WEAK(luaL_setfuncs) CRUX_WEAK(luaL_setmetatable)
 #else
 #define CRUX_MARK lua_objlen
-CRUX_WEAK(lua_call) CRUX_WEAK(lua_objlen) CRUX_WEAK(lua_pcall) CRUX_WEAK(lua_setfenv) CRUX_WEAK(lua_tointeger)
-CRUX_WEAK(lua_tonumber) CRUX_WEAK(luaL_prepbuffer)
+CRUX_WEAK(lua_call) CRUX_WEAK(lua_objlen) CRUX_WEAK(lua_pcall) CRUX_WEAK(lua_setfenv)
+CRUX_WEAK(lua_tointeger) CRUX_WEAK(lua_tonumber) CRUX_WEAK(luaL_prepbuffer)
 #endif
 #if LUA_VERSION_NUM >= 503
 #undef CRUX_MARK

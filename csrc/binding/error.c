@@ -3,7 +3,7 @@
 #include "error.h"
 
 #include "json.h"
-#include "result.h"
+#include "meta.h"
 
 #include <string.h>
 

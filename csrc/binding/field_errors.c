@@ -1,5 +1,6 @@
-/* field_errors: what the server says is wrong, out of the body of its answer: err.detail, its
-   message, and err.fields, flat, its words on each field. The work and its result are bounded. */
+/* field_errors: the server's validation errors. From the body of the response it makes err.detail,
+   the message, and err.fields, a flat table from the path of a field to the texts about it. Time
+   and memory are linear in the size of the body, and bounded. */
 #include "field_errors.h"
 
 #include "json.h"
@@ -16,11 +17,11 @@
 /* One walk through a decoded body. */
 typedef struct {
   int fields;               /* the table that is filled */
-  int texts;                /* how many are in it */
-  const void *source;       /* the table of the body whose */
-  const char *source_name;  /* field became `detail` */
+  int texts;                /* how many texts are in it */
+  const void *source;       /* the table in the body that `detail` was taken from, */
+  const char *source_name;  /* and the name of its field there */
   const void *problem;      /* the body, if it is an RFC 9457 problem */
-  size_t len;
+  size_t len;               /* of the path of the field that is being visited */
   char path[LONGEST_PATH + sizeof "..."];
 } walk;
 
@@ -34,7 +35,7 @@ static void append(walk *w, const char *s, size_t len) {
     w->len += len;
     return;
   }
-  while (left > 0 && ((unsigned char)s[left] & 0xC0) == 0x80) left--; /* whole characters */
+  while (left > 0 && ((unsigned char)s[left] & 0xC0) == 0x80) left--; /* cut between characters */
   memcpy(w->path + w->len, s, left);
   memcpy(w->path + w->len + left, "...", 3);
   w->len += left + 3;
@@ -45,18 +46,19 @@ static void append_index(walk *w, int index) {
   append(w, text, (size_t)snprintf(text, sizeof text, "[%d]", index));
 }
 
-/* The items of a list field may come by their places in it, from 0, as names: Django REST
-   Framework's way to leave out those without a fault. */
+/* Django REST Framework sends the errors of a list as an object whose names are indices from 0, so
+   that it can leave out the items without an error. */
 static bool is_index(const char *name, size_t len) {
   return len > 0 && len < 9 && strspn(name, "0123456789") == len;
 }
 
-/* Appends the key at an index of the stack. `deep`: its value is a table. */
-static void append_key(lua_State *L, walk *w, int key, bool deep) {
+/* Appends the key at an index of the stack. The index of a text in a list is no part of its path;
+   `in_path`: the value is a table, so it is. */
+static void append_key(lua_State *L, walk *w, int key, bool in_path) {
   size_t len;
   const char *name;
   if (lua_type(L, key) == LUA_TNUMBER) {
-    if (deep) append_index(w, (int)lua_tonumber(L, key));
+    if (in_path) append_index(w, (int)lua_tonumber(L, key));
     return;
   }
   name = lua_tolstring(L, key, &len);
@@ -71,7 +73,7 @@ static void append_key(lua_State *L, walk *w, int key, bool deep) {
 
 /* --- the walk --- */
 
-/* Adds the string or number on top, which is popped, to the list of the path. */
+/* Pops the string or number on top and appends it to the list in `fields` for the path. */
 static void add_text(lua_State *L, walk *w) {
   if (w->texts >= MOST_TEXTS) {
     lua_pop(L, 1);
@@ -94,8 +96,7 @@ static void add_text(lua_State *L, walk *w) {
   lua_pop(L, 3);
 }
 
-/* Whether the field of that name, of the table at `table`, says nothing of a field of the
-   request. */
+/* Whether a field of the body is not about a field of the request. */
 static bool is_skipped(lua_State *L, const walk *w, int table, int key) {
   static const char *const members[] = { "type", "title", "status", "instance" }; /* RFC 9457 3.1 */
   const char *name = lua_type(L, key) == LUA_TSTRING ? lua_tostring(L, key) : NULL;
@@ -109,7 +110,7 @@ static bool is_skipped(lua_State *L, const walk *w, int table, int key) {
   return false;
 }
 
-/* Takes down all strings and numbers in the table at `table`, which is at the walk's path. */
+/* Adds all strings and numbers in the table at `table`, which is at the walk's path. */
 static void walk_table(lua_State *L, walk *w, int table) {
   size_t len = w->len;
   luaL_checkstack(L, 8, "field errors nested too deeply");
@@ -131,9 +132,9 @@ static void walk_table(lua_State *L, walk *w, int table) {
   lua_pop(L, 1);
 }
 
-/* --- the message --- */
+/* --- detail: each pushes a string and returns true, or pushes nothing --- */
 
-/* Pushes a field of the table at `index` if it is a string that is not empty, or nothing. */
+/* A field of the table at `index`, if it is a string that is not empty. */
 static bool push_text(lua_State *L, walk *w, int index, const char *name) {
   lua_pushstring(L, name);
   lua_rawget(L, index);
@@ -146,7 +147,7 @@ static bool push_text(lua_State *L, walk *w, int index, const char *name) {
   return false;
 }
 
-/* The same of the first of some names. */
+/* The first such field of several names. */
 static bool push_first_text(lua_State *L, walk *w, int index, const char *const names[]) {
   for (; *names; names++) {
     if (push_text(L, w, index, *names)) return true;
@@ -154,7 +155,7 @@ static bool push_first_text(lua_State *L, walk *w, int index, const char *const 
   return false;
 }
 
-/* The same of a field's table, or of the first item of the list that it is. */
+/* The first such field of the table in a field, or of the first table of the list in it. */
 static bool push_inner_text(lua_State *L, walk *w, int index, const char *field,
                             const char *const names[]) {
   int top = lua_gettop(L);
@@ -173,7 +174,7 @@ static bool push_inner_text(lua_State *L, walk *w, int index, const char *field,
   return false;
 }
 
-/* The same of the first string of a list; it stays one of the field errors too. */
+/* The first item of a list, if it is a string; it is also a field error. */
 static bool push_first_item(lua_State *L, int list) {
   lua_rawgeti(L, list, 1);
   if (lua_type(L, -1) == LUA_TSTRING) return true;
@@ -181,7 +182,7 @@ static bool push_first_item(lua_State *L, int list) {
   return false;
 }
 
-/* Pushes the message in the decoded body at `body`, a table, or nothing. */
+/* The message in the decoded body at `body`, a table. */
 static bool push_detail(lua_State *L, walk *w, int body) {
   static const char *const inner[] = { "detail", "message", "title", NULL };
   static const char *const outer[] = { "message", "error_description", "title", "error", NULL };
@@ -217,8 +218,8 @@ static bool is_problem(lua_State *L, const char *media_type, int body) {
 
 static bool is_letter(char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); }
 
-/* A server's short message to people, and no page, no program's data and no fragment: without a
-   media type it has to begin with a letter and be of more than one word. */
+/* Whether a body is a short message for people, not a page, data or a fragment of either. Without
+   a media type it must begin with a letter and have more than one word. */
 static bool is_message(const char *media_type, const char *s, size_t len) {
   size_t i, letters = 0;
   if (len == 0 || len > LONGEST_TEXT || !crux_is_utf8(s, len)) return false;
@@ -244,32 +245,27 @@ static void set_plain_detail(lua_State *L, int err, const char *media_type) {
 
 /* --- both --- */
 
-void crux_set_field_errors(lua_State *L, bool whole) {
+static void set_from_table(lua_State *L, int err, int body, const char *media_type) {
   walk w = { 0 };
-  int err = lua_gettop(L), body = err + 2;
-  const char *media_type = NULL;
-  crux_getkey(L, err, CRUX_KEY_headers);
-  if (lua_type(L, -1) == LUA_TTABLE) {
-    lua_getfield(L, -1, "content-type");
-    media_type = lua_tostring(L, -1);
-    lua_replace(L, err + 1);
-  }
+  if (push_detail(L, &w, body)) crux_setkey(L, err, CRUX_KEY_detail);
+  if (is_problem(L, media_type, body)) w.problem = lua_topointer(L, body);
+  lua_newtable(L);
+  w.fields = lua_gettop(L);
+  lua_pushvalue(L, body);
+  walk_table(L, &w, w.fields + 1);
+  lua_pop(L, 1);
+  if (w.texts > 0) crux_setkey(L, err, CRUX_KEY_fields);
+}
+
+void crux_set_field_errors(lua_State *L, bool whole, const char *media_type) {
+  int err = lua_gettop(L), body = err + 1;
   crux_getkey(L, err, CRUX_KEY_body);
   switch (lua_type(L, body)) {
     case LUA_TSTRING:
       lua_pushvalue(L, body);
       crux_setkey(L, err, CRUX_KEY_detail);
       break;
-    case LUA_TTABLE:
-      if (push_detail(L, &w, body)) crux_setkey(L, err, CRUX_KEY_detail);
-      if (is_problem(L, media_type, body)) w.problem = lua_topointer(L, body);
-      lua_newtable(L);
-      w.fields = lua_gettop(L);
-      lua_pushvalue(L, body);
-      walk_table(L, &w, lua_gettop(L));
-      lua_pop(L, 1);
-      if (w.texts > 0) crux_setkey(L, err, CRUX_KEY_fields);
-      break;
+    case LUA_TTABLE: set_from_table(L, err, body, media_type); break;
     case LUA_TNIL:
       if (whole) set_plain_detail(L, err, media_type);
       break;

@@ -1,5 +1,5 @@
-/* pending: attempts that do not block. An inbox belongs to one loop of the Lua layer; a request
-   that is registered there ends its attempt of the moment when it is collected. */
+/* pending: attempts that do not block. Each scheduler of the Lua layer has an inbox; a request is
+   registered with the inbox of its scheduler, and ends its attempt when it is collected. */
 #include "pending.h"
 
 #include "../http/nginx.h"
@@ -12,80 +12,76 @@
 #include "result.h"
 
 #include <stdint.h>
-#include <string.h>
 
-typedef struct crux_inbox_box {
-  crux_inbox *inbox;
-  crux_request_handle *first; /* all that are registered and were not collected */
+typedef struct crux_inbox_handle {
+  crux_inbox *inbox;          /* NULL once it is closed */
+  crux_request_handle *first; /* the registered requests that were not collected */
   unsigned in_flight;         /* of these, the calls that are not done */
-  bool orphaned;              /* by a fork, and nobody was told yet */
+  bool inherited;             /* after fork(): `take` must tell so */
   crux_subscriber subscriber;
   crux_wakeup_socket socket;
-} inbox_box;
+} inbox_handle;
 
-/* Raises if it is closed. After a fork, the child has to be told that nothing will come of what
-   its parent submitted. */
-static crux_inbox *open_inbox(lua_State *L, inbox_box *box) {
-  if (!box->inbox) luaL_error(L, "the client is closed");
-  if (crux_inbox_renew(box->inbox)) {
-    box->orphaned = true;
-    crux_inbox_notify(box->inbox);
-  }
-  return box->inbox;
+/* --- inboxes --- */
+
+/* Makes the inbox of a forked child anew. What the parent submitted never completes here, and
+   `take` must tell the scheduler so. */
+static void renew(inbox_handle *handle) {
+  if (!crux_inbox_renew(handle->inbox)) return;
+  handle->inherited = true;
+  crux_inbox_notify(handle->inbox);
 }
 
-static inbox_box *check_inbox(lua_State *L) {
-  inbox_box *box = crux_check(L, 1, CRUX_CLASS_INBOX);
-  open_inbox(L, box);
-  return box;
+/* Raises if the inbox is closed. */
+static inbox_handle *check_inbox(lua_State *L) {
+  inbox_handle *handle = crux_check(L, 1, CRUX_CLASS_INBOX);
+  if (!handle->inbox) luaL_error(L, "the client is closed");
+  renew(handle);
+  return handle;
 }
 
-static int user_gc(lua_State *L) {
-  bool *joined = crux_check(L, 1, CRUX_CLASS_USER);
-  if (*joined) crux_worker_release();
-  *joined = false;
+typedef struct {
+  bool acquired;
+} worker_handle;
+
+static int worker_gc(lua_State *L) {
+  worker_handle *worker = crux_check(L, 1, CRUX_CLASS_WORKER);
+  if (worker->acquired) crux_worker_release();
+  worker->acquired = false;
   return 0;
 }
 
-/* The worker lasts as long as a Lua state that has ever had an inbox: connections are kept from
-   client to client. */
-static void join(lua_State *L) {
-  bool *joined;
-  crux_pushslot(L, CRUX_SLOT_WORKER);
-  if (lua_isnil(L, -1)) {
-    joined = lua_newuserdata(L, sizeof *joined);
-    *joined = false;
-    crux_set_class(L, CRUX_CLASS_USER);
-    lua_rawseti(L, lua_upvalueindex(1), CRUX_SLOT_WORKER);
-    crux_worker_acquire();
-    *joined = true;
-  }
-  lua_pop(L, 1);
+/* The worker lasts as long as a Lua state that has ever had an inbox, so that the connections of
+   one client serve the next. */
+static void acquire_worker(lua_State *L) {
+  worker_handle *worker;
+  if (crux_object_in(L, CRUX_SLOT_WORKER)) return;
+  worker = crux_new_object(L, sizeof *worker, CRUX_CLASS_WORKER);
+  lua_rawseti(L, lua_upvalueindex(1), CRUX_SLOT_WORKER);
+  crux_worker_acquire();
+  worker->acquired = true;
 }
 
-/* core.inbox() → inbox */
-int crux_inbox_open(lua_State *L) {
-  inbox_box *box;
-  join(L);
-  box = lua_newuserdata(L, sizeof *box);
-  memset(box, 0, sizeof *box);
-  crux_wakeup_socket_init(&box->socket);
-  crux_set_class(L, CRUX_CLASS_INBOX);
-  box->inbox = crux_inbox_new();
-  if (!box->inbox) return luaL_error(L, "not enough memory");
+int crux_new_inbox(lua_State *L) {
+  inbox_handle *handle;
+  acquire_worker(L);
+  handle = crux_new_object(L, sizeof *handle, CRUX_CLASS_INBOX);
+  crux_wakeup_socket_init(&handle->socket);
+  handle->inbox = crux_inbox_new();
+  if (!handle->inbox) return luaL_error(L, "not enough memory");
   return 1;
 }
 
-/* Drops an attempt that has ended from the inbox, so that who only polls or waits does not fill
-   it. */
+/* Drops a finished attempt from the inbox, so that callers who only poll or wait do not fill it. */
 static void forget(crux_request_handle *h, crux_transfer *t) {
-  inbox_box *box = h->pending.inbox;
-  if (box && box->inbox && h->generation == crux_process_generation()) crux_inbox_forget(box->inbox, t);
+  inbox_handle *inbox = h->pending.inbox;
+  if (inbox && inbox->inbox && h->generation == crux_process_generation())
+    crux_inbox_forget(inbox->inbox, t);
 }
 
-/* Ends the hold on an attempt that is under way; the reference goes to `aborted`, or is left to the
-   parent, memory and all. */
-static crux_transfer *release_hold(crux_request_handle *h, crux_transfer *aborted) {
+/* Takes the attempt from the request and aborts it. Its reference is put before those in the list
+   `aborted`, which is returned. In a forked child the attempt is the parent's: it is leaked. */
+static crux_transfer *release_attempt(crux_request_handle *h, crux_transfer *aborted) {
   crux_transfer *t = h->pending.attempt;
   h->pending.attempt = NULL;
   h->pending.aborted_bytes = t->wire_len;
@@ -99,48 +95,52 @@ static crux_transfer *release_hold(crux_request_handle *h, crux_transfer *aborte
   return t;
 }
 
-/* inbox:close(): aborts what is under way, all of it before any other attempt is sent instead. */
+/* inbox:close(): aborts all attempts under way, before any queued attempt can start instead */
 static int inbox_close(lua_State *L) {
-  inbox_box *box = crux_check(L, 1, CRUX_CLASS_INBOX);
+  inbox_handle *handle = crux_check(L, 1, CRUX_CLASS_INBOX);
   crux_transfer *aborted = NULL;
   crux_request_handle *h;
-  if (!box->inbox) return 0;
-  crux_nginx_unsubscribe(&box->subscriber);
-  for (h = box->first; h; h = h->pending.next) {
-    if (h->pending.attempt && !atomic_load(&h->pending.attempt->done)) aborted = release_hold(h, aborted);
+  if (!handle->inbox) return 0;
+  crux_nginx_unsubscribe(&handle->subscriber);
+  for (h = handle->first; h; h = h->pending.next) {
+    if (h->pending.attempt && !atomic_load(&h->pending.attempt->done))
+      aborted = release_attempt(h, aborted);
   }
   if (aborted) crux_worker_abort(aborted);
-  crux_inbox_close(box->inbox);
-  crux_wakeup_socket_close(&box->socket);
-  crux_inbox_release(box->inbox);
-  box->inbox = NULL;
+  crux_inbox_close(handle->inbox);
+  crux_wakeup_socket_close(&handle->socket);
+  crux_inbox_release(handle->inbox);
+  handle->inbox = NULL;
   return 0;
 }
 
 static int inbox_gc(lua_State *L) {
-  inbox_box *box = crux_check(L, 1, CRUX_CLASS_INBOX);
+  inbox_handle *handle = crux_check(L, 1, CRUX_CLASS_INBOX);
   inbox_close(L);
-  for (; box->first; box->first = box->first->pending.next) box->first->pending.inbox = NULL;
+  for (; handle->first; handle->first = handle->first->pending.next)
+    handle->first->pending.inbox = NULL;
   return 0;
 }
 
-/* inbox:take() → the number of an attempt that has ended, or nil; false once after a fork:
-   those of the parent are lost */
+/* inbox:take() → the number of an attempt that has ended, and whether there are more; nil: none
+   has; false: this is a forked child, and what the parent submitted is lost (told once) */
 static int inbox_take(lua_State *L) {
-  inbox_box *box = check_inbox(L);
+  inbox_handle *handle = check_inbox(L);
   crux_transfer *t;
-  if (box->orphaned) {
-    box->orphaned = false;
+  if (handle->inherited) {
+    handle->inherited = false;
     lua_pushboolean(L, 0);
     return 1;
   }
-  t = crux_inbox_take(box->inbox);
+  t = crux_inbox_take(handle->inbox);
   if (!t) return 0;
   lua_pushnumber(L, t->inbox.number);
+  lua_pushboolean(L, crux_inbox_has_any(handle->inbox));
   crux_transfer_release(t);
-  return 1;
+  return 2;
 }
 
+/* inbox:fd() → a descriptor that is readable while there is something to take, or since `notify` */
 static int inbox_fd(lua_State *L) {
   int fd = crux_inbox_fd(check_inbox(L)->inbox);
   if (fd < 0) return luaL_error(L, "no file descriptor left");
@@ -148,106 +148,118 @@ static int inbox_fd(lua_State *L) {
   return 1;
 }
 
-/* A closed one has nobody to ring for. */
-static int inbox_ring(lua_State *L) {
-  inbox_box *box = crux_check(L, 1, CRUX_CLASS_INBOX);
-  if (box->inbox) crux_inbox_notify(open_inbox(L, box));
+/* inbox:notify(): makes the descriptor readable; does nothing after `close` */
+static int inbox_notify(lua_State *L) {
+  inbox_handle *handle = crux_check(L, 1, CRUX_CLASS_INBOX);
+  if (!handle->inbox) return 0;
+  renew(handle);
+  crux_inbox_notify(handle->inbox);
   return 0;
 }
 
-static int inbox_quiet(lua_State *L) {
+/* inbox:clear(): ends `notify`, if there is nothing to take */
+static int inbox_clear(lua_State *L) {
   crux_inbox_clear(check_inbox(L)->inbox);
   return 0;
 }
 
-/* inbox:attend(subsystem) → whether nginx's event loop will hear of what has ended; there is
-   then nothing to take */
-static int inbox_attend(lua_State *L) {
-  inbox_box *box = check_inbox(L);
-  lua_pushboolean(L, crux_nginx_subscribe(&box->subscriber, box->inbox, luaL_checkstring(L, 2)));
-  return 1;
-}
-
-/* inbox:heard(): a ring was received, and what arrives from now on rings again. */
-static int inbox_heard(lua_State *L) {
+/* inbox:rearm(): for a wakeup that tells each notification once: what arrives from now on notifies
+   again */
+static int inbox_rearm(lua_State *L) {
   crux_inbox_rearm(check_inbox(L)->inbox);
   return 0;
 }
 
-/* inbox:listen() → a path to connect to, or nil. Once that was tried, inbox:accept() → whether
-   what rings the inbox now sends 8 bytes there, until inbox:hang_up(). */
-static int inbox_listen(lua_State *L) {
-  inbox_box *box = check_inbox(L);
-  if (!crux_wakeup_socket_open(&box->socket)) return 0;
-  lua_pushstring(L, box->socket.path);
+/* inbox:subscribe(subsystem) → whether nginx's event loop posts the semaphores of attempts that
+   have ended; if so there is never anything to take */
+static int inbox_subscribe(lua_State *L) {
+  inbox_handle *handle = check_inbox(L);
+  lua_pushboolean(L, crux_nginx_subscribe(&handle->subscriber, handle->inbox,
+                                          luaL_checkstring(L, 2)));
   return 1;
 }
 
-static int inbox_accept(lua_State *L) {
-  inbox_box *box = check_inbox(L);
-  bool met = crux_wakeup_socket_accept(&box->socket);
-  if (met) crux_inbox_redirect(box->inbox, &box->socket.wakeup);
-  lua_pushboolean(L, met);
+/* inbox:open_socket() → the path of a unix socket to connect to, or nil */
+static int inbox_open_socket(lua_State *L) {
+  inbox_handle *handle = check_inbox(L);
+  if (!crux_wakeup_socket_open(&handle->socket)) return 0;
+  lua_pushstring(L, handle->socket.path);
   return 1;
 }
 
-static int inbox_hang_up(lua_State *L) {
-  inbox_box *box = check_inbox(L);
-  crux_inbox_redirect(box->inbox, NULL);
-  crux_wakeup_socket_close(&box->socket);
+/* inbox:accept_socket(), after connecting to the path → whether that worked: then each
+   notification is 8 bytes on that connection, until inbox:close_socket() */
+static int inbox_accept_socket(lua_State *L) {
+  inbox_handle *handle = check_inbox(L);
+  bool connected = crux_wakeup_socket_accept(&handle->socket);
+  if (connected) crux_inbox_redirect(handle->inbox, &handle->socket.wakeup);
+  lua_pushboolean(L, connected);
+  return 1;
+}
+
+static int inbox_close_socket(lua_State *L) {
+  inbox_handle *handle = check_inbox(L);
+  crux_inbox_redirect(handle->inbox, NULL);
+  crux_wakeup_socket_close(&handle->socket);
   return 0;
 }
 
 static int inbox_in_flight(lua_State *L) {
-  lua_pushinteger(L, ((inbox_box *)crux_check(L, 1, CRUX_CLASS_INBOX))->in_flight);
+  const inbox_handle *handle = crux_check(L, 1, CRUX_CLASS_INBOX);
+  lua_pushinteger(L, handle->in_flight);
   return 1;
 }
 
-/* inbox:register(request): the call is in flight from now on, here. */
+/* inbox:register(request): the call counts as in flight from now on */
 static int inbox_register(lua_State *L) {
-  inbox_box *box = check_inbox(L);
+  inbox_handle *handle = check_inbox(L);
   crux_request_handle *h = crux_check_handle(L, 2);
   if (h->pending.inbox || h->finalized) return 0;
-  h->pending.inbox = box;
-  h->pending.next = box->first;
+  h->pending.inbox = handle;
+  h->pending.next = handle->first;
   if (h->pending.next) h->pending.next->pending.previous = h;
-  box->first = h;
+  handle->first = h;
   h->pending.counted = true;
-  box->in_flight++;
+  handle->in_flight++;
   return 0;
 }
 
-/* True if the attempt will never complete here: its parent submitted it before a fork, or its
-   inbox was collected, though a finalizer of the user's may still reach it. */
+/* True if the attempt will never complete here: the parent process submitted it before fork(), or
+   the inbox was collected and a finalizer of the user's still uses the request. */
 static bool is_lost(const crux_request_handle *h) {
   return !h->pending.inbox || (h->pending.attempt && h->generation != crux_process_generation());
 }
 
-/* In slices of CRUX_TICK, with hooks in between, so that Ctrl-C works. A hook may close the
-   inbox or abort the call: hence the check. */
-static int wait_for(lua_State *L, const inbox_box *box, const crux_request_handle *h, double seconds) {
+/* Waits in slices of CRUX_TICK and runs debug hooks in between, so that Ctrl-C works. A hook may
+   close the inbox or abort the call: both are checked again. */
+static int wait_for(lua_State *L, const inbox_handle *handle, const crux_request_handle *h,
+                    double seconds) {
   double until = crux_now() + seconds, left;
-  bool ended = crux_inbox_wait(box->inbox, h ? h->pending.attempt : NULL, 0);
+  bool ended = crux_inbox_wait(handle->inbox, h ? h->pending.attempt : NULL, 0);
   while (!ended && (left = until - crux_now()) > 0) {
-    ended = crux_inbox_wait(box->inbox, h ? h->pending.attempt : NULL, left < CRUX_TICK ? left : CRUX_TICK);
+    ended = crux_inbox_wait(handle->inbox, h ? h->pending.attempt : NULL,
+                            left < CRUX_TICK ? left : CRUX_TICK);
     if (crux_run_hooks(L) != 0) return lua_error(L);
-    if (!box->inbox || (h && (!h->pending.attempt || is_lost(h)))) ended = true;
+    if (!handle->inbox || (h && (!h->pending.attempt || is_lost(h)))) ended = true;
   }
   lua_pushboolean(L, ended);
   return 1;
 }
 
 /* inbox:wait(seconds) → whether there is something to take */
-static int inbox_wait(lua_State *L) { return wait_for(L, check_inbox(L), NULL, luaL_checknumber(L, 2)); }
+static int inbox_wait(lua_State *L) {
+  return wait_for(L, check_inbox(L), NULL, luaL_checknumber(L, 2));
+}
 
 /* --- requests --- */
 
 static crux_request_handle *check_handle(lua_State *L) { return crux_check_handle(L, 1); }
 
-/* With a new attempt in the handle: whether it is on its way. */
-static bool submit(crux_request_handle *h, const char *token, double deadline, double number, void *waiter) {
-  crux_request *request = h->request;
-  crux_transfer *t = crux_transfer_new(request, token, deadline, request->config->settings.connect_timeout);
+/* Hands a new attempt to the worker. False without memory, threads or descriptors. */
+static bool submit(crux_request_handle *h, const char *token, double deadline, double number,
+                   void *waiter) {
+  crux_transfer *t = crux_transfer_new(h->request, token, deadline,
+                                       h->request->config->settings.connect_timeout);
   if (!t) return false;
   t->inbox.number = number;
   t->waiter = waiter;
@@ -266,10 +278,10 @@ static int refuse(lua_State *L, crux_kind kind, const char *message) {
   return 2;
 }
 
-/* request:start(token or nil, deadline, number[, semaphore, its address]) → true; false and an
-   error; or nothing, if the call is over or its client closed: by a hook or finalizer just
-   before this. The semaphore, a table, lives until the request has been collected, and is not
-   posted from then on. */
+/* request:start(token or nil, deadline, number[, semaphore, its address]) → true; false, err; or
+   nothing if the call is over, its client closed or this a forked child, by a callback, a hook or
+   a finalizer just before. The semaphore is a table: it lives until the request is collected, and
+   is not posted any more from then on. */
 static int request_start(lua_State *L) {
   crux_request_handle *h = check_handle(L);
   double deadline = luaL_checknumber(L, 3), number = luaL_checknumber(L, 4);
@@ -280,12 +292,12 @@ static int request_start(lua_State *L) {
     waiter = (void *)(uintptr_t)luaL_checknumber(L, 6);
     crux_keep(L, 1, 5);
   }
-  /* from here to the submission nothing is allocated in Lua, so that no finalizer can abort the
-     call */
+  /* Lua allocates nothing between these checks and the submission, so that no finalizer can abort
+     the call in between */
   if (!h->request || !h->pending.inbox || !h->pending.inbox->inbox) return 0;
-  open_inbox(L, h->pending.inbox);
+  if (h->generation != crux_process_generation()) return 0;
+  renew(h->pending.inbox);
   token = luaL_optstring(L, 2, NULL);
-  if (h->generation != crux_process_generation()) return refuse(L, CRUX_KIND_ABORTED, CRUX_INHERITED);
   if (!crux_choose_token(h, &token)) return refuse(L, CRUX_KIND_AUTH, CRUX_NO_TOKEN);
   if (!submit(h, token, deadline, number, waiter))
     return refuse(L, CRUX_KIND_MEMORY, "out of memory, threads or descriptors");
@@ -301,43 +313,48 @@ static int request_done(lua_State *L) {
   return 1;
 }
 
+/* request:wait(seconds) → the same, after at most that time */
 static int request_wait(lua_State *L) {
   const crux_request_handle *h = check_handle(L);
   if (!h->pending.attempt || is_lost(h) || !h->pending.inbox->inbox) return request_done(L);
   return wait_for(L, h->pending.inbox, h, luaL_checknumber(L, 2));
 }
 
-/* request:answer() → what came of an attempt that has ended: result | nil, err; or nothing if
-   it is lost */
+/* request:answer() → result | nil, err of an attempt that has ended; false if it has not; nothing
+   if it is lost. Until the next attempt, `abort` tells how much this one has sent, in case an error
+   keeps the caller from counting it. */
 static int request_answer(lua_State *L) {
   crux_request_handle *h = check_handle(L);
   crux_transfer *t = h->pending.attempt;
   int count;
-  if (!t || !atomic_load(&t->done)) return 0;
+  if (!t || !atomic_load(&t->done)) {
+    if (is_lost(h)) return 0;
+    lua_pushboolean(L, 0);
+    return 1;
+  }
   t->waiter = NULL;
   forget(h, t);
-  /* out of reach of finalizers, which may abort this very call meanwhile: that is all they are
-     told of it */
+  /* Lua allocates below, so that a finalizer may abort this very call: it must not find the
+     attempt, only what `abort` tells of it */
   h->pending.attempt = NULL;
   h->pending.answering = t;
   h->pending.unsent = t->reply.sends == 0;
   h->pending.aborted_bytes = t->reply.bytes_sent;
-  count = crux_push_reply(L, t);
-  h->pending.aborted_bytes = 0;
+  count = crux_push_reply(L, h->endpoint, t);
   h->pending.answering = NULL;
   crux_transfer_release(t);
   return count;
 }
 
 static void abort_attempt(crux_request_handle *h) {
-  crux_transfer *aborted = h->pending.attempt ? release_hold(h, NULL) : NULL;
+  crux_transfer *aborted = h->pending.attempt ? release_attempt(h, NULL) : NULL;
   if (!aborted) return;
   forget(h, aborted);
   crux_worker_abort(aborted);
 }
 
-/* request:abort() → true if the attempt was not sent and never will be, else false; how many
-   bytes may have been; whether it changes nothing */
+/* request:abort() → whether the attempt was not sent and never will be; how many bytes may have
+   been sent; whether the call changes nothing */
 static int request_abort(lua_State *L) {
   crux_request_handle *h = check_handle(L);
   bool unsent = !h->pending.attempt && !h->pending.aborted_bytes;
@@ -350,7 +367,7 @@ static int request_abort(lua_State *L) {
   return 3;
 }
 
-/* request:finish() → true: the call is done; or false: it was before */
+/* request:finish(): the call is done → whether it was in flight before */
 static int request_finish(lua_State *L) {
   crux_request_handle *h = check_handle(L);
   lua_pushboolean(L, h->pending.counted);
@@ -360,11 +377,11 @@ static int request_finish(lua_State *L) {
 }
 
 static void unregister(crux_request_handle *h) {
-  inbox_box *box = h->pending.inbox;
-  if (!box) return;
-  if (h->pending.counted) box->in_flight--;
+  inbox_handle *inbox = h->pending.inbox;
+  if (!inbox) return;
+  if (h->pending.counted) inbox->in_flight--;
   if (h->pending.previous) h->pending.previous->pending.next = h->pending.next;
-  else box->first = h->pending.next;
+  else inbox->first = h->pending.next;
   if (h->pending.next) h->pending.next->pending.previous = h->pending.previous;
   h->pending.inbox = NULL;
 }
@@ -381,22 +398,21 @@ static int request_gc(lua_State *L) {
   return 0;
 }
 
-void crux_pending_open(lua_State *L) {
-  static const luaL_Reg none[] = { { NULL, NULL } };
+void crux_pending_setup(lua_State *L) {
   static const luaL_Reg inbox_methods[] = {
-    { "take", inbox_take },
-    { "fd", inbox_fd },
-    { "ring", inbox_ring },
-    { "quiet", inbox_quiet },
-    { "in_flight", inbox_in_flight },
-    { "wait", inbox_wait },
     { "register", inbox_register },
+    { "in_flight", inbox_in_flight },
+    { "take", inbox_take },
+    { "wait", inbox_wait },
+    { "fd", inbox_fd },
+    { "notify", inbox_notify },
+    { "clear", inbox_clear },
+    { "rearm", inbox_rearm },
+    { "subscribe", inbox_subscribe },
+    { "open_socket", inbox_open_socket },
+    { "accept_socket", inbox_accept_socket },
+    { "close_socket", inbox_close_socket },
     { "close", inbox_close },
-    { "attend", inbox_attend },
-    { "listen", inbox_listen },
-    { "accept", inbox_accept },
-    { "hang_up", inbox_hang_up },
-    { "heard", inbox_heard },
     { NULL, NULL },
   };
   static const luaL_Reg request_methods[] = {
@@ -409,7 +425,7 @@ void crux_pending_open(lua_State *L) {
     { NULL, NULL },
   };
   int state = lua_gettop(L);
-  crux_new_class(L, CRUX_CLASS_USER, user_gc, none);
+  crux_new_class(L, CRUX_CLASS_WORKER, worker_gc, NULL);
   crux_new_class(L, CRUX_CLASS_INBOX, inbox_gc, inbox_methods);
   crux_new_class(L, CRUX_CLASS_REQUEST, request_gc, crux_request_methods);
   lua_rawgeti(L, state, CRUX_CLASS_REQUEST);

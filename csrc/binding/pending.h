@@ -4,7 +4,9 @@
 
 #include "state.h"
 
-int crux_inbox_open(lua_State *L);
-void crux_pending_open(lua_State *L);
+/* core.inbox() → inbox */
+int crux_new_inbox(lua_State *L);
+/* Makes the classes of inboxes and requests, in the state, which is the table on top. */
+void crux_pending_setup(lua_State *L);
 
 #endif

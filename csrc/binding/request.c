@@ -4,6 +4,7 @@
 #include "../os/process.h"
 #include "arguments.h"
 #include "error.h"
+#include "explain.h"
 #include "invalid.h"
 #include "json.h"
 
@@ -20,10 +21,8 @@ crux_request *crux_check_request(lua_State *L, int index) {
 }
 
 crux_request_handle *crux_push_request(lua_State *L) {
-  crux_request_handle *handle = lua_newuserdata(L, sizeof *handle);
-  memset(handle, 0, sizeof *handle);
+  crux_request_handle *handle = crux_new_object(L, sizeof *handle, CRUX_CLASS_REQUEST);
   handle->generation = crux_process_generation();
-  crux_set_class(L, CRUX_CLASS_REQUEST);
   return handle;
 }
 
@@ -69,6 +68,12 @@ static int request_describe(lua_State *L) {
   lua_pushstring(L, r->url);
   lua_pushboolean(L, r->safe);
   return 3;
+}
+
+/* request:unknown_hint() → what to do after an unknown outcome */
+static int request_unknown_hint(lua_State *L) {
+  crux_push_unknown_hint(L, crux_check_handle(L, 1)->endpoint);
+  return 1;
 }
 
 /* request:inherited() → whether this is a forked child, and the request its parent's */
@@ -125,5 +130,6 @@ const luaL_Reg crux_request_methods[] = {
   { "dry_run", request_dry_run },
   { "has_token", request_has_token },
   { "inherited", request_inherited },
+  { "unknown_hint", request_unknown_hint },
   { NULL, NULL },
 };

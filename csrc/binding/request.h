@@ -6,8 +6,6 @@
 #include "state.h"
 #include "../http/transfer.h"
 
-struct crux_inbox_box;
-
 /* A call as Lua holds it: its request, and the attempt at it that is under way. Lua gets one
    for each call, and none is used again: a finalizer of the user's may release it while its own
    is due. */
@@ -23,7 +21,7 @@ typedef struct crux_request_handle {
   struct {                      /* without blocking */
     crux_transfer *attempt;
     crux_transfer *answering;   /* being made into Lua values */
-    struct crux_inbox_box *inbox; /* where it is registered; NULL once that is collected */
+    struct crux_inbox_handle *inbox; /* where it is registered; NULL once that is collected */
     struct crux_request_handle *previous, *next;
     bool counted;               /* among those in flight */
     bool unsent;                /* what was aborted was not sent */

@@ -3,10 +3,10 @@
 #define CRUX_BINDING_RESULT_H
 
 #include "state.h"
+#include "../api.h"
 #include "../http/transfer.h"
 
-int crux_push_reply(lua_State *L, crux_transfer *t);
-/* Pushes the account of an attempt; NULL: of none. */
-void crux_push_meta(lua_State *L, const crux_transfer *t);
+/* Pushes what a call returns after this attempt, and returns the number of values. */
+int crux_push_reply(lua_State *L, const crux_endpoint *endpoint, const crux_transfer *t);
 
 #endif

@@ -68,43 +68,6 @@ static bool fits(const crux_field_list *lists, int depth) {
 
 bool crux_schema_fits(const crux_field_list *lists) { return fits(lists, 0); }
 
-void crux_schema_take(lua_State *L, int table, const crux_field_list *lists, crux_snapshot *s) {
-  int found = 0, number, list;
-  size_t len;
-  s->lists = lists;
-  s->table = table;
-  s->given = 0;
-  s->has_unknown = false;
-  memset(s->at, 0, sizeof s->at);
-  luaL_checkstack(L, 24, "too many fields");
-  lua_pushnil(L);
-  while (lua_next(L, table)) {
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &len) : NULL;
-    if (!name || !crux_find_row(lists, name, len, &number, &list)) {
-      s->has_unknown = true;
-      lua_pop(L, 1);
-      continue;
-    }
-    s->given |= 1u << list;
-    s->at[number] = lua_gettop(L);
-    lua_pushvalue(L, -2);
-    if (++found % 8 == 0) luaL_checkstack(L, 24, "too many fields");
-  }
-}
-
-/* A C string, or NULL for anything else. */
-static const char *text_at(lua_State *L, int index) {
-  size_t len;
-  const char *s = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &len) : NULL;
-  return s && strlen(s) == len ? s : NULL;
-}
-
-const char *crux_snapshot_text(lua_State *L, const crux_snapshot *s, const char *name) {
-  int number, list;
-  bool is_known = crux_find_row(s->lists, name, strlen(name), &number, &list);
-  return is_known && s->at[number] ? text_at(L, s->at[number]) : NULL;
-}
-
 /* How many items a list has; -1 for a table with other keys than 1, 2, 3. */
 static int count_items(lua_State *L, int index) {
   int count = 0;
@@ -245,7 +208,7 @@ static crux_problem valid_if(bool is_valid) { return is_valid ? CRUX_VALID : CRU
 
 static crux_problem check_option(checker *c, const crux_field *field, int value) {
   lua_State *L = c->L;
-  const char *text = text_at(L, value);
+  const char *text = crux_text_at(L, value);
   double number = lua_type(L, value) == LUA_TNUMBER ? lua_tonumber(L, value) : -1;
   switch (field->type) {
     case CRUX_TYPE_TOKEN:
@@ -300,7 +263,7 @@ static bool check_object(checker *c, const crux_field *field, int value, const p
   const crux_field_list lists[] = { { field->fields, 0 }, { NULL, 0 } };
   crux_snapshot s;
   if (lua_type(c->L, value) != LUA_TTABLE) return fault(c, CRUX_WRONG_VALUE, field, at, value);
-  crux_schema_take(c->L, value, lists, &s);
+  crux_snapshot_take(c->L, value, lists, &s);
   c->has_unknown = c->has_unknown || s.has_unknown;
   put(c, "{");
   if (!check_rows(c, field->fields, s.at, at)) return false;
@@ -447,7 +410,7 @@ static bool find_unknown_object(checker *c, const crux_field *field, int value, 
   const crux_field_list lists[] = { { field->fields, 0 }, { NULL, 0 } };
   crux_snapshot s;
   int top = lua_gettop(c->L);
-  crux_schema_take(c->L, value, lists, &s);
+  crux_snapshot_take(c->L, value, lists, &s);
   if (find_unknown(c, &s, at)) return true;
   lua_settop(c->L, top);
   return false;

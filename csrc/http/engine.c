@@ -130,7 +130,7 @@ static void detach(crux_engine *e, crux_transfer *t, bool reuse) {
   t->exchange.connection = NULL;
   if (!c) return;
   c->transfer = NULL;
-  crux_run_list_remove(&e->run_list, c);
+  if (c->run_list.is_in) crux_run_list_remove(&e->run_list, c);
   if (reuse) crux_pool_keep(&e->pool, c, s, t->reply.response.keep_alive_timeout);
   else crux_pool_close(&e->pool, c);
 }
@@ -410,7 +410,8 @@ static double time_to_wait(const crux_engine *e, double seconds) {
   if (t) seconds = sooner(seconds, until(t->deadline, now));
   if (e->pool.sweep_at >= 0) seconds = sooner(seconds, until(e->pool.sweep_at, now));
   seconds = sooner(seconds, crux_multis_timeout(&e->pool.multis, now));
-  return sooner(seconds, crux_queues_timeout(&e->queues, now));
+  if (e->queues.waiting > 0) seconds = sooner(seconds, crux_queues_timeout(&e->queues, now));
+  return seconds;
 }
 
 /* Returns how many descriptors were ready; -1 where crux_engine_step returns false. */

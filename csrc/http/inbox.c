@@ -1,4 +1,4 @@
-/* inbox: see inbox.h. */
+/* inbox: a lock-free stack that the worker pushes to, and the list that the owner takes from. */
 #include "inbox.h"
 
 #include "../os/process.h"
@@ -7,31 +7,33 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* What arrives is pushed and taken without a lock, so that an owner who may not wait does not
-   wait for a worker that was pushed off its processor. The mutex is for whoever rings, and for
-   an owner who does wait. */
+/* Attempts are pushed and taken without a lock: a worker that is preempted while it holds a lock
+   would block an owner that must not block. The mutex is only for signalling the descriptor and
+   for an owner that waits. */
 struct crux_inbox {
   atomic_uint refs;
-  _Atomic(crux_transfer *) arrived; /* the newest first; CLOSED in the end */
-  crux_transfer *first, **last;     /* the owner's: those it has seen arrive, the oldest first */
-  atomic_bool rung, waiting;
+  _Atomic(crux_transfer *) arrived; /* the stack, newest first; CLOSED once it is closed */
+  crux_transfer *first, **last;     /* the owner's list, oldest first: what was on the stack */
+  atomic_bool signalled;            /* the descriptor is, or is about to be, readable */
+  atomic_bool waiting;              /* the owner waits for `ended` */
   pthread_mutex_t mutex;
   pthread_cond_t ended;
-  crux_wakeup wakeup, *shared;          /* its own, and the one that is rung instead */
+  crux_wakeup wakeup;               /* its descriptor, once somebody has asked for it */
+  crux_wakeup *redirected;          /* signalled instead of `wakeup`, or NULL */
   unsigned generation;
 };
 
 static crux_transfer closed;
 #define CLOSED (&closed)
 
-static bool start(crux_inbox *i) {
+static bool init(crux_inbox *i) {
   pthread_condattr_t attr;
   atomic_store(&i->arrived, NULL);
   i->first = NULL;
   i->last = &i->first;
-  atomic_store(&i->rung, false);
+  atomic_store(&i->signalled, false);
   atomic_store(&i->waiting, false);
-  i->shared = NULL;
+  i->redirected = NULL;
   i->wakeup.in.fd = i->wakeup.out.fd = -1;
   i->generation = crux_process_generation();
   if (pthread_mutex_init(&i->mutex, NULL) != 0) return false;
@@ -52,7 +54,7 @@ crux_inbox *crux_inbox_new(void) {
   crux_inbox *i = calloc(1, sizeof *i);
   if (!i) return NULL;
   atomic_init(&i->refs, 1);
-  if (start(i)) return i;
+  if (init(i)) return i;
   free(i);
   return NULL;
 }
@@ -79,19 +81,21 @@ static bool push(crux_inbox *i, crux_transfer *t) {
   return true;
 }
 
-/* Under the mutex, for who has set `rung`. */
-static void ring(crux_inbox *i) { crux_wakeup_signal(i->shared ? i->shared : &i->wakeup); }
+/* Called with the mutex locked, by whoever has set `signalled`. */
+static void signal_owner(crux_inbox *i) {
+  crux_wakeup_signal(i->redirected ? i->redirected : &i->wakeup);
+}
 
 void crux_inbox_deliver(crux_inbox *i, crux_transfer *t) {
-  crux_inbox_retain(i); /* the attempt's own hold on it may end as soon as it is pushed */
+  crux_inbox_retain(i); /* once pushed, the attempt may be released, and its reference to `i` */
   atomic_store(&t->done, true);
   if (!push(i, t)) crux_transfer_release(t);
   else {
-    bool is_first = !atomic_exchange(&i->rung, true), is_awaited = atomic_load(&i->waiting);
+    bool is_first = !atomic_exchange(&i->signalled, true), is_awaited = atomic_load(&i->waiting);
     if (is_first || is_awaited) {
       pthread_mutex_lock(&i->mutex);
-      /* not for an owner who has taken it in between, and would never know to end the ringing */
-      if (is_first && atomic_load(&i->rung)) ring(i);
+      /* the owner may have taken the attempt and cleared the signal meanwhile */
+      if (is_first && atomic_load(&i->signalled)) signal_owner(i);
       if (is_awaited) pthread_cond_signal(&i->ended);
       pthread_mutex_unlock(&i->mutex);
     }
@@ -102,14 +106,14 @@ void crux_inbox_deliver(crux_inbox *i, crux_transfer *t) {
 bool crux_inbox_renew(crux_inbox *i) {
   bool was_closed = atomic_load(&i->arrived) == CLOSED;
   if (i->generation == crux_process_generation()) return false;
-  /* what had arrived is the parent's to take */
+  /* what has arrived belongs to the parent */
   crux_wakeup_close(&i->wakeup);
-  start(i);
+  init(i);
   if (was_closed) atomic_store(&i->arrived, CLOSED);
   return true;
 }
 
-static bool has_any(crux_inbox *i) { return i->first || atomic_load(&i->arrived); }
+bool crux_inbox_has_any(crux_inbox *i) { return i->first || atomic_load(&i->arrived); }
 
 static void append(crux_inbox *i, crux_transfer *t) {
   t->inbox.next = NULL;
@@ -118,15 +122,15 @@ static void append(crux_inbox *i, crux_transfer *t) {
   i->last = &t->inbox.next;
 }
 
-static void take_out(crux_inbox *i, crux_transfer *t) {
+static void unlink_transfer(crux_inbox *i, crux_transfer *t) {
   *t->inbox.link = t->inbox.next;
   if (t->inbox.next) t->inbox.next->inbox.link = t->inbox.link;
   else i->last = t->inbox.link;
   t->inbox.link = NULL;
 }
 
-/* Moves what has arrived, and is asked for, behind what is there. */
-static void look(crux_inbox *i) {
+/* Moves the attempts on the stack to the end of the list, without those that were forgotten. */
+static void drain(crux_inbox *i) {
   crux_transfer *newest = atomic_exchange(&i->arrived, NULL), *oldest = NULL;
   while (newest) {
     crux_transfer *older = newest->inbox.next;
@@ -142,7 +146,7 @@ static void look(crux_inbox *i) {
   }
 }
 
-/* Locks, with no fork in between that would leave a child with a locked mutex. */
+/* Locks the mutex, and delays fork() meanwhile: a child would get a mutex locked for ever. */
 static void lock(crux_inbox *i) {
   crux_inbox_renew(i);
   crux_process_enter_at_exit();
@@ -157,18 +161,18 @@ static void unlock(crux_inbox *i) {
 crux_transfer *crux_inbox_take(crux_inbox *i) {
   crux_transfer *t;
   crux_inbox_renew(i);
-  if (!i->first) look(i);
+  if (!i->first) drain(i);
   t = i->first;
-  if (t) take_out(i, t);
+  if (t) unlink_transfer(i, t);
   return t;
 }
 
 void crux_inbox_forget(crux_inbox *i, crux_transfer *t) {
   t->inbox.number = 0;
   crux_inbox_renew(i);
-  look(i);
+  drain(i);
   if (t->inbox.link) {
-    take_out(i, t);
+    unlink_transfer(i, t);
     crux_transfer_release(t);
   }
 }
@@ -187,10 +191,11 @@ bool crux_inbox_wait(crux_inbox *i, const crux_transfer *t, double seconds) {
   until.tv_sec += (time_t)whole;
   until.tv_nsec = (long)((whole - (double)(time_t)whole) * 1e9);
   crux_inbox_renew(i);
-  /* without holding exit and fork up: a child's copy is made anew */
+  /* not lock(): waiting must not delay exit() and fork(), and crux_inbox_renew makes the mutex of
+     a child anew */
   pthread_mutex_lock(&i->mutex);
   atomic_store(&i->waiting, true);
-  while (!(ended = t ? atomic_load(&t->done) : has_any(i)) && status == 0)
+  while (!(ended = t ? atomic_load(&t->done) : crux_inbox_has_any(i)) && status == 0)
     status = pthread_cond_timedwait(&i->ended, &i->mutex, &until);
   atomic_store(&i->waiting, false);
   pthread_mutex_unlock(&i->mutex);
@@ -200,7 +205,7 @@ bool crux_inbox_wait(crux_inbox *i, const crux_transfer *t, double seconds) {
 int crux_inbox_fd(crux_inbox *i) {
   int fd;
   lock(i);
-  if (i->wakeup.in.fd < 0 && crux_wakeup_open(&i->wakeup) && atomic_load(&i->rung))
+  if (i->wakeup.in.fd < 0 && crux_wakeup_open(&i->wakeup) && atomic_load(&i->signalled))
     crux_wakeup_signal(&i->wakeup);
   fd = i->wakeup.in.fd;
   unlock(i);
@@ -209,21 +214,21 @@ int crux_inbox_fd(crux_inbox *i) {
 
 void crux_inbox_notify(crux_inbox *i) {
   crux_inbox_renew(i);
-  if (atomic_exchange(&i->rung, true)) return;
+  if (atomic_exchange(&i->signalled, true)) return;
   lock(i);
-  ring(i);
+  signal_owner(i);
   unlock(i);
 }
 
 void crux_inbox_clear(crux_inbox *i) {
   crux_inbox_renew(i);
-  if (!atomic_load(&i->rung) || has_any(i)) return;
+  if (!atomic_load(&i->signalled) || crux_inbox_has_any(i)) return;
   crux_process_enter_at_exit();
-  /* if somebody rings just now it is not for nothing */
+  /* if it is locked, somebody is just about to signal */
   if (pthread_mutex_trylock(&i->mutex) == 0) {
-    atomic_store(&i->rung, false);
+    atomic_store(&i->signalled, false);
     crux_wakeup_clear(&i->wakeup);
-    if (has_any(i) && !atomic_exchange(&i->rung, true)) ring(i);
+    if (crux_inbox_has_any(i) && !atomic_exchange(&i->signalled, true)) signal_owner(i);
     pthread_mutex_unlock(&i->mutex);
   }
   crux_process_leave();
@@ -231,22 +236,22 @@ void crux_inbox_clear(crux_inbox *i) {
 
 void crux_inbox_redirect(crux_inbox *i, crux_wakeup *wakeup) {
   lock(i);
-  i->shared = wakeup;
-  if (atomic_load(&i->rung)) ring(i);
+  i->redirected = wakeup;
+  if (atomic_load(&i->signalled)) signal_owner(i);
   unlock(i);
 }
 
 void crux_inbox_rearm(crux_inbox *i) {
   crux_inbox_renew(i);
-  atomic_store(&i->rung, false);
+  atomic_store(&i->signalled, false);
 }
 
 crux_transfer *crux_inbox_take_all(crux_inbox *i) {
   crux_transfer *t;
   crux_inbox_rearm(i);
-  look(i);
+  drain(i);
   t = i->first;
-  while (i->first) take_out(i, i->first);
+  while (i->first) unlink_transfer(i, i->first);
   return t;
 }
 
@@ -266,6 +271,6 @@ void crux_inbox_close(crux_inbox *i) {
   i->first = NULL;
   i->last = &i->first;
   crux_wakeup_close(&i->wakeup);
-  i->shared = NULL;
+  i->redirected = NULL;
   unlock(i);
 }

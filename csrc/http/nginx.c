@@ -1,4 +1,4 @@
-/* nginx: see nginx.h. */
+/* nginx: wakes the event loop of nginx through functions that its executable exports. */
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "nginx.h"
 
@@ -9,9 +9,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* nginx's own, seen from outside; its headers would tie the module to one build of it. The
-   signature has been the same from 0.7.67 on. The event is NGX_READ_EVENT, which nginx fixes
-   when it is compiled. */
+/* The types of nginx's ngx_event_handler_pt and ngx_add_channel_event, whose signature is the same
+   since nginx 0.7.67. They are not included from its headers, which would tie the module to one
+   build of nginx. READ_EVENT is NGX_READ_EVENT. */
 typedef void event_handler(void *event);
 typedef intptr_t add_channel_event(void *cycle, int fd, intptr_t event, event_handler *handler);
 
@@ -28,7 +28,8 @@ static struct {
   crux_subscriber *subscribers;
 } notifier = { CRUX_WAKEUP_CLOSED, 0, false, NULL };
 
-/* Posting only puts an event into nginx's queue: the light threads run once all of this is over. */
+/* Runs in nginx's event loop. To post a semaphore only queues an event: the light threads run after
+   this has returned. */
 static void on_notify(void *event) {
   crux_subscriber *subscriber;
   (void)event;
@@ -44,7 +45,8 @@ static void on_notify(void *event) {
   }
 }
 
-/* A descriptor that came through a fork is the parent's; so are the subscribers. */
+/* Adds the notifier to nginx's event loop, once in a process. After fork() the notifier and its
+   subscribers belong to the parent, and the child's are made anew. */
 static bool install(void) {
   add_channel_event *add;
   void **cycle;

@@ -101,12 +101,19 @@ const char *crux_outcome_name(crux_outcome outcome) {
   return names[outcome];
 }
 
-const char *crux_kind_name(crux_kind kind) {
-  static const char *const names[] = {
-    "none", "invalid", "auth", "dns", "connect", "proxy", "tls", "timeout", "network", "protocol",
-    "http", "aborted", "memory",
-  };
-  return names[kind];
+static const char *const kind_names[] = {
+  "none", "invalid", "auth", "dns", "connect", "proxy", "tls", "timeout", "network", "protocol",
+  "http", "aborted", "memory",
+};
+
+const char *crux_kind_name(crux_kind kind) { return kind_names[kind]; }
+
+crux_kind crux_kind_named(const char *name) {
+  int kind;
+  for (kind = CRUX_KIND_MEMORY; kind > CRUX_KIND_NONE; kind--) {
+    if (strcmp(kind_names[kind], name) == 0) break;
+  }
+  return (crux_kind)kind;
 }
 
 double crux_retry_after(const char *value, time_t now) {

@@ -72,6 +72,8 @@ bool crux_retryable(crux_verdict v, int status, bool retry_after, bool safe);
 
 const char *crux_outcome_name(crux_outcome outcome);
 const char *crux_kind_name(crux_kind kind);
+/* The kind of that name; CRUX_KIND_NONE if there is none such. */
+crux_kind crux_kind_named(const char *name);
 
 /* Parses Retry-After (RFC 9110 10.2.3): seconds, or an HTTP date, from which `now` is subtracted.
    -1 if it is neither. */

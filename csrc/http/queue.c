@@ -75,7 +75,6 @@ static double until(double time, double now) { return time > now ? time - now : 
 double crux_queues_timeout(const crux_queues *queues, double now) {
   const crux_queue *queue;
   double seconds = -1;
-  if (queues->waiting == 0) return -1;
   for (queue = queues->first; queue; queue = queue->next) {
     const crux_transfer *t = crux_deadlines_first(&queue->waiting);
     if (!t) continue;

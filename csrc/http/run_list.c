@@ -16,7 +16,6 @@ void crux_run_list_push(crux_run_list *list, crux_connection *c) {
 
 void crux_run_list_remove(crux_run_list *list, crux_connection *c) {
   crux_connection **link = &list->first;
-  if (!c->run_list.is_in) return;
   while (*link != c) link = &(*link)->run_list.next;
   *link = c->run_list.next;
   if (!*link) list->end = link;

@@ -16,7 +16,7 @@ void crux_run_list_init(crux_run_list *list);
 /* Adds a connection, unless it is in the list. */
 void crux_run_list_push(crux_run_list *list, crux_connection *c);
 
-/* Removes a connection, if it is in the list. */
+/* Removes a connection that is in the list. */
 void crux_run_list_remove(crux_run_list *list, crux_connection *c);
 
 #endif

@@ -91,7 +91,7 @@ typedef struct crux_transfer {
   char wire[];                /* head and body as they are sent */
 } crux_transfer;
 
-/* The caller has the one reference. A `token` of NULL: without Authorization. NULL without
+/* The caller has the one reference. With a `token` of NULL there is no Authorization. NULL without
    memory. */
 crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline,
                                  double connect_timeout);

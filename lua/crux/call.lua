@@ -1,54 +1,46 @@
---- When to try again. A call is *waiting* for an attempt or *pausing* before the next; whoever drives it (a blocking
--- call, a poll, an event loop, a light thread) calls `begin` before an attempt and `settle` after it.
--- No coroutine is held for a call, so a token function may yield in its caller's own.
+--- The life of one call: `new`, then `begin` before and `settle` after each attempt, until the call
+-- is done. Between two attempts a call pauses. Who drives it (a blocking call, `poll`, `step`, a
+-- light thread) makes the attempts and waits; `carry` does all of it for a caller that can wait.
+-- No coroutine is held per call, so a token function may yield in its caller's own.
+--
+-- A call is a table. Other modules read of it: `request`, `deadline`, `retries`, `attempts`,
+-- `has_callbacks`, `last_known`; `settled`, how many of the attempts are counted in `sends` and
+-- `bytes_sent`; `due`, when the pause before the next attempt ends; `done`, and then `result` or
+-- `err`.
 -- @module crux.call
 local core = require "crux.core"
+local retry = require "crux.retry"
+local token = require "crux.token"
 
-local error, next, pcall, select, type = error, next, pcall, select, type
-local min, match = math.min, string.match
+local error, match, select = error, string.match, select
 
 local release = core.release
 
-local policy = {}
+local Call = {}
 
--- Exponential back-off with full jitter, in seconds.
-local FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5
-
---- A call about to begin.
--- @param request userdata from `prepare`
--- @tparam number deadline on the clock of `core.now`
--- @tparam table options `token` (only if it is a function), `retries` and `on_event`
-local function new(request, deadline, options)
-  local method, url
-  -- asked for now: later a finalizer could end the request while it answers
-  if options.on_event then method, url = request:describe() end
-  return {
-    request = request, method = method, url = url,
-    deadline = deadline,
-    token = options.token,
-    given = options.token and {}, -- the set of tokens that the function gave
-    on_event = options.on_event,
-    retries = options.retries,
+--- Makes a call that has not begun.
+-- @param request userdata from the client's `prepare`
+-- @tparam number deadline seconds on the clock of `core.now`
+-- @tparam table options `retries`; `token`, if it is a function; `has_token`, whether there is a
+--   token, a string included; `on_event`; `has_callbacks`, whether there is either function
+-- @treturn table call
+function Call.new(request, deadline, options)
+  local call = {
+    request = request, deadline = deadline, retries = options.retries,
     attempts = 0, sends = 0, bytes_sent = 0,
-    done = false, -- with `heard` and `result`, the table would have to grow without a place for it
+    done = false, result = nil, -- named so that the table has room for it
   }
-end
-
---- Seconds to pause before another attempt, or nil for enough.
--- @tparam table call
--- @tparam table err what became of the last attempt
--- @tparam number now
--- @treturn ?number
-function policy.pause(call, err, now)
-  if not err.retryable or call.attempts > call.retries then return nil end
-  local seconds = err.retry_after
-  if not seconds then
-    seconds = core.random() * min(FIRST_PAUSE * 2 ^ (call.attempts - 1), LONGEST_PAUSE)
+  if not options.has_token then call.lacks_token = true end
+  if options.has_callbacks then
+    call.has_callbacks, call.on_event, call.token = true, options.on_event, options.token
+    if call.token then call.given = {} end -- the set of tokens that the function has returned
+    -- Asked now: by the time of an event a finalizer may have released the request.
+    if call.on_event then call.method, call.url = request:describe() end
   end
-  if now + seconds < call.deadline then return seconds end
-  return nil
+  return call
 end
 
+-- Calls `on_event`. `answer`: a result or error, or nil.
 local function emit(call, name, answer, pause)
   answer = answer or {}
   call.on_event{
@@ -57,161 +49,149 @@ local function emit(call, name, answer, pause)
   }
 end
 
--- A text of others, without any token of this call.
-local function redact(call, text)
-  for token in next, call.given do text = core.redact(text, token) end
-  return text
-end
-
--- A token, or nil and an error; what the function raised or returned may hold a token, so it is not repeated.
-local function ask(call, again)
-  local ok, token, reason = pcall(call.token, again)
-  if ok and core.is_token(token) then
-    call.given[token] = true
-    return token
-  end
-  local why = "the token function returned none"
-  if not ok then why = "the token function raised an error"
-  elseif token ~= nil then
-    why = "the token function returned an unusable token, a " .. type(token)
-    if select(2, core.is_token(token)) then why = why .. " that ends in a newline" end
-  elseif type(reason) == "string" then why = why .. ": " .. redact(call, reason) end
-  return nil, core.failure("auth", why)
-end
-
---- Before an attempt.
+--- Prepares an attempt: gets its token and emits the event `request`.
+-- @tparam table call not done
 -- @treturn[1] boolean true
--- @treturn[1] ?string the attempt's token, if it is not the client's own
+-- @treturn[1] ?string the attempt's token, if a function returned it
 -- @treturn[2] nil
--- @treturn[2] table err: the call is over without this attempt; give it to `settle`, unless what was called here has ended
---   the call
-local function begin(call)
-  local token
+-- @treturn[2] table err there must be no attempt: pass this to `settle`, unless the call is `done`
+--   by now, aborted by its own callback
+-- @raise what `on_event` raises
+function Call.begin(call)
+  local given, err
   if call.token then
-    local err
-    token, call.next_token = call.next_token, nil
-    if not token then
-      token, err = ask(call)
-      if call.done or not token then return nil, err end
-      if core.now() >= call.deadline then
-        return nil, core.failure("timeout", "the deadline passed before the request was sent")
-      end
-    end
-    call.last_token = token
-  elseif not call.request:has_token() then
+    given, err = token.for_attempt(call)
+    if not given then return nil, err end
+  elseif call.lacks_token and not call.request:has_token() then -- an endpoint may need none
     return nil, core.failure("auth", core.NO_TOKEN)
   end
   call.attempts = call.attempts + 1
   if call.on_event then emit(call, "request") end
-  return true, token
+  return true, given
 end
 
--- After a 401 a token function is asked once more; a token that differs gets one attempt.
-local function refresh(call, err)
-  if err.status ~= 401 or not call.token or call.retries <= 0 or call.refreshed then return false end
-  call.refreshed = true
-  local token = ask(call, true)
-  if not token or token == call.last_token then return false end
-  call.next_token = token
-  return core.now() < call.deadline
-end
-
---- Ends a call with this answer, and its request.
-local function finish(call, result, err)
-  local meta = (result or err).meta
-  meta.attempts, meta.sends, meta.bytes_sent = call.attempts, call.sends, call.bytes_sent
-  if err and call.given and call.attempts > 1 then -- the last attempt's token is no longer there, those before may be
-    local own, theirs = match(err.message, "^(HTTP [^:]*: )(.*)")
-    if own then err.message = own .. redact(call, theirs) end
-  end
-  if call.done then return true end -- by a finalizer, for which there was time until here
+-- Marks the call as done and releases its request.
+local function conclude(call, result, err)
+  if call.done then return true end -- a finalizer has aborted it meanwhile: that holds
   call.done, call.result, call.err = true, result, err
   release(call.request)
   return true
 end
 
---- After an attempt: either the call is done, with `call.result` or `call.err`, or `call.due` says when the next one is.
+--- Ends a call with this answer. `meta` then counts all attempts.
 -- @tparam table call
 -- @tparam ?table result
 -- @tparam ?table err
--- @treturn boolean done
-local function settle(call, result, err)
+-- @treturn boolean true
+function Call.finish(call, result, err)
   local meta = (result or err).meta
-  local pause
-  call.sends = call.sends + meta.sends
-  call.bytes_sent = call.bytes_sent + meta.bytes_sent
-  if err and meta.sends > 0 then call.last_sent = err end
-  -- a later attempt that was not sent says nothing of an earlier one that was
-  local heard = result or (err.outcome == "not_sent" and call.last_sent or err)
-  if call.on_event then
-    call.heard = heard -- the truth so far, should it raise
-    if meta.attempts > 0 then emit(call, "response", result or err) end
+  meta.attempts, meta.sends, meta.bytes_sent = call.attempts, call.sends, call.bytes_sent
+  if err and call.given and call.attempts > 1 then
+    -- C has removed the last attempt's token from the server's words, not those before it
+    local status, words = match(err.message, "^(HTTP [^:]*: )(.*)")
+    if status then err.message = status .. token.redact(call, words) end
   end
-  if call.done then return true end -- by `on_event`
-  if result then return finish(call, result) end
-  if refresh(call, err) then pause = 0
-  else pause = policy.pause(call, err, core.now()) end
-  if call.done then return true end -- by the token function
-  if not pause then return finish(call, nil, heard) end
-  call.due = core.now() + pause
-  if call.on_event then emit(call, "retry", err, pause) end
+  return conclude(call, result, err)
+end
+
+-- Works out when the next attempt is due, if there is to be one. Returns whether the call is done.
+local function pause(call, err, last_known)
+  local seconds
+  if call.token and token.refresh(call, err) then seconds = 0
+  else seconds = retry.pause(call, err, core.now()) end
+  if call.done then return true end -- the token function has aborted it
+  if not seconds then return Call.finish(call, nil, last_known) end
+  call.due = core.now() + seconds
+  if call.on_event then emit(call, "retry", err, seconds) end
   return call.done
 end
 
---- Ends a call without an answer: its caller aborted it, or this is a forked child and the call its parent's.
--- @tparam[opt] boolean safe whether it changes nothing, where the request may be gone
--- @tparam[opt] boolean inherited
+--- Takes the result or error of an attempt: the call is done, or `call.due` says when the next
+-- attempt is. Emits the events `response` and `retry`.
+-- @tparam table call
+-- @tparam ?table result
+-- @tparam ?table err
+-- @treturn boolean whether the call is done
+-- @raise what `on_event` raises; `call.last_known` is then the result or error so far
+function Call.settle(call, result, err)
+  local on_event = call.on_event
+  -- most calls end here; `meta` of a first attempt counts right as it is
+  if result and call.attempts == 1 and not on_event then return conclude(call, result) end
+  local meta, last_known = (result or err).meta, result or err
+  call.sends = call.sends + meta.sends
+  call.bytes_sent = call.bytes_sent + meta.bytes_sent
+  call.settled = call.attempts
+  if err then
+    -- an attempt that was not sent says nothing about an earlier one that was
+    if meta.sends > 0 then call.last_sent = err
+    elseif err.outcome == "not_sent" and call.last_sent then last_known = call.last_sent end
+  end
+  if on_event then
+    call.last_known = last_known
+    if meta.attempts > 0 then emit(call, "response", result or err) end
+  end
+  if call.done then return true end -- `on_event` has aborted it
+  if result then return Call.finish(call, result) end
+  return pause(call, err, last_known)
+end
+
+--- Ends a call without an answer: it was aborted, or this is a forked child and the call belongs
+-- to its parent.
+-- @tparam table call
+-- @tparam[opt] boolean safe whether the request changes nothing; asked of the request if left out
+-- @tparam[opt] boolean inherited whether this is a forked child
 -- @treturn nil
--- @treturn table err
-local function give_up(call, safe, inherited)
+-- @treturn table err of kind `aborted`, `not_sent` or `unknown`
+function Call.give_up(call, safe, inherited)
   if safe == nil then safe = select(3, call.request:describe()) end
   local err = core.failure("aborted", inherited and core.INHERITED or "aborted by the caller")
   if call.sends > 0 then
-    err.outcome, err.retryable = "unknown", safe
-    if not safe then err.hint = "it may have been carried out: look with get_order before sending it again" end
+    err.outcome, err.retryable, err.hint = "unknown", safe, call.request:unknown_hint()
   end
-  finish(call, nil, err)
+  Call.finish(call, nil, err)
   return nil, err
 end
 
-policy.new, policy.begin, policy.settle, policy.finish, policy.give_up = new, begin, settle, finish, give_up
-
---- Carries a call to its end, for whoever can wait.
--- @param request userdata from `prepare`
--- @tparam number deadline on the clock of `core.now`
--- @tparam table options as for `policy.new`
--- @tparam function send (request, token, deadline) → result | nil, err
--- @tparam function sleep (seconds)
--- @tparam crux.client client once it is `closed`, by what is called here or while another light thread runs, the call is over
--- @tparam[opt] table err what became of a first attempt, if one was made
+--- Carries a call to its end, for a caller that can wait.
+-- @tparam crux.client client once it is closed, by a callback or while another light thread runs,
+--   the call ends
+-- @param request userdata from the client's `prepare`
+-- @tparam number deadline seconds on the clock of `core.now`
+-- @tparam table options as for `new`
+-- @tparam table host how to wait: `send(request, token, deadline)`, which makes an attempt and
+--   returns a result, or nil and an error, or nothing in a forked child; and `sleep(seconds)`
+-- @tparam[opt] table err what the first attempt came to, if it was made already
 -- @treturn[1] table result
 -- @treturn[2] nil
 -- @treturn[2] table err
-function policy.carry(request, deadline, options, send, sleep, client, err)
-  if not err and not (options.token or options.on_event) then
+-- @raise what `on_event` raises; in a forked child, if the answer to what its parent sent is lost
+function Call.carry(client, request, deadline, options, host, err)
+  local send, sleep = host.send, host.sleep
+  if not err and not options.has_callbacks then
     local result
     result, err = send(request, nil, deadline)
-    -- most calls end here: what was accepted at once, with nobody watching, leaves nothing to decide
-    if result then
+    if result then -- most calls end here
       release(request)
       return result
     end
-    if not err then error(core.INHERITED, 0) end -- in a forked child: it may have been sent
+    if not err then error(core.INHERITED, 0) end
   end
-  local call, done = new(request, deadline, options), false
+  local call, done = Call.new(request, deadline, options), false
   if err then
     call.attempts = err.meta.attempts
-    done = settle(call, nil, err)
+    done = Call.settle(call, nil, err)
   end
   while not done do
-    local ready, token
-    if call.due and not client.closed then sleep(call.due - core.now()) end
-    if not client.closed and not request:inherited() then ready, token = begin(call) end
-    if client.closed or request:inherited() then return give_up(call, nil, request:inherited()) end
-    if ready then done = settle(call, send(request, token, deadline))
-    else done = settle(call, nil, token) end
+    local ready, given
+    if call.due and not client:is_closed() then sleep(call.due - core.now()) end
+    if not client:is_closed() and not request:inherited() then ready, given = Call.begin(call) end
+    if client:is_closed() or request:inherited() then
+      return Call.give_up(call, nil, request:inherited())
+    end
+    if ready then done = Call.settle(call, send(request, given, deadline))
+    else done = Call.settle(call, nil, given) end
   end
   return call.result, call.err
 end
 
-return policy
+return Call

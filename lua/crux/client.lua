@@ -1,78 +1,121 @@
---- A client: options, and the calls that can be made under them. `crux.new` makes one.
+--- A client: options, and the calls that are made under them. `crux.new` makes one.
 -- @classmod crux.client
-local core = require "crux.core"
-local environment = require "crux.environment"
-local Loop = require "crux.scheduler"
+local Call = require "crux.call"
 local Pending = require "crux.pending"
+local Scheduler = require "crux.scheduler"
 local batch = require "crux.batch"
-local policy = require "crux.call"
+local core = require "crux.core"
+local curl = require "crux.curl"
+local environment = require "crux.environment"
 
-local error, getmetatable, ipairs, next, rawget = error, getmetatable, ipairs, next, rawget
-local setmetatable, type = setmetatable, type
-local format = string.format
+local concat, error, format, ipairs = table.concat, error, string.format, ipairs
+local match, next, rawget, setmetatable, type = string.match, next, rawget, setmetatable, type
 
 local RETRIES = 2
+
+local ENDPOINTS = {}
+for _, name in ipairs(core.endpoints) do ENDPOINTS[name] = true end
 
 local Client = {}
 Client.__index = Client
 Client.__name = "crux.client"
 
-local function check(options, what, level)
-  if type(options) ~= "table" then
-    error(format("expected a table of %s, found %s", what, options == nil and "nothing" or type(options)), level + 1)
+-- --- misuse; `level` is the user's, as the caller of these functions would give it to `error` ---
+
+local function check_table(value, what, level)
+  if type(value) == "table" then return end
+  local found = value == nil and "nothing" or type(value)
+  error(format("expected a table of %s, found %s", what, found), level + 1)
+end
+
+-- Raises what to write instead of `client.step()` or `client.cancel_order{...}`.
+local function check_self(self, name, level)
+  if type(self) == "table" and self._handle then return end
+  local call = name .. (ENDPOINTS[name] and "{...}" or "(...)")
+  error(format("expected client:%s, found client.%s: write a colon", call, call), level + 1)
+end
+
+local function check_open(self, name, level)
+  check_self(self, name, level + 1)
+  if self._closed then error("the client is closed", level + 1) end
+end
+
+-- The value is shown only if it looks like a name: it may be a secret in the wrong place.
+local function check_endpoint(name, level)
+  if ENDPOINTS[name] then return end
+  local found = "a " .. type(name)
+  if type(name) == "string" then
+    found = #name <= 32 and match(name, "^[a-z_]+$") and "'" .. name .. "'" or "another string"
   end
+  error(format("expected the name of a call, found %s; there are %s", found,
+    concat(core.endpoints, ", ")), level + 1)
 end
 
--- Raises what to write instead, of `client.step()`. `level`: as for `error`, the user's.
-local function expect_colon(name, level)
-  error(format("expected client:%s(...), found client.%s(...): write a colon", name, name), level + 1)
+-- --- making a client ---
+
+-- The options that this layer, and not C, acts on: see `Call.new`.
+local function new_call_options(token, has_token, retries, on_event)
+  if type(token) ~= "function" then token = nil end -- a string stays in C, where nothing prints it
+  return {
+    token = token, has_token = has_token, retries = retries, on_event = on_event,
+    has_callbacks = token ~= nil or on_event ~= nil,
+  }
 end
 
--- How a call waits: on the caller's thread.
+-- How a call waits: by blocking the caller's thread.
 local BLOCKING = {
-  direct = true, send = core.perform, sleep = function(seconds) core.sleep(seconds) end,
+  direct = true, send = core.perform,
+  sleep = function(seconds) core.sleep(seconds) end,
   await = function(what, seconds) what:wait(seconds) end,
 }
 
---- Makes a client out of a table that is this function's to change, and of what the environment says.
--- @tparam table options
--- @tparam table said
--- @tparam[opt] table host how its calls wait: `admit`, if there is one, raises where they cannot; `send` and `sleep` as for
---   `crux.call`'s `carry`, `await` (an inbox or a request, seconds) for what was submitted; it may return early;
---   `direct`: an attempt blocks, so that the first is made before there is anything that Lua has to hold
+--- Makes a client.
+-- @tparam table options changed by this function
+-- @tparam table env options set by environment variables, for those left out; see
+--   `crux.environment`
+-- @tparam[opt] table host how calls wait: `admit(level)`, if there is one, raises at that level
+--   where they cannot; `send` and `sleep` as for `crux.call.carry`; `await(what, seconds)` waits
+--   for an inbox or a request, and may return early; `direct`: an attempt blocks, so that the first
+--   can be made before Lua has to hold anything
+-- @treturn[1] crux.client
+-- @treturn[2] nil
+-- @treturn[2] table err of kind `invalid`
 -- @local
-function Client.make(options, said, host)
-  local from = {}
-  for name, value in next, said do
-    if options[name] == nil then options[name], from[name] = value, environment.names[name] end
+function Client.make(options, env, host)
+  local env_source = {}
+  for name, value in next, env do
+    if options[name] == nil then
+      options[name], env_source[name] = value, environment.names[name]
+    end
   end
   local handle, err = core.client(options)
   if not handle then
-    if from[err.field] then err.message = err.message .. ", in " .. from[err.field] end
+    if env_source[err.field] then err.message = err.message .. ", in " .. env_source[err.field] end
     return nil, err
   end
+  host = host or BLOCKING
+  local token, retries = options.token, options.retries or RETRIES
+  local call_options = new_call_options(token, token ~= nil, retries, options.on_event)
   return setmetatable({
-    handle = handle,
-    host = host or BLOCKING,
-    loops = {}, -- its own and those of batches under way
-    defaults = {
-      -- a token that is a string stays in C, where nothing prints it
-      token = type(options.token) == "function" and options.token or nil,
-      retries = options.retries or RETRIES,
-      on_event = options.on_event,
-    },
+    _handle = handle, _host = host, _closed = false, _call_options = call_options,
+    -- C makes the first attempt by itself; false once the client is closed
+    _is_direct = host.direct and not call_options.has_callbacks or false,
+    _scheduler = false, -- of `submit` and `step`, made when first needed
+    _schedulers = setmetatable({}, { __mode = "k" }), -- that one, and those of running batches
   }, Client)
 end
 
---- A function that makes clients, as `new`, whose calls wait as that host would have them.
+--- Returns a function like `new`, for clients whose calls wait as `host` says.
+-- @tparam[opt] table host as for `make`
+-- @treturn function
 -- @local
 function Client.constructor(host)
   return function(options)
-    local copy = {}
-    if options ~= nil then check(options, "options", 2) end
+    if options ~= nil then check_table(options, "options", 2) end
     if options and type(rawget(options, "new")) == "function" then
       error("expected crux.new{...}, found crux:new{...}: write a dot", 2)
     end
+    local copy = {}
     for name, value in next, options or copy do copy[name] = value end
     return Client.make(copy, environment.options(), host)
   end
@@ -80,183 +123,239 @@ end
 
 --- Makes a client.
 -- @function Client.new
--- @tparam[opt] table options see the README; of those left out, `token`, `base_url` and `proxy` come from the environment
+-- @tparam[opt] table options see the README for all of them, their ranges and defaults; of those
+--   left out, `token`, `base_url`, `ca_file`, `proxy` and `no_proxy` come from the environment
 -- @treturn[1] crux.client
 -- @treturn[2] nil
--- @treturn[2] table err of kind `invalid`
--- @raise if options is given and not a table
+-- @treturn[2] table err of kind `invalid`; `err.field` names the option
+-- @raise if `options` is given and not a table
+-- @usage local client = assert(crux.new{ token = token, timeout = 20 })
 Client.new = Client.constructor()
 
--- Of the options that this layer knows, a call's own win.
-local function options_of(client, arguments)
-  local defaults = client.defaults
-  local token, retries, on_event = rawget(arguments, "token"), rawget(arguments, "retries"), rawget(arguments, "on_event")
+-- --- blocking calls ---
+
+-- The options of one call, which override the client's.
+local function call_options_of(client, arguments)
+  local defaults, token = client._call_options, rawget(arguments, "token")
+  local has_token = token ~= nil or defaults.has_token
   if token == nil then token = defaults.token end
-  return {
-    token = type(token) == "function" and token or nil,
-    retries = retries or defaults.retries,
-    on_event = on_event or defaults.on_event,
-  }
+  return new_call_options(token, has_token, rawget(arguments, "retries") or defaults.retries,
+    rawget(arguments, "on_event") or defaults.on_event)
 end
 
--- The request of a call, its deadline and its options; or nil and an error. `level`: as for `error`, the user's.
-local function prepare(client, name, arguments, level)
-  check(arguments, "arguments", level + 1)
-  local request, deadline, own = client.handle:prepare(name, arguments)
-  return request, deadline, own and options_of(client, arguments) or client.defaults
+-- Raises what to write instead of `client.cancel_order{...}` or of a call without a table, and if
+-- the client is closed.
+local function check_call(client, name, arguments, level)
+  check_self(client, name, level + 1)
+  check_table(arguments, "arguments", level + 1)
+  check_open(client, name, level + 1)
 end
 
---- A call of this client that has not begun.
--- @tparam string name as in `client:cancel_order`
+--- Makes a call to an endpoint that exists, and waits for its end.
+-- @tparam crux.client client
+-- @tparam string name
+-- @tparam table arguments
+-- @tparam number level the user's, as the caller would give it to `error`
+-- @return as `call`
+-- @local
+function Client.perform(client, name, arguments, level)
+  local result, err, request, deadline, has_options
+  if type(arguments) == "table" and type(client) == "table" and client._is_direct then
+    result, err, request, deadline, has_options = client._handle:call(name, arguments)
+    if not request then return result, err end
+  else
+    check_call(client, name, arguments, level + 1)
+    local admit = client._host.admit
+    if admit then admit(level + 1) end
+    request, deadline, has_options = client._handle:prepare(name, arguments)
+    if not request then return nil, deadline end
+  end
+  local call_options = has_options and call_options_of(client, arguments) or client._call_options
+  return Call.carry(client, request, deadline, call_options, client._host, err)
+end
+
+local perform = Client.perform
+
+--- Makes a call and waits until there is an answer or its deadline has passed. Each endpoint also
+-- has a method of its own: `client:cancel_order(arguments)`, `client:get_order(arguments)`. In
+-- OpenResty only the calling light thread waits.
+-- @tparam string name the endpoint's: `"cancel_order"`, `"get_order"`
+-- @tparam table arguments the endpoint's fields, and any options, which override the client's
+-- @treturn[1] table result
+-- @treturn[2] nil
+-- @treturn[2] table err
+-- @raise on an unknown name, a closed client, or arguments that are not a table; what `on_event`
+--   raises
+-- @usage local result, err = client:call("cancel_order", { order_uuid = uuid, timeout = 5 })
+-- @see submit
+function Client:call(name, arguments)
+  check_self(self, "call", 2)
+  check_table(arguments, "arguments", 2)
+  check_endpoint(name, 2)
+  local result, err = perform(self, name, arguments, 2)
+  return result, err
+end
+
+for _, name in ipairs(core.endpoints) do
+  Client[name] = function(self, arguments)
+    local result, err = perform(self, name, arguments, 2)
+    return result, err
+  end
+end
+
+--- Returns what a call would send, without sending it. No token is needed, and no token function is
+-- called.
+-- @tparam string name as for `call`
+-- @tparam table arguments as for `call`
+-- @treturn[1] crux.dry_run `method`, `url`, `headers` (by their names on the wire) and `body`;
+--   tokens are `[redacted]`. Its `tostring` is a command that begins with `curl -q` and sends the
+--   same request, with `$CRUX_TOKEN` in place of the token
+-- @treturn[2] nil
+-- @treturn[2] table err of kind `invalid`
+-- @raise on an unknown name, a closed client, or arguments that are not a table
+-- @usage print(client:dry_run("get_order", { order_uuid = uuid }).url)
+function Client:dry_run(name, arguments)
+  check_open(self, "dry_run", 2)
+  check_table(arguments, "arguments", 2)
+  check_endpoint(name, 2)
+  local request, err = self._handle:prepare(name, arguments)
+  if not request then return nil, err end
+  return setmetatable(request:dry_run(), curl)
+end
+
+-- --- calls that do not block ---
+
+--- Makes a call that has not begun.
+-- @tparam string name an endpoint's
 -- @tparam table arguments
 -- @treturn[1] table call, for `crux.call`
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
--- @raise on an unknown name, a closed client, or arguments that are not a table
+-- @local
 function Client:prepare(name, arguments)
-  local request, deadline, options = prepare(self, name, arguments, 3) -- by way of `submit` or `dry_run`
+  local request, deadline, has_options = self._handle:prepare(name, arguments)
   if not request then return nil, deadline end
-  return policy.new(request, deadline, options)
+  local call_options = has_options and call_options_of(self, arguments) or self._call_options
+  return Call.new(request, deadline, call_options)
 end
 
--- Raises what to write instead: of `client.cancel_order{...}`, or a call without a table.
-local function misused(client, name, arguments)
-  if type(client) ~= "table" or getmetatable(client) ~= Client then
-    error(format("expected client:%s{...}, found client.%s{...}: write a colon", name, name), 3)
-  end
-  check(arguments, "arguments", 3)
+--- Makes a scheduler for calls of this client, which `close` closes too.
+-- @treturn crux.scheduler
+-- @local
+function Client:new_scheduler()
+  local scheduler = Scheduler.new(self, self._host)
+  self._schedulers[scheduler] = true
+  return scheduler
 end
 
-local function perform(client, name, arguments)
-  if type(arguments) ~= "table" or not client.host then misused(client, name, arguments) end
-  local host, options = client.host, client.defaults
-  if host.admit then host.admit() end
-  if host.direct and not options.token and not options.on_event then
-    local result, err, request, deadline, own = client.handle:call(name, arguments)
-    if not request then return result, err end
-    if own then options = options_of(client, arguments) end
-    return policy.carry(request, deadline, options, host.send, host.sleep, client, err)
-  end
-  local request, deadline
-  request, deadline, options = prepare(client, name, arguments, 2)
-  if not request then return nil, deadline end
-  return policy.carry(request, deadline, options, host.send, host.sleep, client)
+-- The client's own scheduler. A client that only blocks never has one.
+local function scheduler_of(client, name)
+  check_open(client, name, 3)
+  local scheduler = client._scheduler or client:new_scheduler()
+  client._scheduler = scheduler
+  return scheduler
 end
 
---- Makes a call and blocks until there is an answer or its deadline has passed. Every endpoint has such a method:
--- `client:cancel_order(arguments)`, `client:get_order(arguments)`.
--- @function Client:call
--- @tparam string name
--- @tparam table arguments the endpoint's fields and any options
--- @treturn[1] table result
--- @treturn[2] nil
--- @treturn[2] table err
--- @raise as `prepare`, and what `on_event` raises
-function Client:call(name, arguments)
-  if not self or not self.handle then expect_colon("call", 2) end
-  return perform(self, name, arguments)
-end
-
-for _, name in ipairs(core.endpoints) do
-  Client[name] = function(self, arguments) return perform(self, name, arguments) end
-end
-
---- What a call would send, without sending it. No token is needed and a token function is not called.
--- @tparam string name
--- @tparam table arguments
--- @treturn[1] table `method`, `url`, `headers` (by their names on the wire) and `body`
--- @treturn[2] nil
--- @treturn[2] table err of kind `invalid`
--- @raise as `prepare`
-function Client:dry_run(name, arguments)
-  if not self or not self.handle then expect_colon("dry_run", 2) end
-  local call, err = self:prepare(name, arguments)
-  if not call then return nil, err end
-  return call.request:dry_run()
-end
-
--- --- without blocking ---
-
--- Made by the first method that needs it; a client that only blocks has none.
-local function make_loop(self, name)
-  if not self or not self.handle then expect_colon(name, 3) end
-  self.handle:describe(true)
-  local loop = Loop.new(self.host.await)
-  self.loop, self.loops[loop] = loop, true
-  return loop
-end
-
---- Starts a call and returns at once: no look-up, handshake or server is ever waited for.
--- @tparam string name
--- @tparam table arguments
+--- Starts a call and returns at once. Neither this nor `poll`, `step` or `abort` ever waits for a
+-- name look-up, a handshake or a server.
+-- @tparam string name as for `call`
+-- @tparam table arguments as for `call`
 -- @treturn[1] crux.pending
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
--- @raise as `prepare`, and what `on_event` raises
+-- @raise on an unknown name, a closed client, or arguments that are not a table; what `on_event`
+--   raises
+-- @usage local pending = assert(client:submit("cancel_order", { order_uuid = uuid }))
+-- local done, result, err = pending:wait(5)
+-- @see crux.pending
 function Client:submit(name, arguments)
-  if not self or not self.handle then expect_colon("submit", 2) end
+  local scheduler = type(self) == "table" and self._scheduler or scheduler_of(self, "submit")
+  if type(arguments) ~= "table" then check_table(arguments, "arguments", 2) end
+  if not ENDPOINTS[name] then check_endpoint(name, 2) end
   local call, err = self:prepare(name, arguments)
   if not call then return nil, err end
-  return Pending.new(self.loop or make_loop(self, "submit"), self, call)
+  return Pending.new(scheduler, call)
 end
 
---- Carries on what is due, without blocking.
--- @treturn ?crux.pending a call that became done and was not returned yet
--- @raise what `on_event` raises
+--- Starts due retries and collects finished calls, without blocking. Call it when `pollfd` is
+-- readable or `timeout` has passed, until it returns nil.
+-- @treturn ?crux.pending a done call that was not returned before
+-- @raise on a closed client; what `on_event` raises
+-- @usage local pending = client:step()
+-- while pending do
+--   print(pending:poll())
+--   pending = client:step()
+-- end
 function Client:step()
-  local loop = self and self.loop or make_loop(self, "step")
-  return loop:step()
+  local scheduler = type(self) == "table" and self._scheduler or scheduler_of(self, "step")
+  return scheduler:step()
 end
 
---- How many calls are submitted and not done.
--- @treturn number
+--- Returns how many calls are submitted and not done.
+-- @treturn number 0 after `close`
+-- @usage print(client:in_flight() .. " calls are in flight")
+-- @see submit
 function Client:in_flight()
-  if not self or not self.handle then expect_colon("in_flight", 2) end
-  return self.loop and self.loop.inbox:in_flight() or 0
+  check_self(self, "in_flight", 2)
+  return self._scheduler and self._scheduler:in_flight() or 0
 end
 
---- A descriptor that is readable while `step` has something to do; the same one until `close`, but another in a fork.
+--- Returns a descriptor that is readable while `step` has something to do. It stays the same until
+-- `close`; a forked child has another.
 -- @treturn number
-function Client:pollfd()
-  local loop = self and self.loop or make_loop(self, "pollfd")
-  return loop.inbox:fd()
-end
+-- @raise on a closed client
+-- @usage cqueues.poll(client) -- uses pollfd, events and timeout
+-- @see step
+function Client:pollfd() return scheduler_of(self, "pollfd"):fd() end
 
---- What to watch `pollfd` for.
--- @treturn string `"r"`
-function Client:events()
-  return (self and self.loop or make_loop(self, "events")) and "r"
-end
+--- Returns what to watch `pollfd` for.
+-- @treturn string `"r"`: readable
+-- @raise on a closed client
+-- @see pollfd
+function Client:events() return scheduler_of(self, "events") and "r" end
 
---- Seconds until `step` is next due even if `pollfd` stays silent.
--- @treturn ?number
-function Client:timeout()
-  local loop = self and self.loop or make_loop(self, "timeout")
-  return loop:timeout()
-end
+--- Returns when `step` is next due even if `pollfd` stays silent.
+-- @treturn ?number seconds, 0 or more; nil if no call pauses
+-- @raise on a closed client
+-- @see pollfd
+function Client:timeout() return scheduler_of(self, "timeout"):timeout() end
 
---- Cancels many orders, a few at a time, and waits for all. See `crux.batch`.
--- @function Client:cancel_orders
+--- Cancels many orders, a few at a time, and waits for all of them.
+-- @tparam table|function items a list of arguments of `cancel_order`, or an iterator function
+-- @tparam[opt] table options `concurrency`, `on_result`, `on_progress`, `stop_on`
+-- @treturn[1] table report
+-- @treturn[2] nil
+-- @treturn[2] table err of kind `invalid`: the options
+-- @raise on a closed client, or an item that is not a table; what a callback raises
+-- @usage local report = client:cancel_orders({ { order_uuid = uuid } }, { concurrency = 4 })
+-- print(report.counts.accepted)
+-- @see crux.batch.run
 function Client:cancel_orders(items, options)
-  if not self or not self.handle then expect_colon("cancel_orders", 2) end
-  return batch.cancel_orders(self, items, options)
+  check_open(self, "cancel_orders", 2)
+  local report, err = batch.run(self, "cancel_order", "cancel_orders", items, options, 2)
+  return report, err
 end
 
---- Closes the client: every call of it is done, and its methods but `in_flight` raise from now on. Closing again does
--- nothing.
+--- Returns whether `close` was called.
+-- @treturn boolean
+-- @local
+function Client:is_closed() return self._closed end
+
+--- Closes the client: each of its calls is done from now on, and all methods but `in_flight` raise.
+-- Calling it is optional, and calling it again does nothing. Lua 5.4 calls it at the end of the
+-- scope of a `<close>` variable.
+-- @usage client:close()
 function Client:close()
-  if not self or not self.handle then expect_colon("close", 2) end
-  self.closed = true
-  self.handle:close()
-  local loops = self.loops
-  self.loop, self.loops = nil, {}
-  for loop in next, loops do loop:close() end
+  check_self(self, "close", 2)
+  self._closed, self._is_direct = true, false
+  self._handle:close()
+  local schedulers = self._schedulers
+  self._scheduler, self._schedulers = false, {}
+  for scheduler in next, schedulers do scheduler:close() end
 end
 
 Client.__close = Client.close
 
-function Client:__tostring()
-  return self.handle:describe()
-end
+function Client:__tostring() return self._handle:describe() end
 
 return Client

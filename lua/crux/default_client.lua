@@ -1,5 +1,5 @@
---- The single calls of a module, one for every endpoint. They share a client, and so its connections, until the
--- environment changes.
+--- The functions of a module that make one call, such as `crux.cancel_order`: one per endpoint.
+-- They share a default client, and so its connections, as long as the environment stays the same.
 -- @module crux.default_client
 local Client = require "crux.client"
 local core = require "crux.core"
@@ -8,24 +8,27 @@ local environment = require "crux.environment"
 local error, ipairs, next, rawequal, rawget, type = error, ipairs, next, rawequal, rawget, type
 local format = string.format
 
---- Adds the single calls to a module.
+--- Adds the functions to a module.
 -- @tparam table module
--- @tparam[opt] table host as for `Client.make`
+-- @tparam[opt] table host how the calls wait, as for `Client.make`
+-- @see crux.client:call
 return function(module, host)
-  local shared, shared_said = nil, {}
+  local default, default_env = nil, {}
 
-  local function shared_client(arguments)
-    local said = environment.options()
-    local same = shared ~= nil
+  -- The default client: another one once the environment has changed. What the call's own arguments
+  -- set is left out of the environment, so that a malformed variable does not fail a call that
+  -- does not need it.
+  local function client_for(arguments)
+    local env = environment.options()
+    local is_same = default ~= nil
     for name in next, environment.names do
-      -- what the call itself says wins, and is not to fail for what it overrides
-      if rawget(arguments, name) ~= nil then said[name] = nil end
-      same = same and shared_said[name] == said[name]
+      if rawget(arguments, name) ~= nil then env[name] = nil end
+      is_same = is_same and default_env[name] == env[name]
     end
-    if same then return shared end
-    local client, err = Client.make({}, said, host)
+    if is_same then return default end
+    local client, err = Client.make({}, env, host)
     if not client then return nil, err end
-    shared, shared_said = client, said
+    default, default_env = client, env
     return client
   end
 
@@ -35,11 +38,14 @@ return function(module, host)
         error(format("expected crux.%s{...}, found crux:%s{...}: write a dot", name, name), 2)
       end
       if type(arguments) ~= "table" then
-        error(format("expected a table of arguments, found %s", arguments == nil and "nothing" or type(arguments)), 2)
+        error(format("expected a table of arguments, found %s",
+          arguments == nil and "nothing" or type(arguments)), 2)
       end
-      local client, err = shared_client(arguments)
+      local client, err = client_for(arguments)
       if not client then return nil, err end
-      return client:call(name, arguments)
+      local result
+      result, err = Client.perform(client, name, arguments, 2)
+      return result, err
     end
   end
 end

@@ -1,13 +1,12 @@
---- What the environment says, read on the caller's thread: libcurl would ask it on its own, in the
--- middle of a call.
+--- Options set by environment variables. They are read on the caller's thread at each call, since
+-- libcurl would read some of them itself, later and on another thread.
 -- @module crux.environment
 local pcall, select = pcall, select
 local _G = _G
 
 local environment = {}
 
-local function get_getenv() return _G.os.getenv end
-
+-- The value of the first of these variables that is set and not empty, or nil.
 local function first(getenv, ...)
   for i = 1, select("#", ...) do
     local value = getenv((select(i, ...)))
@@ -16,12 +15,8 @@ local function first(getenv, ...)
   return nil
 end
 
---- The options that the environment sets. Hosts that run others' scripts may take `os` or
--- `os.getenv` away, before or after this is loaded: then it sets none.
--- @treturn table `token`, `base_url`, `ca_file`, `proxy` and `no_proxy`, where set
-function environment.options()
-  local ok, getenv = pcall(get_getenv)
-  if not ok or not getenv then return {} end
+local function read()
+  local getenv = _G.os.getenv
   return {
     token = first(getenv, "CRUX_TOKEN"),
     base_url = first(getenv, "CRUX_BASE_URL"),
@@ -31,7 +26,18 @@ function environment.options()
   }
 end
 
---- The variable that an option came from, for messages.
+--- Returns the options that are set by environment variables. An empty variable counts as unset. A
+-- host may have removed or replaced `os` or `os.getenv`, before or after this was loaded: if they
+-- cannot be called, no option is set.
+-- @treturn table `token`, `base_url`, `ca_file`, `proxy` and `no_proxy`, where set
+-- @see names
+function environment.options()
+  local ok, options = pcall(read)
+  return ok and options or {}
+end
+
+--- For each of these options, the variable it comes from, for error messages.
+-- @table names
 environment.names = {
   token = "CRUX_TOKEN", base_url = "CRUX_BASE_URL", ca_file = "CRUX_CA_FILE",
   proxy = "https_proxy or all_proxy", no_proxy = "no_proxy",

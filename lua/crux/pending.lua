@@ -1,7 +1,8 @@
---- A call that was submitted: what `client:submit` returns.
+--- A submitted call: what `client:submit` returns. It keeps its client alive; one that is
+-- garbage-collected is aborted.
 -- @classmod crux.pending
 local core = require "crux.core"
-local policy = require "crux.call"
+local Call = require "crux.call"
 
 local error, pcall, setmetatable, type = error, pcall, setmetatable, type
 local huge, max, min, format = math.huge, math.max, math.min, string.format
@@ -10,93 +11,147 @@ local Pending = {}
 Pending.__index = Pending
 Pending.__name = "crux.pending"
 
--- `in_step`, here and below: it is `step` of the loop that moves the call on, and hands it out.
+-- Tells the scheduler that the call is done, once. `in_step`, here and below: the scheduler's
+-- `step` is what moves the call on. Returns true if `step` now has to return the pending.
 local function finish(self, in_step)
-  if self.request:finish() then self.loop:finish(self, in_step) end
+  if not self._request:finish() then return false end
+  self._scheduler:finish(self, in_step)
+  return in_step
 end
 
--- Done without an answer: what was under way, that many bytes, will not be heard of.
+-- Ends the call without an answer. The three arguments are what `request:abort` returns: whether
+-- the attempt under way was never sent, how many bytes may have been, and `safe`.
 local function give_up(self, unsent, bytes, safe)
-  local call = self.call
-  -- what cannot be asked twice is kept first: should memory run out below, whoever moves the call on next ends it
-  self.given_up = true
-  if not unsent then call.sends, call.bytes_sent = call.sends + 1, call.bytes_sent + bytes end
-  policy.give_up(call, safe, self.request:inherited())
+  local call = self._call
+  -- `request:abort` answers once. Should memory run out below, `advance` ends the call later.
+  call.given_up = true
+  if not unsent then
+    call.sends, call.bytes_sent = min(call.sends + 1, call.attempts), call.bytes_sent + bytes
+  end
+  Call.give_up(call, safe, self._request:inherited())
   finish(self)
 end
 
 local function settle(self, result, err, in_step)
-  local call = self.call
-  if policy.settle(call, result, err) then finish(self, in_step)
-  else self.loop:pause(self, call.due) end
+  local call = self._call
+  if Call.settle(call, result, err) then return finish(self, in_step) end
+  self._request:abort() -- the attempt has ended and is counted: this makes C forget its bytes
+  self._scheduler:pause(self, call.due)
 end
 
-local function launch(self)
-  local call = self.call
-  call.due = nil
-  local ready, token = policy.begin(call)
-  if call.done then return end -- by `on_event` or the token function
-  if self.loop.closed or self.request:inherited() then return self:abort() end -- by `on_event`
-  if not ready then return settle(self, nil, token) end
-  local started, err = self.request:start(token, call.deadline, self.loop:enrol(self))
-  if started == nil then return self:abort() end -- by a finalizer or hook, for which there was time
-  if not started then settle(self, nil, err) end
+-- Starts an attempt.
+local function attempt(self)
+  local call, request, scheduler = self._call, self._request, self._scheduler
+  local ready, token = Call.begin(call)
+  if call.has_callbacks then -- which may have aborted the call, closed the client or forked
+    if call.done then return end
+    if scheduler:is_closed() or request:inherited() then return self:abort() end
+  end
+  if not ready then
+    settle(self, nil, token)
+    return
+  end
+  local started, err = request:start(token, call.deadline, scheduler:register(self))
+  if started then return end
+  -- nil: a finalizer or hook has aborted the call or closed the client since
+  if started == nil then return self:abort() end
+  settle(self, nil, err)
 end
 
-local function answered(self, in_step)
-  local result, err = self.request:answer()
-  if self.call.done then return end -- aborted by a finalizer, for which there was time
-  if result or err then settle(self, result, err, in_step) else give_up(self, self.request:abort()) end
+-- Starts the first attempt of a call with callbacks, or the next one of any call.
+local function start(self)
+  self._moving, self._call.due = true, nil
+  attempt(self)
+  self._moving = false
 end
 
--- What `on_event` raises is raised by whoever moved the call on, and ends it with what was known by then.
-local function guarded(self, step, in_step)
-  self.moving = true
-  local ok, why = pcall(step, self, in_step)
-  self.moving = false
-  if ok then return end
-  local call, heard = self.call, self.call.heard
-  if not call.done then
-    local unsent, bytes, safe = self.request:abort()
-    if not heard or not unsent then give_up(self, unsent, bytes, safe)
+-- Takes what the attempt has come to, if it has ended.
+local function collect(self, in_step)
+  self._moving = true
+  local result, err = self._request:answer()
+  local is_for_step
+  if self._call.done then is_for_step = false -- a finalizer has aborted it meanwhile
+  elseif result or err then is_for_step = settle(self, result, err, in_step)
+  elseif result == nil then give_up(self, self._request:abort()) end -- lost in a fork
+  self._moving = false
+  return is_for_step
+end
+
+-- Runs `start` or `collect`. Whatever is raised in there (by `on_event`, by a hook such as that of
+-- Ctrl-C, for lack of memory) ends the call with what was known by then, and is raised again.
+local function protected(self, step, in_step)
+  local ok, value = pcall(step, self, in_step)
+  if ok then return value end
+  self._moving = false
+  local call, last_known = self._call, self._call.last_known
+  if call.done then finish(self) -- raised between these two
+  else
+    local unsent, bytes, safe = self._request:abort()
+    if call.settled == call.attempts then unsent = true end -- the last attempt is counted
+    if not last_known or not unsent then give_up(self, unsent, bytes, safe)
     else
-      policy.finish(call, heard.outcome == "accepted" and heard or nil, heard.outcome ~= "accepted" and heard or nil)
+      if last_known.outcome == "accepted" then Call.finish(call, last_known)
+      else Call.finish(call, nil, last_known) end
       finish(self)
     end
   end
-  error(why, 0)
+  error(value, 0)
 end
 
-function Pending.new(loop, client, call)
+-- Makes the pending of a call and starts the first attempt.
+-- @local
+function Pending.new(scheduler, call)
   local self = setmetatable({
-    loop = loop, client = client, call = call, request = call.request, given_up = false,
-    moving = false,
+    _call = call, _request = call.request, _scheduler = scheduler, _slot = false, _moving = false,
   }, Pending)
-  loop.inbox:register(call.request)
-  guarded(self, launch)
+  scheduler:add(call.request)
+  -- Without callbacks nothing needs protection: an error that is raised here leaves a pending that
+  -- nobody holds, and the garbage collector aborts it.
+  if call.has_callbacks then protected(self, start) else attempt(self) end
   return self
 end
 
---- Moves the call on, if there is anything to do for it.
+--- Does pending work for this call without blocking.
 -- @tparam[opt] boolean in_step
+-- @treturn ?boolean true if `step` has to return the pending, which became done
 -- @local
 function Pending:advance(in_step)
-  local call = self.call
-  if call.done then return end
-  if self.loop.closed or self.given_up then return self:abort() end
-  if call.due then
-    if self.request:inherited() then self:abort()
-    elseif call.due <= core.now() then guarded(self, launch) end
-  elseif self.request:done() then guarded(self, answered, in_step) end
+  local call = self._call
+  if call.done then return false end
+  if call.given_up or not in_step and self._scheduler:is_closed() then
+    self:abort()
+  elseif call.due then
+    if self._request:inherited() then self:abort()
+    elseif call.due <= core.now() then protected(self, start) end
+  elseif in_step or self._request:done() then
+    return protected(self, collect, in_step)
+  end
+  return false
 end
 
---- Asks, without blocking, what has become of the call. Once it is done it answers the same for ever.
+--- Whether the call pauses until then.
+-- @tparam number due seconds on the clock of `core.now`
+-- @treturn boolean
+-- @local
+function Pending:pauses_until(due) return self._call.due == due end
+
+-- Raises what to write instead of `pending.poll()`.
+local function expect_colon(name)
+  error(format("expected pending:%s(...), found pending.%s(...): write a colon", name, name), 3)
+end
+
+--- Returns the call's state without blocking. Once done, it always returns the same values, also
+-- after the client was closed. While the call is in flight it allocates no memory.
 -- @treturn boolean done
 -- @treturn ?table result
 -- @treturn ?table err
 -- @raise what `on_event` raises
+-- @usage local done, result, err = pending:poll()
+-- if done then print((result or err).outcome) end
+-- @see crux.client:step
 function Pending:poll()
-  local call = self.call
+  if type(self) ~= "table" or not self._call then expect_colon("poll") end
+  local call = self._call
   if not call.done then
     self:advance()
     if not call.done then return false end
@@ -104,40 +159,54 @@ function Pending:poll()
   return true, call.result, call.err
 end
 
---- The same, but gives the call time.
--- @tparam[opt] number seconds at most so many, 0 or more; until it is done if left out
+--- Like `poll`, but waits up to `seconds`, or until the call is done.
+-- @tparam[opt] number seconds 0 or more; a negative number counts as 0
 -- @treturn boolean done
 -- @treturn ?table result
 -- @treturn ?table err
--- @raise what `on_event` raises; if what is given is no number; from inside the call's own `on_event` or token function,
---   which the call waits for
+-- @raise what `on_event` raises; if `seconds` is not a number, or NaN; inside the call's own
+--   `on_event` or token function, since the call cannot go on before that returns
+-- @usage local done, result, err = pending:wait(5)
+-- @see poll
 function Pending:wait(seconds)
+  if type(self) ~= "table" or not self._call then expect_colon("wait") end
   if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds) then
-    error("expected a number of seconds, found " .. (type(seconds) == "number" and "nan" or "a " .. type(seconds)), 2)
+    local found = type(seconds) == "number" and "nan" or "a " .. type(seconds)
+    error("expected a number of seconds, found " .. found, 2)
   end
-  local call, host = self.call, self.client.host
-  if self.moving and not call.done then error("wait called from the call's own callback", 2) end
+  local call, scheduler = self._call, self._scheduler
+  if self._moving and not call.done then error("wait called from the call's own callback", 2) end
   local until_then = core.now() + (seconds or huge)
   while true do
     self:advance()
     local left = until_then - core.now()
-    if call.done or left <= 0 then return self:poll() end
-    if call.due then host.sleep(min(left, max(call.due - core.now(), 0)))
-    else host.await(self.request, left) end
+    if call.done or left <= 0 then
+      if call.done then return true, call.result, call.err end
+      return false
+    end
+    if call.due then scheduler:sleep(min(left, max(call.due - core.now(), 0)))
+    else scheduler:await(self._request, left) end
   end
 end
 
---- Gives the call up: it is done from now on, of kind `aborted`, `not_sent` or `unknown`. A finished one keeps its result.
+--- Cancels the call: it is done from now on, with `err.kind` `"aborted"` and the outcome
+-- `"not_sent"` or `"unknown"`. A call that was done before keeps its result; so does one whose
+-- answer is there already, though nobody has asked for it.
+-- @usage pending:abort()
+-- print(select(3, pending:poll()).kind) --> aborted
+-- @see poll
 function Pending:abort()
-  local call = self.call
+  if type(self) ~= "table" or not self._call then expect_colon("abort") end
+  local call = self._call
   if call.done then return end
-  call.retries = -1 -- an attempt that has ended by now is the last
-  if not call.due and self.request:done() then guarded(self, answered)
-  else give_up(self, self.request:abort()) end
+  call.retries = -1 -- no attempt follows one that has ended by now
+  if not call.due and self._request:done() then protected(self, collect)
+  else give_up(self, self._request:abort()) end
 end
 
 function Pending:__tostring()
-  return format("crux.pending (%s)", (self.call.done or self.loop.closed) and "done" or "in flight")
+  local done = self._call.done or self._scheduler:is_closed()
+  return format("crux.pending (%s)", done and "done" or "in flight")
 end
 
 return Pending

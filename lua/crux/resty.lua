@@ -1,48 +1,53 @@
---- The calls of `crux` for OpenResty: each suspends the light thread that makes it, and nothing else. A thread of crux's
--- own carries them, one for each nginx worker process; what has ended wakes nginx's event loop (see `crux.resty.wakeup`).
---
---     local crux = require "crux.resty"
---     local result, err = crux.cancel_order{ order_uuid = …, skus = … }
+--- The functions of `crux` for OpenResty: each call suspends the light thread that makes it, and
+-- nothing else. A thread of crux's own carries the calls, one for each nginx worker process; it
+-- wakes nginx's event loop when an attempt has ended (see `crux.resty.wakeup`).
 -- @module crux.resty
+-- @usage local crux = require "crux.resty"
+-- local result, err = crux.cancel_order{ order_uuid = uuid }
+-- @see crux
 local ngx = rawget(_G, "ngx")
-if not ngx then error("crux.resty: expected to be loaded inside nginx by ngx_lua, found no ngx; use crux", 0) end
+if not ngx then
+  error("crux.resty: expected to be loaded inside nginx by ngx_lua, found no ngx; use crux", 0)
+end
 
 local Client = require "crux.client"
 local core = require "crux.core"
-local single = require "crux.default_client"
-local waking = require "crux.resty.wakeup"
+local default_client = require "crux.default_client"
+local wakeup = require "crux.resty.wakeup"
 
 local error, min, format = error, math.min, string.format
+local get_phase, sleep = ngx.get_phase, ngx.sleep
 
-local get_phase = ngx.get_phase
-
--- ngx_lua's, those that may yield.
+-- The phases of ngx_lua in which a light thread can wait.
 local YIELDING = {
-  rewrite = true, server_rewrite = true, access = true, content = true, timer = true, preread = true,
-  ssl_cert = true, ssl_session_fetch = true, ssl_client_hello = true,
+  rewrite = true, server_rewrite = true, access = true, content = true, timer = true,
+  preread = true, ssl_cert = true, ssl_session_fetch = true, ssl_client_hello = true,
 }
 
 local ADVICE = {
-  init = "nothing can wait before the workers run: call it from ngx.timer.at in init_worker_by_lua",
+  init = "nothing can wait before the workers run: "
+    .. "call it from ngx.timer.at in init_worker_by_lua",
   init_worker = "call it from ngx.timer.at(0, …)",
   set = "call it in rewrite_by_lua or access_by_lua",
   balancer = "call it in rewrite_by_lua or access_by_lua",
   exit_worker = "nothing can wait any more",
 }
 
-local function admit()
+-- Raises where a light thread cannot wait. `level`: the user's, as the caller would give it to
+-- `error`.
+local function admit(level)
   local phase = get_phase()
   if YIELDING[phase] then return end
   error(format("crux.resty: expected a phase that can wait, found '%s': %s", phase,
-    ADVICE[phase] or "hand the call to ngx.timer.at(0, …)"), 0)
+    ADVICE[phase] or "hand the call to ngx.timer.at(0, …)"), level + 1)
 end
 
--- What was submitted (`client:submit`, `client:cancel_orders`) is looked after every so often.
+-- How often `wait` and `cancel_orders` look at submitted calls, in seconds.
 local PERIOD = 0.005
 
 local host = {
-  admit = admit, send = waking.send, sleep = ngx.sleep,
-  await = function(_, seconds) ngx.sleep(min(seconds, PERIOD)) end,
+  admit = admit, send = wakeup.send, sleep = sleep,
+  await = function(_, seconds) sleep(min(seconds, PERIOD)) end,
 }
 
 local resty = {
@@ -53,11 +58,16 @@ local resty = {
   --- Returns its arguments, or raises `tostring(err)`; see `crux.assert`.
   -- @function assert
   assert = require "crux.assert",
-  --- Makes a client; see `crux.client`. It may be made anywhere, in `init_by_lua` too.
+  --- Makes a client. It may be made in any phase, `init_by_lua` included.
   -- @function new
+  -- @tparam[opt] table options
+  -- @treturn[1] crux.client
+  -- @treturn[2] nil
+  -- @treturn[2] table err of kind `invalid`
+  -- @see crux.client.new
   new = Client.constructor(host),
 }
 
-single(resty, host)
+default_client(resty, host)
 
 return resty

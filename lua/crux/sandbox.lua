@@ -1,5 +1,6 @@
 --- A CRUXconnect of one's own, on loopback: a real server over HTTPS with orders in memory, to try things against.
--- Needs Lua 5.4, lua-cqueues, lua-luaossl and lua-cjson, and nothing of crux itself: it is for developing and testing.
+-- Needs Lua 5.4, lua-cqueues, lua-luaossl and lua-cjson, and of crux nothing but `crux.api`, its data: it is for
+-- developing and testing.
 --
 --     local sandbox = require "crux.sandbox"
 --     local s = sandbox.new{ orders = 100 }

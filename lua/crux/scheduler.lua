@@ -1,37 +1,37 @@
---- Calls in flight: where attempts end up, which pauses are due, which calls are done and not yet handed out. It holds
--- its calls weakly: one that nobody else holds is given up.
--- @module crux.scheduler
+--- Schedules the submitted calls of a client or a batch: which attempt has ended, which pause is
+-- over, which call is done and was not returned yet. It is not an event loop; it plugs into one
+-- through `fd` and `timeout`. It holds its calls weakly: one that nobody else holds is aborted.
+-- @classmod crux.scheduler
 local core = require "crux.core"
 
-local setmetatable, max = setmetatable, math.max
+local ipairs, setmetatable, max = ipairs, setmetatable, math.max
 
-local Loop = {}
-Loop.__index = Loop
+local Scheduler = {}
+Scheduler.__index = Scheduler
 
 -- What one `step` may do for calls that do not become done by it, so that it stays short.
 local WORK = 8
 
--- A number is a slot of `calls`, plus this times a serial number: slots are used again, numbers are not.
--- (Keys that only grow would have Lua rebuild the table over and over.)
-local SLOTS, SERIALS = 2 ^ 24, 2 ^ 29
-
 local WEAK = { __mode = "v" }
 
-function Loop.new(await)
+--- Makes a scheduler.
+-- @param client kept alive by each call
+-- @tparam table host how calls wait: `sleep(seconds)`, and `await(what, seconds)`, where `what` is
+--   an inbox or a request; both may return early
+function Scheduler.new(client, host)
   return setmetatable({
-    await = await,
-    inbox = core.inbox(),
-    calls = setmetatable({}, WEAK), -- by slot; false: free; nil: its call was collected
-    slots = 0,                      -- how many there are
-    free = {}, free_count = 0,      -- a stack of slots
-    serial = 0,
-    due = {},                       -- a heap of { when, number }: the pauses
-    ready = setmetatable({}, WEAK), -- a ring: calls that are done and were not handed out
-    ring = 0, first = 1, ready_count = 0,
-  }, Loop)
+    _client = client, _host = host, _closed = false,
+    _inbox = core.inbox(),
+    _calls = setmetatable({}, WEAK), -- by slot; false: a free slot; nil: the call was collected
+    _slots = 0,                      -- how many there are
+    _free = {}, _free_count = 0,     -- a stack of free slots
+    _pauses = {},                    -- a binary heap of { due, slot }, soonest first
+    _ready = setmetatable({}, WEAK), -- a circular buffer of done calls that `step` has to return
+    _ready_size = 0, _ready_first = 1, _ready_count = 0,
+  }, Scheduler)
 end
 
--- --- the pauses, soonest first ---
+-- --- the heap of pauses ---
 
 local function swap(heap, a, b) heap[a], heap[b] = heap[b], heap[a] end
 
@@ -61,149 +61,209 @@ local function pop(heap)
   end
 end
 
--- --- slots ---
+-- --- slots: small numbers under which C finds a call again ---
 
--- Counted last: should memory run out before, a new slot is none yet, and `add_slots` finds it.
+-- The count is set last: should memory run out before, `add_slots` finds the slot again.
 local function release_slot(self, slot)
-  local count = self.free_count + 1
-  self.free[count] = slot
-  self.calls[slot] = false
-  self.free_count = count
+  local count = self._free_count + 1
+  self._free[count] = slot
+  self._calls[slot] = false
+  self._free_count = count
 end
 
--- Twice as many, and those whose calls were collected.
+-- Frees the slots of calls that were collected; doubles the slots if that frees too few.
 local function add_slots(self)
-  for slot = 1, self.slots do
-    if self.calls[slot] == nil then release_slot(self, slot) end
+  for slot = 1, self._slots do
+    if self._calls[slot] == nil then release_slot(self, slot) end
   end
-  if self.free_count > self.slots / 2 then return end
-  local before = self.slots
-  self.slots = max(16, 2 * before)
-  for slot = before + 1, self.slots do release_slot(self, slot) end
+  if self._free_count > self._slots / 2 then return end
+  local before = self._slots
+  self._slots = max(16, 2 * before)
+  for slot = before + 1, self._slots do release_slot(self, slot) end
 end
 
 local function take_slot(self)
-  if self.free_count == 0 then add_slots(self) end
-  local slot = self.free[self.free_count]
-  self.free_count = self.free_count - 1
+  if self._free_count == 0 then add_slots(self) end
+  local slot = self._free[self._free_count]
+  self._free_count = self._free_count - 1
   return slot
 end
 
-local function find(self, number)
-  local pending = self.calls[number % SLOTS]
-  return pending and pending.number == number and pending or nil
-end
+-- --- done calls that `step` has to return, in order ---
 
--- --- the ring ---
-
-local function grow_ring(self)
-  local ready = setmetatable({}, WEAK)
-  local size = max(16, 2 * self.ring)
-  for i = 1, size do
-    ready[i] = i <= self.ready_count and self.ready[(self.first + i - 2) % self.ring + 1] or false
+-- Drops the calls that were collected; doubles the buffer if that frees too few places. So it does
+-- not grow for a host that polls each call and never steps.
+local function grow_ready(self)
+  local before, count_before = self._ready, self._ready_count
+  local ready, count, size = setmetatable({}, WEAK), 0, self._ready_size
+  for i = 1, count_before do
+    local pending = before[(self._ready_first + i - 2) % size + 1]
+    if pending then
+      count = count + 1
+      ready[count] = pending
+    end
   end
-  self.ready, self.ring, self.first = ready, size, 1
+  if count >= size / 2 then size = max(16, 2 * size) end
+  for i = count + 1, size do ready[i] = false end
+  -- a finalizer that ran meanwhile may have ended a call
+  if self._ready ~= before or self._ready_count ~= count_before then return end
+  self._ready, self._ready_size, self._ready_first, self._ready_count = ready, size, 1, count
 end
 
 local function push_ready(self, pending)
-  if self.ready_count == self.ring then grow_ring(self) end
-  self.ready[(self.first + self.ready_count - 1) % self.ring + 1] = pending
-  self.ready_count = self.ready_count + 1
-end
-
--- --- what a pending asks of its loop ---
-
---- A number under which a pending's attempt or pause is found; any earlier one is void.
-function Loop:enrol(pending)
-  local before = pending.number
-  local slot = before and before % SLOTS or take_slot(self)
-  self.serial = (self.serial + 1) % SERIALS
-  local number = slot + SLOTS * self.serial
-  self.calls[slot], pending.number = pending, number
-  return number -- and not the pending's, which a finalizer may have ended by now
-end
-
---- To be started again then.
-function Loop:pause(pending, when)
-  push(self.due, { when, self:enrol(pending) })
-end
-
---- Done, and to be handed out by `step`; by the one that is running, if `in_step`.
-function Loop:finish(pending, in_step)
-  if pending.number then
-    release_slot(self, pending.number % SLOTS)
-    pending.number = nil
-  end
-  if self.closed then return end
-  push_ready(self, pending)
-  if not in_step then self.inbox:ring() end
-end
-
--- --- stepping ---
-
--- In a forked child: what its parent submitted ends here, and is told apart from pauses by the call itself.
-local function orphan(self)
-  for slot = 1, self.slots do
-    local pending = self.calls[slot]
-    if pending then push(self.due, { 0, pending.number }) end
-  end
+  while self._ready_count == self._ready_size do grow_ready(self) end
+  local place = (self._ready_first + self._ready_count - 1) % self._ready_size + 1
+  self._ready[place] = pending
+  self._ready_count = self._ready_count + 1
 end
 
 local function next_ready(self)
-  while self.ready_count > 0 do
-    local pending = self.ready[self.first]
-    self.ready[self.first] = false
-    self.first = self.first % self.ring + 1
-    self.ready_count = self.ready_count - 1
+  while self._ready_count > 0 do
+    local first = self._ready_first
+    local pending = self._ready[first]
+    self._ready[first] = false
+    self._ready_first = first % self._ready_size + 1
+    self._ready_count = self._ready_count - 1
     if pending then return pending end
   end
   return nil
 end
 
-local function soonest(self)
-  local due = self.due
-  while due[1] and not find(self, due[1][2]) do pop(due) end
-  return due[1]
+-- Whether the call still waits for the end of this pause.
+local function is_current(self, pause)
+  local pending = self._calls[pause[2]]
+  return pending and (pause[1] == 0 or pending:pauses_until(pause[1]))
 end
 
---- Carries on what is due, up to the first call that becomes done.
--- @treturn ?crux.pending a call that is done and was not handed out before
-function Loop:step()
+-- A pause is stale once its call was polled, aborted or collected.
+local function drop_stale_pauses(self)
+  local before, pauses = self._pauses, {}
+  local count = #before
+  for _, pause in ipairs(before) do
+    if is_current(self, pause) then push(pauses, pause) end
+  end
+  if #before == count then self._pauses = pauses end -- else a finalizer has added one meanwhile
+end
+
+-- --- what a pending asks of its scheduler ---
+
+--- Counts a call as in flight.
+-- @param request userdata
+function Scheduler:add(request) self._inbox:register(request) end
+
+--- Returns the number under which `step` finds a pending when its attempt has ended.
+-- @tparam crux.pending pending
+-- @treturn number
+function Scheduler:register(pending)
+  local slot = pending._slot or take_slot(self)
+  self._calls[slot], pending._slot = pending, slot
+  return slot
+end
+
+--- Has `step` advance a pending again when its pause is over.
+-- @tparam crux.pending pending
+-- @tparam number due seconds on the clock of `core.now`
+function Scheduler:pause(pending, due)
+  local slot = self:register(pending)
+  if #self._pauses > 2 * self._slots then drop_stale_pauses(self) end
+  push(self._pauses, { due, slot })
+end
+
+--- Takes a call that became done. `step` returns it later, unless it is `step` that moves it on.
+-- @tparam crux.pending pending
+-- @tparam[opt] boolean in_step
+function Scheduler:finish(pending, in_step)
+  local slot = pending._slot
+  if slot then
+    release_slot(self, slot)
+    pending._slot = false
+  end
+  if in_step or self._closed then return end
+  push_ready(self, pending)
+  self._inbox:notify()
+end
+
+--- Waits up to `seconds` for the end of a request's attempt.
+function Scheduler:await(request, seconds) self._host.await(request, seconds) end
+
+--- Pauses the caller.
+function Scheduler:sleep(seconds) self._host.sleep(seconds) end
+
+-- --- stepping ---
+
+-- In a forked child the calls in flight belong to the parent. They end here: each gets a pause that
+-- is over, and is aborted when `step` comes to it.
+local function fail_inherited(self)
+  for slot = 1, self._slots do
+    local pending = self._calls[slot]
+    if pending then push(self._pauses, { 0, slot }) end
+  end
+end
+
+-- The first pause whose call still waits for it, or nil.
+local function next_pause(self)
+  local pauses = self._pauses
+  while pauses[1] and not is_current(self, pauses[1]) do pop(pauses) end
+  return pauses[1]
+end
+
+--- Starts due retries and collects finished calls, without blocking, until a call becomes done.
+-- @treturn ?crux.pending a done call that was not returned before
+-- @raise what `on_event` raises
+function Scheduler:step()
   local pending = next_ready(self)
+  local slot, more
   for _ = 1, pending and 0 or WORK do
-    local number = self.inbox:take()
-    if number == false then orphan(self) end
-    local entry = not number and soonest(self)
-    if entry and entry[1] <= core.now() then number = pop(self.due)[2] end
-    if not number then break end
-    local call = find(self, number)
-    if call then call:advance(true) end
-    if self.closed then return nil end -- by `on_event`
-    pending = next_ready(self)
+    slot, more = self._inbox:take()
+    if slot == false then fail_inherited(self) end
+    if not slot then
+      local pause = next_pause(self)
+      if not pause or pause[1] > core.now() then break end
+      slot = pop(self._pauses)[2]
+    end
+    pending = self._calls[slot]
+    local is_done = pending and pending:advance(true)
+    if self._closed then return nil end -- by `on_event`
+    if not is_done then pending = next_ready(self) end
     if pending then break end
   end
-  if self.ready_count == 0 then self.inbox:quiet() else self.inbox:ring() end
+  if self._ready_count > 0 then self._inbox:notify()
+  elseif not more then self._inbox:clear() end
   return pending
 end
 
---- Seconds until `step` is next due, or nil if nothing but the descriptor will tell.
-function Loop:timeout()
-  if self.ready_count > 0 then return 0 end
-  local entry = soonest(self)
-  return entry and max(entry[1] - core.now(), 0)
+--- Returns when `step` is next due even if the descriptor stays silent.
+-- @treturn ?number seconds
+function Scheduler:timeout()
+  if self._ready_count > 0 then return 0 end
+  local pause = next_pause(self)
+  return pause and max(pause[1] - core.now(), 0)
 end
 
---- Waits until `step` has something to do, but at most so many seconds.
-function Loop:wait(seconds)
+--- Waits up to `seconds` until `step` has something to do.
+-- @tparam number seconds
+function Scheduler:wait(seconds)
   local timeout = self:timeout()
-  self.await(self.inbox, timeout and timeout < seconds and timeout or seconds)
+  self._host.await(self._inbox, timeout and timeout < seconds and timeout or seconds)
 end
 
---- Ends every call, and the loop. Again: nothing. What each came to is worked out when it is asked for, since a thousand
--- at once would take longer than a frame has.
-function Loop:close()
-  self.closed = true
-  self.inbox:close()
+--- Returns how many calls are in flight.
+-- @treturn number
+function Scheduler:in_flight() return self._inbox:in_flight() end
+
+--- Returns a descriptor that is readable while `step` has something to do.
+-- @treturn number
+function Scheduler:fd() return self._inbox:fd() end
+
+--- Returns whether `close` was called.
+-- @treturn boolean
+function Scheduler:is_closed() return self._closed end
+
+--- Aborts every call. Idempotent. Results are computed when they are asked for: a thousand of them
+-- here could take longer than a frame of a game.
+function Scheduler:close()
+  self._closed = true
+  self._inbox:close()
 end
 
-return Loop
+return Scheduler

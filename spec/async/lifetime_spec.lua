@@ -1,6 +1,8 @@
 -- The life of a client with calls in flight: garbage collection, close and the end of the Lua
 -- state.
+local Scheduler = require "crux.scheduler"
 local async = require "spec.support.async"
+local core = require "crux.core"
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
@@ -99,6 +101,52 @@ describe("a client with calls in flight", function()
     end
     assert.is_true(more < 5000, "expected none of 20,000 KiB to be kept, found " .. more)
     assert.equal(200, is_done(late).status)
+  end)
+
+  -- KiB of Lua's own that `run` leaves behind.
+  local function left_by(run)
+    collectgarbage()
+    collectgarbage()
+    local before = collectgarbage("count")
+    run()
+    collectgarbage()
+    collectgarbage()
+    return collectgarbage("count") - before
+  end
+
+  it("keeps nothing for each call that is done, polled and never stepped", function()
+    local client = assert(crux.new{ token = function() return nil, "none today" end })
+    finally(function() client:close() end)
+    local function use(count)
+      for _ = 1, count do assert.is_true((client:submit("cancel_order", ORDER):poll())) end
+    end
+    use(1000)
+    local left = left_by(function() use(20000) end)
+    assert.is_true(left < 100, ("expected less than 100 KiB, found %.0f"):format(left))
+    local last = client:submit("cancel_order", ORDER)
+    local found
+    repeat
+      local pending = client:step()
+      found = found or pending == last
+    until not pending
+    assert.is_true(found)
+  end)
+
+  it("keeps nothing for each pause of a call that is polled and never stepped", function()
+    local scheduler = Scheduler.new({}, {})
+    local call = { _slot = false, pauses_until = function(self, due) return self.due == due end }
+    local now = core.now()
+    local function pause(count)
+      for i = 1, count do
+        call.due = now + 50 + i
+        scheduler:pause(call, call.due)
+      end
+    end
+    pause(1000)
+    local left = left_by(function() pause(20000) end)
+    assert.is_true(left < 100, ("expected less than 100 KiB, found %.0f"):format(left))
+    assert.is_true(math.abs(scheduler:timeout() - (call.due - core.now())) < 1)
+    scheduler:close()
   end)
 
   it("closes its descriptors when it is collected", function()

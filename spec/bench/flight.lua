@@ -38,12 +38,20 @@ local function step(seconds)
   return pending
 end
 
--- Goes on until so many more are answered, and submits another for each.
+-- Makes so many calls, `in_flight` at a time, and waits for all of them.
 local function carry(n)
+  local left = n
+  for _ = 1, math.min(n, in_flight) do
+    submit()
+    left = left - 1
+  end
   while n > 0 do
     if step(1) then
       n = n - 1
-      submit()
+      if left > 0 then
+        submit()
+        left = left - 1
+      end
     end
   end
 end
@@ -78,7 +86,6 @@ if held then
   heap.trim()
   print(("%.2f %.2f"):format((memory() - before) / in_flight, (resident - before) / in_flight))
 else
-  for _ = 1, in_flight do submit() end
   carry(2 * in_flight)
   forks.measured(function()
     local began = os.clock()

@@ -1,4 +1,4 @@
-/* heap: a Lua module for flight.lua: heap.trim() gives what malloc holds free back to the kernel. */
+/* heap: a Lua module for flight.lua. heap.trim() gives malloc's free memory back to the kernel. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <malloc.h>

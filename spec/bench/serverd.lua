@@ -4,12 +4,15 @@
 -- its standard input ends, and removes DIR. A request's path begins with what to do:
 --
 --     /wait3/...     answers after 3 ms (0: at once)
+--     /gather256/... answers a client's first 256 requests once it has read all of them, so that
+--                    the client makes as many connections, and later ones by the rest of the path
 --     /hold1000/...  answers the first request, and none of the next 1,000. Makes DIR/held when it
 --                    has read them all.
 local here = arg[0]:match("^(.*/)[^/]*$") or "./"
 package.path = here .. "../../lua/?.lua;" .. package.path
 
 local cqueues = require "cqueues"
+local condition = require "cqueues.condition"
 local signal = require "cqueues.signal"
 local socket = require "cqueues.socket"
 local certificate = require "crux.sandbox.certificate"
@@ -57,20 +60,38 @@ local function hold(count)
   return true
 end
 
+-- Requests of the client of the moment that were gathered, and its connections.
+local gathered, connections, is_complete = 0, 0, condition.new()
+
+local function gather(count)
+  if gathered >= count then return false end
+  gathered = gathered + 1
+  if gathered == count then is_complete:signal() else is_complete:wait() end
+  return true
+end
+
+local function answer_by(path, request)
+  local verb, number, rest = path:match("^/(%a+)(%d+)(/.*)")
+  number = tonumber(number)
+  if verb == "hold" and hold(number) then return nil end
+  if verb == "gather" and not gather(number) then return answer_by(rest, request) end
+  if verb == "wait" and number > 0 then cqueues.sleep(number / 1000) end
+  return answer(request)
+end
+
 local function serve(con, context)
   con:setmode("b", "bn")
   con:onerror(silence)
   if not context or con:starttls(context) then
+    connections = connections + 1
     http.serve(con, function(request)
-      local verb, number = request.path:match("^/(%a+)(%d+)/")
-      number = tonumber(number)
-      if verb == "hold" and hold(number) then
-        cqueues.poll{ pollfd = con:pollfd(), events = "r" } -- until the client closes it
-        return nil
-      end
-      if verb == "wait" and number > 0 then cqueues.sleep(number / 1000) end
-      return answer(request)
+      local text = answer_by(request.path, request)
+      -- until the client closes it
+      if not text then cqueues.poll{ pollfd = con:pollfd(), events = "r" } end
+      return text
     end)
+    connections = connections - 1
+    if connections == 0 then gathered = 0 end
   end
   con:close()
 end

@@ -5,6 +5,7 @@ local core = require "crux.core"
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
+local patient = require "spec.support.patient"
 
 local math_type = rawget(math, "type")
 local server, once
@@ -17,6 +18,7 @@ end)
 teardown(function()
   server:close()
   once:close()
+  patient.stop()
 end)
 
 -- Makes a call that gets this response: result | nil, err.
@@ -301,6 +303,22 @@ describe("the response body", function()
     end
   end)
 
+  it("has integers up to 2^53, also after strings with escapes, and floats beyond", function()
+    for text, kind in pairs{
+      ['{"1\\"":"2\\\\","n":9007199254740992}'] = "integer", ['{"n":-9007199254740992}'] = "integer",
+      ['{"n":9007199254740994}'] = "float", ['{"n":-9007199254740994}'] = "float",
+      ['{"n":9223372036854775808}'] = "float", ['{"a":"\\\\\\"","n":0}'] = "integer",
+      ['["\\"", {"n":-1}]'] = "integer", ['["", "\\\\", {"a":"","n":2e2}]'] = "integer",
+    } do
+      local body = answered(200, text).body
+      local number = (body[#body] or body).n
+      assert.equal("number", type(number), text)
+      if math_type then assert.equal(kind, math_type(number), text) end
+    end
+    local strings = answered(200, '{"a":"1","b":["\\"2\\"","\\\\"],"c":true}').body
+    assert.same({ "1", '"2"', "\\", true }, { strings.a, strings.b[1], strings.b[2], strings.c })
+  end)
+
   it("can be any JSON value", function()
     for text, value in pairs{ ["5"] = 5, ["true"] = true, ["false"] = false, ['"x"'] = "x", ["null"] = crux.null } do
       local result = answered(200, text)
@@ -450,6 +468,18 @@ describe("a reused connection that breaks after the request", function()
         end
       end)
     end
+  end
+end)
+
+describe("a deadline that passes once the connection is established", function()
+  for _, way in ipairs{ "blocking", "submitted" } do
+    it("and before the request is sent, " .. way .. ": the message says that nothing was sent", function()
+      local printed = patient.run("connect", way, [[
+        local server = fault.serve{ script = "conn:request()" }
+        print((call(server, { timeout = 0.3, retries = 0 }).message:gsub("%d+", "N")))
+        seen(server)]])
+      assert.equal("not_sent timeout 1 0\nno request sent to N.N.N.N:N within N ms\n1 none\n", printed)
+    end)
   end
 end)
 

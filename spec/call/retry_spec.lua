@@ -1,10 +1,11 @@
 -- When another attempt is made, the one deadline over all of them, and which attempt a call
 -- reports.
 local core = require "crux.core"
+local Call = require "crux.call"
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
-local policy = require "crux.call"
+local retry = require "crux.retry"
 local retrying = require "spec.support.retrying"
 
 local U = helper.ORDER
@@ -21,7 +22,7 @@ describe("the pause before a retry", function()
     for name, value in pairs(call) do made[name] = value end
     local seen = {}
     for name, value in pairs(made) do seen[name] = value end
-    local seconds = policy.pause(made, err, now or 0)
+    local seconds = retry.pause(made, err, now or 0)
     assert.same(seen, made)
     return seconds
   end
@@ -175,8 +176,11 @@ describe("a call whose result was lost in a fork", function()
   it("is not sent again", function()
     for _, on_event in ipairs{ false, function() end } do
       local sends = 0
-      local ok = pcall(policy.carry, retrying.client:prepare("cancel_order", { order_uuid = U }).request, core.now() + 20,
-        { retries = 2, on_event = on_event or nil }, function() sends = sends + 1 end, core.sleep, retrying.client)
+      local host = { send = function() sends = sends + 1 end, sleep = core.sleep }
+      local options = { retries = 2, on_event = on_event or nil, has_token = true,
+        has_callbacks = on_event ~= false }
+      local call = retrying.client:prepare("cancel_order", { order_uuid = U })
+      local ok = pcall(Call.carry, retrying.client, call.request, core.now() + 20, options, host)
       assert.same({ false, 1 }, { ok, sends })
     end
   end)

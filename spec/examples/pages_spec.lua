@@ -4,8 +4,8 @@
 -- - `lua`: a script under the Lua under test, against a local sandbox; `crux` and `client` are there already. It prints
 --   what stands behind `-->`, and nothing else. `against: CUE` makes requests fail, `needs: MODULE` skips the block
 --   where that module is not installed, and `in: nginx` runs it in a content handler.
--- - `sh`: the shell, in the tree. The lines behind `#>` are printed, in this order. `in: vendor`: in a directory that
---   has the files of the page, and the tree in vendor/crux. `by: FILE`: not here, but by that file.
+-- - `sh`: the shell, in a copy of the tree. The lines behind `#>` are printed, in this order. `in: vendor`: in a
+--   directory that has the files of the page, and the tree in vendor/crux. `by: FILE`: not here, but by that file.
 -- - `c`: with `file: NAME`, the file of that name for the `sh` blocks of the page.
 -- - `nginx`: nginx accepts it as its configuration.
 -- - `text`: not code.
@@ -93,16 +93,20 @@ local function run_in_nginx(block)
 end
 
 local function run_sh(block, files)
-  local directory = ROOT
-  if block.comments["in"] == "vendor" then
-    directory = temporary_directory()
-    finally(function() program.command({}, "rm -r " .. quoted(directory)) end)
+  local directory = temporary_directory()
+  finally(function() program.command({}, "rm -r " .. quoted(directory)) end)
+  if block.comments["in"] ~= "vendor" then
+    -- what is built already, too, so that `make` has nothing to do; the tree's own build is in use
+    local copy = "cp -a Makefile config.ld csrc docs examples lua rockspec spec %s && mkdir %s/build && "
+      .. "if [ -d build/lua5.4 ]; then cp -a build/lua5.4 %s/build; fi"
+    assert.equal(0, (program.command({}, copy:format(quoted(directory), quoted(directory), quoted(directory)))))
+  else
     program.command({}, ("mkdir %s/vendor && ln -s %s %s/vendor/crux"):format(quoted(directory), quoted(ROOT), quoted(directory)))
     for name, text in pairs(files) do program.write(directory .. "/" .. name, text) end
   end
   local script = os.tmpname()
   program.write(script, "cd " .. quoted(directory) .. "\nset -e\n" .. table.concat(block.source, "\n") .. "\n")
-  local status, stdout, stderr = program.command(environment(block), "sh " .. script)
+  local status, stdout, stderr = program.command(environment(block), "env -u LUA_PATH -u LUA_CPATH sh " .. script)
   os.remove(script)
   assert.equal(0, status, stdout .. stderr)
   local from, text = 1, "\n" .. table.concat(lines_of(stdout), "\n") .. "\n"
@@ -187,7 +191,7 @@ describe("the pages", function()
           local headings = {}
           if handle and heading ~= "" then
             for title in ("\n" .. read(file)):gmatch("\n#+ ([^\n]*)") do
-              headings[title:lower():gsub("[^%w -]", ""):gsub(" ", "-")] = true
+              headings[title:lower():gsub("[^%w_ -]", ""):gsub(" ", "-")] = true
             end
           end
           if not handle or heading ~= "" and not headings[heading] then dead[#dead + 1] = path .. ": " .. target end

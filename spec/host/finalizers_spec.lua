@@ -1,5 +1,5 @@
 -- Finalizers and debug hooks that abort a call, close its client or change its arguments at any
--- moment: no error, no crash, and no effect on other calls.
+-- moment: no error, no crash, no effect on other calls, and nothing sent that was not checked.
 local crux = require "crux"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
@@ -254,5 +254,75 @@ describe("fork()", function()
     assert.equal("accepted", result.outcome)
     assert.equal(1, #helper.new_requests(server))
     client:close()
+  end)
+end)
+
+-- A Ctrl-C raises from a hook, between any two instructions.
+describe("an error raised at every single instruction #stock", function()
+  local function count_requests() return server:record(true).requests end
+
+  local function submit(client)
+    return client:submit("cancel_order", { order_uuid = helper.ORDER })
+  end
+
+  -- Raises at the nth instruction of `run`, for each n, until `run` has fewer.
+  local function sweep(answer, prepare, run, check)
+    server:set{ answer = answer, count = 0 }
+    count_requests()
+    local count, is_called = 0
+    local before, mask, every = debug.gethook()
+    local function raise()
+      debug.sethook()
+      is_called = true
+      error("interrupted!", 0)
+    end
+    repeat
+      count, is_called = count + 1, false
+      local client = assert(crux.new{ token = helper.TOKEN, base_url = server.base_url,
+        timeout = 10, retries = 1, idle_timeout = 0 })
+      local pending = prepare(client)
+      local ok, why = pcall(function()
+        debug.sethook(raise, "", count)
+        run(client, pending)
+        debug.sethook()
+      end)
+      debug.sethook(before, mask, every)
+      if is_called then assert.same({ false, "interrupted!" }, { ok, why }) end
+      check(client, pending)
+      client:close()
+    until not is_called
+    assert.is_true(count > 40, count) -- LuaJIT's submit has 45
+  end
+
+  for status, answer in pairs{
+    [204] = helper.response(204), [429] = helper.response(429, "", { "Retry-After: 0" }),
+  } do
+    for _, name in ipairs{ "wait", "step" } do
+      it(("of %s leaves a call that ends, and claims what was sent: %d"):format(name, status),
+        function()
+          sweep(answer, submit, function(client, pending)
+            if name == "wait" then return pending:wait(5) end
+            repeat until client:step() or pending:wait(5)
+          end, function(client, pending)
+            local done, result, err = pending:wait(5)
+            assert.is_true(done)
+            helper.check(result, err)
+            assert.equal(0, client:in_flight())
+            local sends = (result or err).meta.sends
+            assert.equal(count_requests(), sends)
+          end)
+        end)
+    end
+  end
+
+  it("of submit leaves nothing in flight once its call is collected", function()
+    sweep(helper.response(204), function() end, submit, function(client)
+      collectgarbage()
+      collectgarbage()
+      assert.equal(0, client:in_flight())
+      assert.is_true(count_requests() <= 1)
+      assert.is_true(submit(client):wait(5))
+      count_requests()
+    end)
   end)
 end)

@@ -373,6 +373,36 @@ describe("a host that takes globals away", function()
       use(crux)]])
   end)
 
+  -- What `use` itself needs of a library it must have by then.
+  it("is served as any other when libraries, globals and string's metatable are broken", function()
+    local wreck = [=[
+      local next, type, getmetatable, rawset, error = next, type, getmetatable, rawset, error
+      local function broken() error("a broken global was used") end
+      local setter = debug.setmetatable
+      for name, value in next, G do
+        if type(value) == "table" and value ~= G and name ~= "package" and name ~= "arg" then
+          for key, item in next, value do
+            if type(item) == "function" then rawset(value, key, broken) end
+          end
+        end
+      end
+      local strings = getmetatable("")
+      setter("", { __index = broken })
+      for key in next, strings do strings[key] = nil end
+      for name, value in next, G do if type(value) == "function" then G[name] = broken end end]=]
+    local expected = run[[ use(require "crux") ]]
+    assert.equal(expected, run([[ local crux = require "crux" ]] .. wreck .. [[ use(crux)]]))
+    local resty = [[
+      package.loaded.ffi, package.loaded["ngx.semaphore"] = {}, {}
+      ngx = { get_phase = function() return "log" end, sleep = false, timer = {}, socket = {} }
+      package.loaded.ngx = ngx
+      local crux = require "crux.resty"
+      local function phase() print(select(2, pcall(crux.get_order, { order_uuid = U }))) end ]]
+    local told = run(resty .. "phase()")
+    assert.is_truthy(told:find("found 'log': hand the call to", 1, true), told)
+    assert.equal(told, run(resty .. wreck .. " phase()"))
+  end)
+
   it("has an empty environment without os or os.getenv", function()
     for _, gone in ipairs{ "os = nil", "os.getenv = nil", "os = 5" } do
       for _, source in ipairs{

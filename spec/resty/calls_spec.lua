@@ -101,9 +101,9 @@ describe("crux.resty #stock", function()
 
   local server
 
-  for _, way in ipairs(resty.MODES) do
-    it("sends and returns the same as crux, wakeup by " .. way, function()
-      server = resty.start{ way = way }
+  for _, mode in ipairs(resty.MODES) do
+    it("sends and returns the same as crux, wakeup by " .. mode, function()
+      server = resty.start{ mode = mode }
       for _, case in ipairs(CASES) do
         local what, name = case[1], case.name or "cancel_order"
         local there = case.refused and fault.refused() or fault.serve{ script = case.script or helper.ANSWER, tls = case.tls }
@@ -139,7 +139,7 @@ describe("crux.resty #stock", function()
         assert.equal((result or err).meta.sends, #sent_of_light, what)
         there:close()
       end
-      assert.equal(way, server:run('return { require("crux.resty.wakeup").in_use() }')[1])
+      assert.equal(mode, server:run('return { require("crux.resty.wakeup").in_use() }')[1])
       resty.stop()
     end)
   end
@@ -153,7 +153,7 @@ describe("examples/openresty #tree", function()
     local text = pipe:read("*a")
     pipe:close()
     assert.is_truthy(text:find("\nall as promised\nended 0\n$"), text)
-    for _, advice in ipairs{ "not sent, try again", "unknown, look before you retry" } do
+    for _, advice in ipairs{ "not sent, try again", "unknown, read the order before you retry" } do
       assert.is_truthy(text:find(advice, 1, true), advice)
     end
   end)

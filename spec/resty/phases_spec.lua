@@ -103,8 +103,8 @@ describe("crux.resty in nginx's phases and light threads #tree", function()
   end)
 
   it("aborts the calls of light threads that are killed", function()
-    for _, way in ipairs(resty.MODES) do
-      server = resty.start{ way = way }
+    for _, mode in ipairs(resty.MODES) do
+      server = resty.start{ mode = mode }
       upstream:set({ answer = helper.response(204) }, true)
       local held = fault.serve{ script = "conn:hold()" }
       local answer = server:run([[
@@ -146,8 +146,8 @@ describe("crux.resty in nginx's phases and light threads #tree", function()
   end)
 
   it("aborts the calls of other light threads when the handler raises an error", function()
-    for _, way in ipairs(resty.MODES) do
-      server = resty.start{ way = way }
+    for _, mode in ipairs(resty.MODES) do
+      server = resty.start{ mode = mode }
       local held = fault.serve{ script = "conn:request() conn:hold()" }
       local raising = { body = ([[
         for i = 1, 3 do ngx.thread.spawn(function() crux.cancel_order(%s) end) end

@@ -40,8 +40,8 @@ describe("crux.resty when nginx is reloaded or stopped #tree", function()
   end)
 
   it("ends at worker_shutdown_timeout with calls in flight at QUIT", function()
-    for _, way in ipairs(resty.MODES) do
-      server = resty.start{ way = way, shutdown = "1s" }
+    for _, mode in ipairs(resty.MODES) do
+      server = resty.start{ mode = mode, shutdown = "1s" }
       local began = core.now()
       local body = chunk("get_order", resty.arguments(sandbox, sandbox.orders[1], "delay=60000", { timeout = 90 }))
       local answers = resty.begin(sandbox, times(20, { body = body }))

@@ -26,9 +26,9 @@ describe("crux.resty and nginx's event loop #tree", function()
     sandbox:close()
   end)
 
-  for _, way in ipairs(resty.MODES) do
-    it("serves other requests while 100 calls wait, wakeup by " .. way, function()
-      server = resty.start{ way = way }
+  for _, mode in ipairs(resty.MODES) do
+    it("serves other requests while 100 calls wait, wakeup by " .. mode, function()
+      server = resty.start{ mode = mode }
       -- a call that blocked the worker would hold the others up for 3 s
       local arguments = resty.arguments(sandbox, sandbox.orders[1], "delay=3000", { max_connections = 100 })
       local answers = resty.begin(sandbox, times(100, { body = chunk("get_order", arguments) }))
@@ -83,7 +83,7 @@ describe("crux.resty and nginx's event loop #tree", function()
   end)
 
   it("works when the application has used up its timers", function()
-    server = resty.start{ way = "socket", http = "lua_max_running_timers 1; lua_max_pending_timers 10;",
+    server = resty.start{ mode = "socket", http = "lua_max_running_timers 1; lua_max_pending_timers 10;",
       server = [[location = /exhaust { content_by_lua_block {
         ngx.timer.at(0, function() ngx.sleep(6) end)
         ngx.sleep(0.05)
@@ -157,8 +157,8 @@ describe("crux.resty and nginx's event loop #tree", function()
   end)
 
   it("works with lua_code_cache off", function()
-    for _, way in ipairs(resty.MODES) do
-      server = resty.start{ code_cache = "off", way = way }
+    for _, mode in ipairs(resty.MODES) do
+      server = resty.start{ code_cache = "off", mode = mode }
       local answers = server:ask(times(40, { body = chunk("get_order", resty.arguments(sandbox, sandbox.orders[1], "delay=50")) }), 10)
       for _, answer in ipairs(answers) do
         assert.equal(200, answer.status, answer.body .. server:log())

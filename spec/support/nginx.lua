@@ -77,7 +77,7 @@ http {
   lua_code_cache %(code_cache);
   %(http)
   init_by_lua_block {
-    require("crux.resty.wakeup").way = "%(way)"
+    require("crux.resty.wakeup").mode = "%(mode)"
     %(init)
   }
   server {
@@ -88,8 +88,8 @@ http {
       lua_check_client_abort on;
       content_by_lua_block {
         ngx.req.read_body()
-        local waking = require "crux.resty.wakeup"
-        if waking.way == "event" then waking.way = "%(way)" end
+        local wakeup = require "crux.resty.wakeup"
+        if wakeup.mode == "event" then wakeup.mode = "%(mode)" end
         _G.crux = require "crux.resty"
         local value = assert(loadstring(ngx.req.get_body_data(), "=run"))()
         ngx.print(require("cjson").encode(value))
@@ -109,11 +109,11 @@ local function free_port()
 end
 
 --- Starts one.
--- @tparam[opt] table options `workers` (1), `code_cache` ("on"), `way` ("event": how crux is woken), `shutdown` ("60s"),
+-- @tparam[opt] table options `workers` (1), `code_cache` ("on"), `mode` ("event": how crux is woken), `shutdown` ("60s"),
 --   `init`, `http` and `server` (more configuration there), `environment` (a table)
 function nginx.start(options)
   local values = {
-    workers = 1, code_cache = "on", way = "event", shutdown = "60s", init = "", http = "", server = "",
+    workers = 1, code_cache = "on", mode = "event", shutdown = "60s", init = "", http = "", server = "",
     modules = MODULES, root = root, module = module, port = free_port(),
     dir = output('mktemp -d "${TMPDIR:-/tmp}/crux-nginx.XXXXXX"'),
     user = output("id -u") == "0" and "user root;" or "",

@@ -21,7 +21,8 @@ end
 
 -- Settings that would reach another service, or another build.
 local UNSET = "env -u CRUX_TOKEN -u CRUX_BASE_URL -u CRUX_CA_FILE -u https_proxy -u HTTPS_PROXY -u all_proxy -u ALL_PROXY "
-  .. "-u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u LUA -u OUT -u CURL -u SPECS -u BUSTED "
+  .. "-u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u LUA -u LUA_PC -u VARIANT -u OUT -u CURL -u CURL_CFLAGS "
+  .. "-u CURL_LIBS -u CFLAGS -u WERROR -u SPECS -u BUSTED "
 
 --- Runs a command.
 -- @tparam table environment variables to set

@@ -356,11 +356,11 @@ scene("many calls", function()
 end, "accepted", { spare = 2 })
 scene("a socket that wakes", function()
   local inbox = core.inbox()
-  local path = inbox:listen()
+  local path = inbox:open_socket()
   local sock = path and cqueues.connect{ path = path }
   if sock then sock:connect() end
-  local is_met = inbox:accept()
-  inbox:hang_up()
+  local is_met = inbox:accept_socket()
+  inbox:close_socket()
   inbox:close()
   if sock then sock:close() end
   return { outcome = is_met and "accepted" or "other" }

@@ -172,6 +172,7 @@ describe("make doc #tree", function()
     local text, names = read(source), {}
     for name, value in pairs(object) do
       local is_local = text:find("%-%- @local\nfunction %u%w*[.:]" .. name .. "%f[^%w_]")
+        or text:find("%-%- @local\n%u%w*%." .. name .. " = ")
       if type(value) == "function" and not name:find("^_") and not is_local then names[#names + 1] = name end
     end
     return names

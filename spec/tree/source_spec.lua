@@ -113,7 +113,6 @@ describe("the source #tree", function()
     local silent = {}
     for _, path in ipairs(SOURCES) do
       local name = path:match("([%w_]+)%.[ch]$")
-      if name == "crux" then name = "crux.core" end
       if read(path):sub(1, #name + 5) ~= "/* " .. name .. ": " then silent[#silent + 1] = path end
     end
     assert.same({}, silent)

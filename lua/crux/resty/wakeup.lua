@@ -1,155 +1,178 @@
---- How a light thread waits for its attempt: on an `ngx.semaphore` of its own. Who posts it, best first:
+--- Waits for attempts inside nginx. Each light thread waits for its attempt on an `ngx.semaphore`
+-- of its own. There are three modes, which differ in who posts the semaphore, best first:
 --
--- - `event`: nginx's event loop watches a descriptor that crux's thread rings, and posts from C, with no Lua and no timer;
--- - `socket`: a light thread reads a unix socket that crux's thread writes to, as long as calls are in flight;
--- - `poll`: one of the light threads that wait looks every millisecond, for all of them.
+-- - `event`: nginx's event loop watches a descriptor that crux's thread signals, and C posts,
+--   without Lua and without a timer;
+-- - `socket`: while calls are in flight, a light thread reads a unix socket that crux's thread
+--   writes to, and posts;
+-- - `poll`: one of the waiting light threads looks every millisecond, for all of them.
 --
--- The first where this nginx does not export what it takes, the second where a timer cannot be had: the next will do.
--- What has ended is heard of in the Lua state that submitted it; with `lua_code_cache off` each request has its own.
+-- `socket` is used if this nginx does not export what `event` needs, and `poll` as long as no timer
+-- can be had for the reader of the socket. Only the Lua state that submitted an attempt learns of
+-- its end; with `lua_code_cache off` each request has a state of its own.
 -- @module crux.resty.wakeup
+local core = require "crux.core"
 local ffi = require "ffi"
 local ngx = require "ngx"
 local semaphore = require "ngx.semaphore"
-local core = require "crux.core"
 
 local error, next, pcall, setmetatable, tonumber = error, next, pcall, setmetatable, tonumber
 local huge, max, min = math.huge, math.max, math.min
+local now, sleep, tcp, timer_at = core.now, ngx.sleep, ngx.socket.tcp, ngx.timer.at
 
-local now, sleep = core.now, ngx.sleep
-
-local waking = {
-  --- The way to begin with; for specs.
-  way = "event",
+local wakeup = {
+  --- The mode to begin with: `"event"`, `"socket"` or `"poll"`. For specs.
+  mode = "event",
 }
 
--- Should a ring be missed, it is noticed after so many seconds.
+-- The longest single wait, in seconds, in case a wakeup is missed.
 local SLICE = 5
--- A light thread that looks for all, and has not for so long, was killed.
-local STALE, PATIENCE = 0.1, 0.25
+-- In `poll`: if nobody has polled for STALE seconds, the light thread that did was killed. The
+-- others check for that every WAIT seconds.
+local STALE, WAIT = 0.1, 0.25
 local PERIOD = 0.001
--- What the socket carries for each ring, in bytes.
-local RING = 8
--- A timer that has not run by then will not, the application having used up its own; when to ask for another.
+-- What the socket carries for each wakeup, in bytes.
+local MESSAGE = 8
+-- In `socket`: a timer that has not run after START seconds will not, as the application has used
+-- up its own. Another is asked for after RESTART seconds.
 local START, RESTART = 0.05, 1
 
-local inbox, way -- made by the first call: never in the master
+-- Made by the first call, and so never in the master process.
+local inbox, mode
 
-local number = 0
-local waiting = setmetatable({}, { __mode = "v" }) -- semaphores by the number of the attempt, unless C posts them
-local looked = -huge                          -- when somebody last looked for all
-local reading, started = false, -huge         -- the reader of the socket: it runs; when it was last asked for
-local latest = 0                                   -- the last deadline there is
+local serial = 0
+-- The semaphores of waiting light threads, by the attempt's number, unless C posts them.
+local waiters = setmetatable({}, { __mode = "v" })
+local last_polled = -huge
+-- The reader of the socket: whether it runs, and when its timer was last asked for.
+local is_reading, reader_asked = false, -huge
+local latest_deadline = 0
 
 local function open()
-  inbox, way = core.inbox(), waking.way
-  if way == "event" and not inbox:attend(ngx.config.subsystem) then way = "socket" end
+  inbox, mode = core.inbox(), wakeup.mode
+  if mode == "event" and not inbox:subscribe(ngx.config.subsystem) then mode = "socket" end
 end
 
+-- Posts the semaphores of all attempts that have ended.
 local function post_ended()
-  looked = now()
-  inbox:heard()
+  last_polled = now()
+  inbox:rearm()
   local ended = inbox:take()
   while ended do
-    local sema = waiting[ended]
-    if sema then sema:post(1) end
+    local waiter = waiters[ended]
+    if waiter then waiter:post(1) end
     ended = inbox:take()
   end
 end
 
--- Somebody else has to look from now on.
-local function hand_over()
-  looked = -huge
-  local _, sema = next(waiting)
-  if sema then sema:post(1) end
+-- --- mode `poll` ---
+
+-- Wakes one of the waiting light threads, which polls from now on.
+local function pass_on()
+  last_polled = -huge
+  local _, waiter = next(waiters)
+  if waiter then waiter:post(1) end
 end
 
-local function look_for_all(request)
-  looked = now()
-  while not request:done() and not reading do
+-- Polls for all light threads until this request's attempt has ended.
+local function poll_all(request)
+  last_polled = now()
+  while not request:done() and not is_reading do
     sleep(PERIOD)
     post_ended()
   end
-  if not reading then hand_over() end
+  if not is_reading then pass_on() end
 end
 
--- --- the reader ---
+-- --- mode `socket` ---
 
-local function read_rings(sock)
-  while next(waiting) and now() < latest + 1 do
+local function read_until_idle(sock)
+  while next(waiters) and now() < latest_deadline + 1 do
     post_ended()
-    sock:settimeout((latest + 1 - now()) * 1000)
-    if not sock:receive(RING) then return end
+    sock:settimeout((latest_deadline + 1 - now()) * 1000)
+    if not sock:receive(MESSAGE) then return end
   end
 end
 
+-- The light thread that reads the socket.
 local function read()
-  local path = inbox:listen()
+  local path = inbox:open_socket()
   if not path then return end
-  local sock = ngx.socket.tcp()
-  local connected = sock:connect("unix:" .. path)
-  reading = inbox:accept() and connected ~= nil
-  if reading then pcall(read_rings, sock) end
-  inbox:hang_up()
+  local sock = tcp()
+  local is_connected = sock:connect("unix:" .. path)
+  is_reading = inbox:accept_socket() and is_connected ~= nil
+  if is_reading then pcall(read_until_idle, sock) end
+  inbox:close_socket()
   sock:close()
-  reading, started = false, -huge
-  hand_over()
+  is_reading, reader_asked = false, -huge
+  pass_on()
 end
 
-local function want_reader()
-  if way ~= "socket" or reading or now() < started + RESTART then return end
-  started = now()
-  if not ngx.timer.at(0, read) then started = -huge end
+local function ask_for_reader()
+  if mode ~= "socket" or is_reading or now() < reader_asked + RESTART then return end
+  reader_asked = now()
+  if not timer_at(0, read) then reader_asked = -huge end
 end
 
 -- --- a waiting light thread ---
 
-local function patience(deadline)
-  if way == "event" or reading then return min(max(deadline - now(), 0) + 0.1, SLICE) end
-  if way == "socket" and now() < started + START then return START end
-  if now() < looked + STALE then return PATIENCE end
+-- How long it may wait for its semaphore; nil: it has to poll.
+local function wait_seconds(deadline)
+  if mode == "event" or is_reading then return min(max(deadline - now(), 0) + 0.1, SLICE) end
+  if mode == "socket" and now() < reader_asked + START then return START end
+  if now() < last_polled + STALE then return WAIT end
   return nil
 end
 
-local function wait(request, sema, deadline)
+-- Waits until the attempt has ended. Returns nil, or why this light thread cannot wait.
+local function wait(request, waiter, deadline)
   while not request:done() do
-    local seconds = patience(deadline)
+    local seconds = wait_seconds(deadline)
     if seconds then
-      local _, why = sema:wait(seconds)
+      local _, why = waiter:wait(seconds)
       if why and why ~= "timeout" then return why end
-    else look_for_all(request) end
+    else poll_all(request) end
   end
   return nil
 end
 
---- The way in use, once a call was made.
-function waking.in_use() return way end
+--- Returns the mode in use, nil before the first call.
+-- @treturn ?string
+function wakeup.in_use() return mode end
 
---- Makes an attempt; for `crux.call`'s `carry`. A light thread that is killed leaves its request to
--- the collector, which aborts the attempt. The semaphore is new for each attempt: it has a finalizer,
--- and a late post may still reach it.
-function waking.send(request, token, deadline)
+--- Makes an attempt: the `send` of `crux.call.carry`. If the light thread is killed, the garbage
+-- collector finds the request and aborts the attempt.
+-- @param request userdata
+-- @tparam ?string token
+-- @tparam number deadline seconds on the clock of `core.now`
+-- @treturn[1] table result
+-- @treturn[2] nil
+-- @treturn[2] table err
+-- @raise if the light thread cannot wait
+function wakeup.send(request, token, deadline)
   if not inbox then open() end
-  local sema, why = semaphore.new(0)
-  if not sema then error("crux.resty: expected a semaphore, found none: " .. why, 0) end
-  local posted = way == "event"
-  number = number + 1
-  local mine = number
+  -- A new one for each attempt: it has a finalizer, and a late post may still reach it.
+  local waiter, why = semaphore.new(0)
+  if not waiter then error("crux.resty: expected a semaphore, found none: " .. why, 0) end
+  local is_posted_by_c = mode == "event"
+  serial = serial + 1
+  local number = serial
   inbox:register(request)
   local ok, err
-  if posted then
-    local address = tonumber(ffi.cast("intptr_t", sema.sem))
-    ok, err = request:start(token, deadline, mine, sema, address)
-  else ok, err = request:start(token, deadline, mine) end
+  if is_posted_by_c then
+    local address = tonumber(ffi.cast("intptr_t", waiter.sem))
+    ok, err = request:start(token, deadline, number, waiter, address)
+  else ok, err = request:start(token, deadline, number) end
   if not ok then return nil, err end
-  if not posted then
-    waiting[mine] = sema
-    latest = max(latest, deadline)
-    want_reader()
+  if not is_posted_by_c then
+    waiters[number] = waiter
+    latest_deadline = max(latest_deadline, deadline)
+    ask_for_reader()
   end
-  why = wait(request, sema, deadline)
-  if not posted then
-    waiting[mine] = nil
-    if reading and not next(waiting) then inbox:ring() end
+  why = wait(request, waiter, deadline)
+  if not is_posted_by_c then
+    waiters[number] = nil
+    if is_reading and not next(waiters) then inbox:notify() end
   end
   if why then
     request:abort()
@@ -158,4 +181,4 @@ function waking.send(request, token, deadline)
   return request:answer()
 end
 
-return waking
+return wakeup

@@ -1,8 +1,10 @@
 --- The exchange itself: what each request is answered. No I/O.
--- An endpoint is one row of `ENDPOINTS`; the checks run in the order of Django REST Framework: URL, token, kind of
--- organization, permission, verb, content type, fields, and then the order's own state.
+-- Routes, parties and permissions are those of `crux.api`; what is done, and the checks of the fields, are rows of
+-- `HANDLERS`, written by hand as a second opinion. The checks run in the order of Django REST Framework: URL, token,
+-- kind of organization, permission, verb, content type, fields, and then the order's own state.
 -- @module crux.sandbox.service
 
+local api = require "crux.api"
 local check = require "crux.sandbox.check"
 local json = require "crux.sandbox.json"
 local orders = require "crux.sandbox.orders"
@@ -82,30 +84,75 @@ local function list(state, call)
   return 200, { total_results = #sequence, orders = shown }
 end
 
-local ENDPOINTS = {
-  { path = "^/organizations/user%-login/$", method = "POST", open = true, call = login,
-    fields = { { "username", check.string, true }, { "password", check.string, true } } },
-  { path = "^/orders/cancel/$", method = "PATCH", call = cancel, kind = "RETAILER", permission = "cancel_order",
-    fields = { { "order_uuid", check.uuid, true }, { "skus", check.list_of(SKU) } } },
-  { path = "^/orders/create/$", method = "POST", call = create, kind = "RETAILER", permission = "create_order",
+-- What is done for an endpoint, by its name; and the checks of its body, if it has one.
+local HANDLERS = {
+  cancel_order = { call = cancel, fields = { { "order_uuid", check.uuid, true }, { "skus", check.list_of(SKU) } } },
+  create_order = { call = create,
     fields = { { "skus", check.list_of(ORDERED_SKU), true }, { "purchase_order_id", check.string }, { "notes", notes },
                { "shipping_carrier", anything }, { "shipping_method", anything }, { "address", anything } } },
-  { path = "^/orders/$", method = "POST", call = list, fields = {} },
-  { path = "^/orders/([%x-]+)/$", method = "GET", call = read, uuid = true },
+  get_order = { call = read },
+  list_orders = { call = list, fields = {} },
+  login = { call = login, fields = { { "username", check.string, true }, { "password", check.string, true } } },
 }
 
-local function find(path)
-  for _, endpoint in ipairs(ENDPOINTS) do
-    local capture = path:match(endpoint.path)
-    if capture and (not endpoint.uuid or check.is_uuid(capture)) then return endpoint, capture end
+-- Endpoints of the service that crux does not offer, as rows of `crux.api`.
+local OTHERS = {
+  { name = "login", route = "POST /organizations/user-login/", authenticated = false },
+  { name = "create_order", route = "POST /orders/create/", party = "retailer", permission = "create_order" },
+  { name = "list_orders", route = "POST /orders/" },
+}
+
+-- `capture`: whether there is a UUID in the path; `generations`: a set, nil for all.
+local function route(row)
+  local method, path = row.route:match("^(%u+) (/%S*)$")
+  local pattern, captures = path:gsub("[%-.]", "%%%0"):gsub("{[^}]*}", "([%%x-]+)")
+  local endpoint = {
+    method = method, pattern = "^" .. pattern .. "$", capture = captures > 0, open = row.authenticated == false,
+    party = row.party, permission = row.permission, handler = HANDLERS[row.name],
+  }
+  assert(endpoint.handler, "expected a handler of " .. row.name)
+  if row.generations then
+    endpoint.generations = {}
+    for _, name in ipairs(row.generations) do endpoint.generations[name] = true end
   end
+  return endpoint
+end
+
+local ENDPOINTS, known = {}, {}
+for _, rows in ipairs{ api.endpoints, OTHERS } do
+  for _, row in ipairs(rows) do
+    if not known[row.name] then ENDPOINTS[#ENDPOINTS + 1] = route(row) end
+    known[row.name] = true
+  end
+end
+
+local function find(path, generation)
+  for _, endpoint in ipairs(ENDPOINTS) do
+    local capture = path:match(endpoint.pattern)
+    if capture and (not endpoint.capture or check.is_uuid(capture))
+      and (not endpoint.generations or endpoint.generations[generation]) then
+      return endpoint, capture
+    end
+  end
+end
+
+-- The path below the prefix of its generation, and the generation's name.
+local function split(path)
+  for i = #api.generations, 1, -1 do
+    local generation = api.generations[i]
+    local length = #generation.prefix
+    if path:sub(1, length) == generation.prefix and path:sub(length + 1, length + 1) == "/" then
+      return path:sub(length + 1), generation.name
+    end
+  end
+  return path, api.generations[1].name
 end
 
 -- nil if this user may, else the answer
 local function forbid(endpoint, user)
-  if endpoint.kind and user.kind ~= endpoint.kind then
-    return 409, detail(("This action is for a %s, and this user belongs to a %s."):format(
-      endpoint.kind:lower(), user.kind:lower()))
+  local party = user.kind:lower()
+  if endpoint.party and party ~= endpoint.party then
+    return 409, detail(("This action is for a %s, and this user belongs to a %s."):format(endpoint.party, party))
   end
   if endpoint.permission and not user.permissions[endpoint.permission] then
     return 403, detail "You do not have permission to perform this action."
@@ -120,10 +167,8 @@ end
 -- @treturn ?table body
 -- @treturn ?table header lines
 function service.answer(state, request, decoded)
-  local path, api = request.path:match("^[^?]*"), "v1"
-  local below = path:match("^/timp(/.*)$")
-  if below then path, api = below, "timp" end
-  local endpoint, capture = find(path)
+  local path, generation = split(request.path:match("^[^?]*"))
+  local endpoint, capture = find(path, generation)
   if not endpoint then return 404, detail "Not found." end
   if not endpoint.open then
     local user, why = state.accounts:identify(request.headers.authorization)
@@ -135,8 +180,9 @@ function service.answer(state, request, decoded)
     local message = ('Method "%s" not allowed.'):format(request.method)
     return 405, detail(message), { "Allow: " .. endpoint.method .. ", OPTIONS" }
   end
-  local call = { api = api, uuid = capture }
-  if endpoint.fields then
+  local call = { api = generation, uuid = capture }
+  local handler = endpoint.handler
+  if handler.fields then
     local media = request.headers["content-type"] or ""
     if media:match("^[^;%s]*"):lower() ~= "application/json" then
       return 415, detail(('Unsupported media type "%s" in request.'):format(media))
@@ -144,11 +190,11 @@ function service.answer(state, request, decoded)
     if decoded == nil then
       return 400, detail "JSON parse error - Expecting value: line 1 column 1 (char 0)"
     end
-    local errors = check.object(decoded, endpoint.fields)
+    local errors = check.object(decoded, handler.fields)
     if errors then return 400, errors end
     call.body = decoded
   end
-  return endpoint.call(state, call)
+  return handler.call(state, call)
 end
 
 return service

@@ -1,0 +1,280 @@
+--- The CRUXconnect API as data: servers, endpoints, fields, options. No code; loads in any Lua.
+-- `docs/generate.lua` makes of it: csrc/api.c (what arguments are checked against, and requests
+-- made of), docs/reference.md, tables of the README, and the LuaLS definitions in library/. The
+-- sandbox takes its routes, parties and permissions from it. After a change: `make generate`.
+--
+-- *A field* is `{ name, type, required =, secret =, choices =, low =, high =, doc = }`. Its type
+-- is a name among `types` or `objects`, `"choice"` (one of `choices`), or `"list of "` and one of
+-- these. Of a list, `low` and `high` are numbers of items, 1 and no limit if left out; `high =
+-- false` is no limit where the type has one. `secret`: never shown. Fields are in the order in
+-- which errors are reported.
+--
+-- *An endpoint* is a row of
+--
+-- - `name`: the function of `crux`, of a client and of `crux.core`;
+-- - `route`: the method, and the path below the generation's prefix. A field in braces is sent in
+--   the path, and not in the body; where every field is in the path, there is no body;
+-- - `generations`: the names of those that have it; all if left out;
+-- - `fields`, `doc`, `example` (arguments);
+-- - `authenticated`: false if it is sent without a token;
+-- - `safe`: it changes nothing at the server, so it may be repeated after an `unknown`;
+-- - `look`: the endpoint that shows, after an `unknown`, what came of it;
+-- - `party`: the kind of organization that may call it, if only one may; `permission`: the one
+--   that its user needs;
+-- - `hints`: what to do about a status; else those of `statuses`;
+-- - `batch`: a name for the client's method that makes many of these calls.
+--
+-- *An option* is a field that may also have `default`, `default_doc` (the default in words),
+-- `environment` (the variables that set it; the first that is set wins), `lua` (its LuaLS type),
+-- `lua_only` (`crux.core` does not know it) and `with` (the option whose row in the README it
+-- shares).
+-- @module crux.api
+return {
+  servers = {
+    sandbox = "https://api-sandbox.cruxconnect.com",
+    production = "https://api.cruxconnect.com",
+  },
+
+  -- The first is the default.
+  generations = { { name = "v1", prefix = "" }, { name = "timp", prefix = "/timp" } },
+
+  -- Of fields and of options. `c`: the type in csrc/api.h. `lua`: the type in LuaLS. `low` and
+  -- `high`: the range where a field gives none.
+  types = {
+    uuid = {
+      c = "UUID", lua = "string",
+      doc = "a UUID: 8-4-4-4-12 hex digits of either case, sent as given",
+    },
+    text = { c = "TEXT", lua = "string", doc = "non-empty UTF-8" },
+    whole = {
+      c = "WHOLE", lua = "integer|string", low = 1, high = 2147483647,
+      doc = "a whole number, or one as a string of digits",
+    },
+    decimal = {
+      c = "DECIMAL", lua = "number|string", low = 0, high = 99999999.99,
+      doc = "a number or string of at most two decimals, sent as a string of two",
+    },
+    boolean = { c = "BOOLEAN", lua = "boolean", doc = "`true` or `false`" },
+    date = {
+      c = "DATE", lua = "string",
+      doc = "a date and perhaps a time, such as `2018-08-03`, `2018-08-03 06:00:00` or "
+        .. "`2018-08-03T06:00:00.000Z`, sent as given",
+    },
+    token = { c = "TOKEN", lua = "string", doc = "printable ASCII without spaces" },
+    url = { c = "BASE_URL", lua = "string", doc = "a URL without user, query and fragment" },
+    seconds = { c = "SECONDS", lua = "number", doc = "a positive, finite number of seconds" },
+    duration = { c = "DURATION", lua = "number", doc = "a finite number of seconds, 0 or more" },
+    file = { c = "FILE", lua = "string", doc = "the path of a readable file" },
+    key = {
+      c = "KEY_FILE", lua = "string", doc = "the path of a readable file, not encrypted",
+    },
+    directory = { c = "DIRECTORY", lua = "string", doc = "the path of a readable directory" },
+    string = { c = "STRING", lua = "string", doc = "a string" },
+    proxy = { c = "PROXY", lua = "string", doc = "a URL, or `\"\"`" },
+    product = { c = "PRODUCT", lua = "string", doc = "a product token, RFC 9110 10.1.5" },
+    ["function"] = { c = "FUNCTION", lua = "function", doc = "a function" },
+    kinds = {
+      c = "KINDS", lua = "table<crux.kind, boolean>",
+      doc = "a set of kinds, such as `{ auth = true }`",
+    },
+  },
+
+  objects = {
+    sku = {
+      doc = "One SKU of an order.",
+      fields = {
+        {
+          "supplier_uuid", "uuid", required = true,
+          doc = "the supplier whose line items are meant",
+        },
+        { "sku_id", "text", doc = "the supplier's own id of the SKU; leading zeros count" },
+        { "quantity", "whole", doc = "how many to cancel; all if left out" },
+        { "price", "decimal", doc = "the SKU's price" },
+        { "expected_sku_cost", "decimal", doc = "what the SKU was expected to cost" },
+      },
+    },
+  },
+
+  -- By the names that the service gives them. `hint`: what to do about it, whatever the endpoint;
+  -- to those of 403 and 409 an endpoint's permission and party are added.
+  statuses = {
+    {
+      301, "Moved Permanently",
+      hint = "redirects are not followed: is base_url the service's own?",
+    },
+    {
+      307, "Temporary Redirect",
+      hint = "redirects are not followed: is base_url the service's own?",
+    },
+    {
+      308, "Permanent Redirect",
+      hint = "redirects are not followed: is base_url the service's own?",
+    },
+    { 400, "Bad Request", hint = "something required is missing or malformed" },
+    {
+      401, "Unauthorized",
+      hint = "the token is wrong or has expired: tokens expire two hours after they were issued, "
+        .. "log in again",
+    },
+    { 403, "Permission Denied", hint = "the token's user lacks the permission" },
+    { 404, "Not Found", hint = "no such URL: check base_url and api" },
+    {
+      405, "Method Not Allowed",
+      hint = "the URL does not take this method: is base_url the service's own, with no path "
+        .. "too many?",
+    },
+    { 409, "Critical", hint = "the token belongs to an organization of the wrong kind" },
+    {
+      415, "Unsupported Media Type",
+      hint = "the Content-Type did not arrive as application/json: does a proxy change it?",
+    },
+    {
+      422, "Unprocessable Entity", hint = "the service cannot do this with that identifier",
+    },
+    { 429, "Too Many Requests", hint = "wait before the next call" },
+    { 500, "Internal Server Error" },
+    { 502, "Bad Gateway" },
+    { 503, "Service Unavailable" },
+    { 504, "Gateway Timeout" },
+  },
+
+  endpoints = {
+    {
+      name = "cancel_order",
+      route = "PATCH /orders/cancel/",
+      doc = "Asks the suppliers of an order to cancel it, or some of its SKUs. 2xx means received "
+        .. "and passed on, not cancelled: each supplier confirms or rejects later.",
+      fields = {
+        { "order_uuid", "uuid", required = true, doc = "the order" },
+        { "skus", "list of sku", doc = "the SKUs to cancel; the whole order if left out" },
+      },
+      party = "retailer",
+      permission = "cancel_order",
+      look = "get_order",
+      hints = {
+        [422] = "the order is unknown, or cannot be cancelled any more: look at it with get_order",
+      },
+      batch = "cancel_orders",
+      example = {
+        order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29",
+        skus = {
+          {
+            supplier_uuid = "757ce28d-fbd6-4b9f-8051-f847482e169f",
+            sku_id = "000106", quantity = 2,
+          },
+        },
+      },
+    },
+    {
+      name = "get_order",
+      route = "GET /orders/{order_uuid}/",
+      doc = "Reads an order. `result.body` is the order in the form of the API's generation.",
+      fields = { { "order_uuid", "uuid", required = true, doc = "the order" } },
+      permission = "view_order",
+      safe = true,
+      hints = {
+        [404] = "no such URL, or no such order: check base_url, api and order_uuid",
+        [422] = "the order is unknown",
+      },
+      example = { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29" },
+    },
+  },
+
+  -- Of a client; a call takes them too. In the order in which errors are reported.
+  client_options = {
+    {
+      "token", "token", environment = { "CRUX_TOKEN" }, secret = true,
+      lua = "string|(fun(refused?: boolean): string?, string?)",
+      doc = "a string, or a function called before each attempt that returns one or "
+        .. "`nil, reason`. After a 401 it is called once more, with `true`",
+    },
+    {
+      "base_url", "url", environment = { "CRUX_BASE_URL" }, default_doc = "`crux.SANDBOX`",
+      doc = "`https://…`, such as `crux.PRODUCTION`; `http://` only to this machine",
+    },
+    {
+      "api", "choice", choices = { "v1", "timp" }, default = "v1",
+      doc = "the API's generation: `\"v1\"` or `\"timp\"`, the later one",
+    },
+    {
+      "timeout", "seconds", high = 86400, default = 30,
+      doc = "seconds for the whole call, with all attempts and pauses; at most a day",
+    },
+    {
+      "connect_timeout", "seconds", default = 10,
+      doc = "seconds for name look-up, connecting and TLS of one attempt",
+    },
+    {
+      "retries", "whole", lua = "integer", low = 0, high = 10, default = 2, lua_only = true,
+      doc = "further attempts, 0 to 10",
+    },
+    {
+      "max_connections", "whole", lua = "integer", low = 1, high = 65535, default = 32,
+      doc = "per client, 1 to 65535; calls beyond it are queued",
+    },
+    {
+      "idle_timeout", "duration", default = 15,
+      doc = "seconds that an unused connection is kept; 0: a new connection for every call",
+    },
+    {
+      "connection_lifetime", "seconds", default = 300,
+      doc = "seconds after which a connection is not used again, to follow changes in DNS",
+    },
+    {
+      "ca_file", "file", environment = { "CRUX_CA_FILE" }, default_doc = "the system's",
+      doc = "a file of trust anchors, PEM, used instead of the system's",
+    },
+    {
+      "ca_path", "directory", with = "ca_file",
+      doc = "a directory of trust anchors, used in the same way",
+    },
+    { "cert_file", "key", doc = "a client certificate, PEM" },
+    {
+      "key_file", "key", with = "cert_file",
+      doc = "the private key of `cert_file`, PEM, not encrypted",
+    },
+    {
+      "proxy", "proxy", secret = true,
+      environment = { "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY" },
+      doc = "the URL of a proxy, or `\"\"` for none",
+    },
+    {
+      "no_proxy", "string", with = "proxy", environment = { "no_proxy", "NO_PROXY" },
+      doc = "hosts that are reached without it",
+    },
+    {
+      "user_agent", "product",
+      doc = "a product such as `\"shop/1.2\"`, put before crux's own",
+    },
+    {
+      "max_body", "whole", lua = "integer", low = 1, high = 67108864, default = 1048576,
+      default_doc = "1 MiB",
+      doc = "bytes of a response body that are read, 1 to 64 MiB",
+    },
+    {
+      "on_event", "function", lua_only = true, lua = "fun(event: crux.event)",
+      doc = "called for each request, response and retry",
+    },
+  },
+
+  batch_options = {
+    {
+      "concurrency", "whole", lua = "integer", low = 1, high = false, default = 8,
+      doc = "how many calls are in flight at once, from 1",
+    },
+    {
+      "on_result", "function",
+      lua = "fun(index: integer, item: table, result?: crux.result, err?: crux.err)",
+      doc = "called with `index`, `item`, `result` and `err` of each item that was started",
+    },
+    {
+      "on_progress", "function",
+      lua = "fun(done: integer, total?: integer, counts: table<string, integer>)",
+      doc = "called after each item with `done`, `total` (nil for an iterator) and `counts`",
+    },
+    {
+      "stop_on", "kinds", default_doc = "`{ auth = true }`",
+      doc = "a set of kinds after which no further item is started",
+    },
+  },
+}
