@@ -126,8 +126,12 @@ local function code(path)
   return (text:gsub("/%*.-%*/", ""))
 end
 
--- Where an endpoint is a method's own: the method, and the endpoint that it names.
-local NAMED = { ["lua/crux/client.lua"] = { cancel_order = 1 } }
+-- What is made for one endpoint, and how often its file names it.
+local NAMED = {
+  ["lua/crux/client.lua"] = { cancel_order = 1 },
+  ["lua/crux/wait.lua"] = { get_order = 2 },
+  ["lua/crux/orders.lua"] = { list_orders = 2 },
+}
 
 describe("the pipeline #tree", function()
   -- The table, what is generated of it, and the sandbox, whose rows are a second opinion.
