@@ -305,7 +305,7 @@ describe("the tree #tree", function()
       local name = line:match("%f[%w]it%(+\"([^\"]*)\"") or line:match("%f[%w]describe%(+\"([^\"]*)\"")
       return name and not line:find("^%s*%-%-") and (not name:find("%w") or REFERS_BACK[name:match("^%s*(%a+)")])
     end))
-    local command = ("%s %s --list spec 2>/dev/null"):format(helper.lua, helper.quoted(arg[0]))
+    local command = ("(%s %s --list spec 2>/dev/null)"):format(helper.lua, helper.quoted(arg[0]))
     local count, wrong, seen = 0, {}, {}
     for _, line in ipairs(lines(command)) do
       local name = line:match("^%S+%.lua:%d+: (.*)$") or line
