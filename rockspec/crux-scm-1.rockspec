@@ -43,6 +43,7 @@ build = {
         "csrc/binding/request.c",
         "csrc/binding/result.c",
         "csrc/binding/schema.c",
+        "csrc/binding/secrets.c",
         "csrc/binding/snapshot.c",
         "csrc/binding/state.c",
         "csrc/binding/values.c",

@@ -8,28 +8,32 @@ local orders = require "crux.sandbox.orders"
 
 local accounts = {}
 
-local function user(name, kind, permissions)
+local function user(name, org, permissions)
   return {
-    username = name, password = name, kind = kind, permissions = permissions, uuid = orders.uuid(),
+    username = name, password = name, org = org, permissions = permissions, uuid = orders.uuid(),
+    kind = org == orders.RETAILER and "RETAILER" or "SUPPLIER",
   }
 end
 
 local Accounts = {}
 Accounts.__index = Accounts
 
---- Users whose names are also their passwords: `retailer`, `supplier`, and the retailer's `clerk`,
--- who may not cancel.
+--- Users whose names are also their passwords: `retailer`, `supplier`, `other_supplier`, and the
+-- retailer's `clerk`, who may not cancel.
 -- @tparam number lifetime seconds that a token is good for
 function accounts.new(lifetime)
   return setmetatable({
     lifetime = lifetime,
     tokens = {},
     users = {
-      retailer = user("retailer", "RETAILER", {
+      retailer = user("retailer", orders.RETAILER, {
         cancel_order = true, view_order = true, create_order = true,
       }),
-      clerk = user("clerk", "RETAILER", { view_order = true }),
-      supplier = user("supplier", "SUPPLIER", { cancel_order = true, view_order = true }),
+      clerk = user("clerk", orders.RETAILER, { view_order = true }),
+      supplier = user("supplier", orders.SUPPLIER, { cancel_order = true, view_order = true }),
+      other_supplier = user("other_supplier", orders.OTHER_SUPPLIER, {
+        cancel_order = true, view_order = true,
+      }),
     },
   }, Accounts)
 end
@@ -60,7 +64,7 @@ end
 --- What a login answers.
 function Accounts:login(owner)
   local retailer = owner.kind == "RETAILER"
-  local org = retailer and orders.RETAILER or orders.SUPPLIER
+  local org = owner.org
   local permissions = json.list()
   for i, name in ipairs{ "cancel_order", "create_order", "view_order" } do
     permissions[i] = {

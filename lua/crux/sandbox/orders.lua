@@ -2,6 +2,7 @@
 -- are made when it is first looked at, so that a hundred thousand orders are cheap.
 -- @module crux.sandbox.orders
 
+local cqueues = require "cqueues"
 local rand = require "openssl.rand"
 local json = require "crux.sandbox.json"
 
@@ -43,7 +44,29 @@ local Store = {}
 Store.__index = Store
 
 --- An empty store.
-function orders.new() return setmetatable({ by_uuid = {}, sequence = {} }, Store) end
+-- @tparam[opt] string|number confirm when a supplier confirms what is to be cancelled: `"auto"` (at
+--   once), `"manual"`, or after so many seconds
+function orders.new(confirm)
+  return setmetatable({
+    confirm = confirm or "auto", by_uuid = {}, sequence = {}, by_line = {},
+  }, Store)
+end
+
+-- Cancels so many of a line. One of which fewer than ordered are cancelled stays as it is but for
+-- its `quantity_rejected`.
+local function reduce(item, amount)
+  item.rejected = item.rejected + amount
+  if item.rejected == item.ordered then item.status, item.allocated = "Cancelled", 0 end
+  item.asked, item.due = nil, nil
+end
+
+-- Confirms what was due since the order was last looked at.
+local function settle(order)
+  for _, item in ipairs(order.lines) do
+    if item.due and item.due <= cqueues.monotime() then reduce(item, item.asked) end
+  end
+  return order
+end
 
 --- Add an order.
 -- @tparam[opt] table given `uuid`, `shipped`, and the fields of a request to create one; without
@@ -63,7 +86,8 @@ end
 --- The order of that UUID (either case), its line items made; or nil.
 function Store:get(uuid)
   local order = self.by_uuid[uuid] or self.by_uuid[uuid:lower()]
-  if not order or order.lines then return order end
+  if not order then return nil end
+  if order.lines then return settle(order) end
   local given = order.given or {}
   order.lines = {}
   for i, sku in ipairs(given.skus or {}) do
@@ -80,7 +104,21 @@ function Store:get(uuid)
       item.status, item.allocated, item.tracking = "HasTracking", item.ordered, "1Z999AA10123456784"
     end
   end
+  self:index(order)
   return order
+end
+
+--- Have the lines of an order found by their own UUIDs.
+function Store:index(order)
+  for _, item in ipairs(order.lines) do self.by_line[item.uuid] = { order = order, item = item } end
+end
+
+--- The line of that UUID (either case) and its order; or nil. Only lines that were shown have one.
+function Store:line(uuid)
+  local found = self.by_line[uuid:lower()]
+  if not found then return nil end
+  settle(found.order)
+  return found.item, found.order
 end
 
 local PENDING = { Unallocated = true, Allocated = true, Backordered = true }
@@ -90,7 +128,9 @@ local function named(order, skus)
   local amounts = {}
   if not skus then
     for _, item in ipairs(order.lines) do
-      if PENDING[item.status] then amounts[item] = item.ordered - item.rejected end
+      if PENDING[item.status] and not item.asked then
+        amounts[item] = item.ordered - item.rejected
+      end
     end
     return amounts
   end
@@ -100,7 +140,7 @@ local function named(order, skus)
       local wanted = not sku.sku_id or tostring(sku.sku_id) == item.sku_id
       if wanted and item.supplier_uuid == sku.supplier_uuid:lower() then
         found = true
-        if not PENDING[item.status] then return nil, "pending" end
+        if not PENDING[item.status] or item.asked then return nil, "pending" end
         local amount = math.tointeger(tonumber(sku.quantity)) or item.ordered - item.rejected
         if amount > item.ordered - item.rejected then return nil, "quantity", i end
         amounts[item] = amount
@@ -111,22 +151,51 @@ local function named(order, skus)
   return amounts
 end
 
---- Cancel an order's pending line items, or those of `skus`. A line of which fewer than ordered are
--- cancelled stays as it is but for its `quantity_rejected`.
+--- Cancel an order's pending line items, or those of `skus`; or pass this on to the suppliers, who
+-- confirm or reject it: until then nothing is changed.
 -- @treturn[1] boolean true
 -- @treturn[2] nil
 -- @treturn[2] string `"pending"` (nothing to cancel any more), `"sku"` (no such line), `"quantity"`
 --   (more than ordered)
 -- @treturn[2] ?int which of the skus
-function orders.cancel(order, skus)
+function Store:cancel(order, skus)
   local amounts, why, index = named(order, skus)
   if not amounts then return nil, why, index end
   if next(amounts) == nil then return nil, "pending" end
-  for item, amount in pairs(amounts) do
-    item.rejected = item.rejected + amount
-    if item.rejected == item.ordered then item.status, item.allocated = "Cancelled", 0 end
-  end
+  for item, amount in pairs(amounts) do self:ask(item, amount) end
   return true
+end
+
+-- Cancels so many of a line, or passes it on.
+function Store:ask(item, amount)
+  if self.confirm == "auto" then return reduce(item, amount) end
+  item.asked = amount
+  if self.confirm ~= "manual" then item.due = cqueues.monotime() + self.confirm end
+end
+
+--- Cancel one line, or pass it on.
+-- @treturn boolean whether there was anything to cancel
+function Store:cancel_line(item)
+  if not PENDING[item.status] or item.asked then return false end
+  self:ask(item, item.ordered - item.rejected)
+  return true
+end
+
+--- Confirm or reject, as a supplier, what is asked for of these lines.
+-- @tparam table lines
+-- @tparam string supplier_uuid lines of other suppliers are left as they are
+-- @tparam boolean confirmed
+-- @treturn boolean whether there was anything
+function orders.decide(lines, supplier_uuid, confirmed)
+  local found = false
+  for _, item in ipairs(lines) do
+    if item.asked and item.supplier_uuid == supplier_uuid then
+      found = true
+      if confirmed then reduce(item, item.asked) end
+      item.asked, item.due = nil, nil
+    end
+  end
+  return found
 end
 
 local function allocation(item)
@@ -135,6 +204,10 @@ local function allocation(item)
     quantity_rejected = item.rejected, backorder_date = json.null,
   }
 end
+
+local DESIGNATED = {
+  HasTracking = true, Backordered = true, Rejected = true, Cancelled = true,
+}
 
 local function show_line(item, api)
   local shown = {
@@ -148,6 +221,7 @@ local function show_line(item, api)
   local supplier_name = NAMES[item.supplier_uuid] or "Supplier"
   if api == "timp" then
     shown.line_item_uuid = item.uuid
+    shown.line_item_designation = DESIGNATED[item.status] and item.status or json.null
     shown.supplier = { uuid = item.supplier_uuid, organization_name = supplier_name }
     if item.status == "Unallocated" then shown.allocation = json.null end
   else
