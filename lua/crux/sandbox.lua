@@ -11,16 +11,17 @@
 -- It speaks v1 and, under `/timp`, the later API: `POST /organizations/user-login/`, `PATCH
 -- /orders/cancel/`, `GET /orders/<uuid>/`, `POST /orders/create/`, `POST /orders/`, with the
 -- documented codes and with error bodies in the shapes of Django REST Framework. A cancellation is
--- confirmed at once: the order then shows the line items as `Cancelled`, all that were pending, or
--- those of the `skus` (in timp too). Users: `retailer`, `supplier`, `clerk`; each one's password is
--- the user's name.
+-- confirmed at once, unless the option `confirm` says otherwise: the order then shows the line
+-- items as `Cancelled`, all that were pending, or those of the `skus` (in timp too). Users:
+-- `retailer`, `supplier`, `other_supplier`, `clerk`; each one's password is the user's name. An
+-- order that is not created with other lines has one of each supplier.
 --
 -- A path may begin with fault directives, as in `/~status=503,retry_after=2/orders/cancel/`: see
 -- `crux.sandbox.faults`. And there are pages about the server itself, which are not counted as
--- requests: `GET /~record/` (connections, requests, and for every order how often a cancellation
--- was received and executed, and what was answered: 0 for a dropped connection), `GET
--- /~record/orders/<uuid>/` (one order: read it with `crux.get_order` and `base_url .. "/~record"`),
--- `GET /~orders/` (the UUIDs).
+-- requests: `GET /~record/` (connections, requests, and for every order, or line that was cancelled
+-- by itself, how often a cancellation was received and executed, and what was answered: 0 for a
+-- dropped connection), `GET /~record/orders/<uuid>/` (one order: read it with `crux.get_order` and
+-- `base_url .. "/~record"`), `GET /~orders/` (the UUIDs).
 -- @module crux.sandbox
 
 local cqueues = require "cqueues"
@@ -43,8 +44,8 @@ local Sandbox = {}
 Sandbox.__index = Sandbox
 
 local OPTIONS = {
-  host = true, port = true, tls = true, orders = true, token_lifetime = true, random = true,
-  journal = true,
+  host = true, port = true, tls = true, orders = true, token_lifetime = true, revoke = true,
+  confirm = true, limit = true, rate_limit = true, random = true, journal = true,
 }
 
 local function temporary_directory()
@@ -82,9 +83,13 @@ end
 --- Make a sandbox; it listens from now on, and answers while `run` runs.
 -- @tparam[opt] table options
 --   `host` (`"127.0.0.1"`), `port` (0, any that is free), `tls` (true), `orders` (5: how many
---   pending ones to start with), `token_lifetime` (7200 seconds), `random` (`{ seed, rate }`:
---   faults at random for every request without directives), `journal` (a file that outlives the
---   process: see `crux.sandbox.record`)
+--   pending ones to start with), `token_lifetime` (7200 seconds), `revoke` (whether a login ends
+--   the user's earlier tokens), `confirm` (when suppliers confirm: `"auto"`, at once; `"manual"`,
+--   when asked to; or after so many seconds), `limit` (what it is in a list: the `"position"` of
+--   the last order, or the `"size"` of a page), `rate_limit` (more requests in a second are
+--   answered with 429 and `Retry-After: 1`), `random` (`{ seed, rate }`: faults at random for every
+--   request without directives), `journal` (a file that outlives the process: see
+--   `crux.sandbox.record`)
 -- @treturn table `base_url`, `port`, `ca_file` (nil without TLS), `tokens` (`retailer`, `supplier`,
 --   `clerk`, who lacks the permission to cancel, `expired`), `orders` (UUIDs of the pending ones),
 --   `shipped_order` (the UUID of one that is not pending any more), `record`, `loop` (its cqueues
@@ -94,13 +99,17 @@ function sandbox.new(options)
   for name in pairs(options) do
     if not OPTIONS[name] then error(("unknown option %q"):format(tostring(name)), 2) end
   end
-  local users = accounts.new(options.token_lifetime or 7200)
+  local users = accounts.new(options.token_lifetime or 7200, options.revoke)
   local self = setmetatable({
     loop = cqueues.new(), stopped = false, wake = condition.new(), live = {},
     record = record.new(options.journal),
     decide = faults.decider{ random = options.random },
   }, Sandbox)
-  self.state = { accounts = users, orders = orders.new(), record = self.record }
+  self.state = {
+    accounts = users, orders = orders.new(options.confirm), record = self.record,
+    limit = options.limit or "position",
+  }
+  self.rate = { limit = options.rate_limit or math.huge, since = 0, count = 0 }
   self.tokens = { expired = users:issue(users.users.retailer, 0) }
   for name, user in pairs(users.users) do self.tokens[name] = users:issue(user) end
   if options.tls ~= false then
@@ -169,6 +178,14 @@ local function faulty_answer(self, fault, path, close)
   }, close
 end
 
+-- Whether there were too many requests since the second began.
+local function is_throttled(rate)
+  local now = cqueues.monotime()
+  if now - rate.since >= 1 then rate.since, rate.count = now, 0 end
+  rate.count = rate.count + 1
+  return rate.count > rate.limit
+end
+
 local function respond(self, request)
   local path = request.path
   if path:find("^/~record/") or path == "/~orders/" then
@@ -185,11 +202,12 @@ local function respond(self, request)
     if not fault then return format(404, { detail = why }, nil, request.close) end
     request.path = rest
   end
-  fault = self.decide(fault)
+  fault = is_throttled(self.rate) and { status = 429, retry_after = 1 } or self.decide(fault)
 
   local decoded = request.body ~= "" and json.decode(request.body) or nil
   local uuid = type(decoded) == "table" and decoded.order_uuid
   if not (request.method == "PATCH" and check.is_uuid(uuid)) then uuid = nil end
+  if request.method == "DELETE" then uuid = request.path:match("/items/cancel/([%x-]+)/$") end
   if uuid then counted:received(uuid) end
 
   if not fault then

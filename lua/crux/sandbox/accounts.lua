@@ -21,9 +21,11 @@ Accounts.__index = Accounts
 --- Users whose names are also their passwords: `retailer`, `supplier`, `other_supplier`, and the
 -- retailer's `clerk`, who may not cancel.
 -- @tparam number lifetime seconds that a token is good for
-function accounts.new(lifetime)
+-- @tparam[opt] boolean revoke whether a login ends the user's earlier tokens
+function accounts.new(lifetime, revoke)
   return setmetatable({
     lifetime = lifetime,
+    revoke = revoke,
     tokens = {},
     users = {
       retailer = user("retailer", orders.RETAILER, {
@@ -63,6 +65,9 @@ end
 
 --- What a login answers.
 function Accounts:login(owner)
+  for token, entry in pairs(self.tokens) do
+    if self.revoke and entry.user == owner then self.tokens[token] = nil end
+  end
   local retailer = owner.kind == "RETAILER"
   local org = owner.org
   local permissions = json.list()

@@ -231,6 +231,24 @@ local function show_line(item, api)
   return shown
 end
 
+local function po_number(order)
+  return order.given and order.given.purchase_order_id or ("PO-%06d"):format(order.number)
+end
+
+--- Whether an order is one that a list asks for: by `term` (UUID, PO number or SKU id), `po_number`
+-- and `line_item_designation`. What else there is in a filter is checked and has no effect.
+function orders.matches(order, filter)
+  local term, designation = filter.term, filter.line_item_designation
+  local has_term = not term or order.uuid == term:lower() or po_number(order) == term
+  local has_line = not designation
+  for _, item in ipairs(order.lines) do
+    has_term = has_term or item.sku_id == term
+    has_line = has_line or item.status == designation
+      or designation == "NeedsTracking" and item.status == "Allocated"
+  end
+  return has_term and has_line and (not filter.po_number or po_number(order) == filter.po_number)
+end
+
 --- An order as the API shows it.
 -- @tparam table order
 -- @tparam string api `"v1"` or `"timp"`
@@ -243,7 +261,7 @@ function orders.show(order, api)
   end
   return {
     uuid = order.uuid, is_allocated = allocated,
-    purchase_order_id = given.purchase_order_id or ("PO-%06d"):format(order.number),
+    purchase_order_id = po_number(order),
     created_date = os.date("!%Y-%m-%dT%H:%M:%S", order.created) .. ".000000Z",
     notes = given.notes or "",
     fees = { estimated_shipping_cost = "7.50", drop_ship_fee = "1.00", order_fee = "0.50" },

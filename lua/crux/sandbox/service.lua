@@ -99,15 +99,23 @@ end
 
 local function list(state, call)
   local body = call.body
-  local start, limit = tonumber(body.start) or 0, tonumber(body.limit) or 50
+  local start = tonumber(body.start) or 0
+  local limit = tonumber(body.limit)
+  local last = start + 50
+  if limit then last = state.limit == "size" and start + limit or limit + 1 end
   local descending = type(body.sort) == "table" and (body.sort.dir or body.sort.value) == "desc"
-  local sequence = state.orders.sequence
-  local shown = json.list()
-  for i = start + 1, math.min(start + limit, #sequence) do
-    local order = sequence[descending and #sequence + 1 - i or i]
+  local found, shown = state.orders.sequence, json.list()
+  if body.term or body.po_number or body.line_item_designation then
+    found = {}
+    for _, order in ipairs(state.orders.sequence) do
+      if orders.matches(state.orders:get(order.uuid), body) then found[#found + 1] = order end
+    end
+  end
+  for i = start + 1, math.min(last, #found) do
+    local order = found[descending and #found + 1 - i or i]
     shown[#shown + 1] = orders.show(state.orders:get(order.uuid), call.api)
   end
-  return 200, { total_results = #sequence, orders = shown }
+  return 200, { total_results = #found, orders = shown }
 end
 
 -- What is done for an endpoint, by its name; and the checks of its body, if it has one.
