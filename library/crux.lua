@@ -258,6 +258,21 @@ function Client:call(name, arguments) end
 ---@overload fun(self: crux.client, name: "reject_item_cancellation", arguments: crux.reject_item_cancellation.arguments): crux.dry_run?, crux.err?
 function Client:dry_run(name, arguments) end
 
+---Iterates over the orders that a filter finds, each once, reading page after page with
+---`list_orders`. The first page is asked for at the first turn. On failure, an invalid filter
+---included, the last turn gets `false` and the err.
+---@param filter? table the fields of `list_orders` but `start` and `limit`, any options, which override the client's, and `page`: how many orders to ask for at once, 3 to 10000, or 50
+---@return function # an iterator
+function Client:orders(filter) end
+
+---Waits for the suppliers: reads an order from time to time until nothing of it is open. Errors
+---that are retryable do not end the wait. A supplier's refusal leaves no trace in the order, which
+---stays open. In OpenResty only the calling light thread waits.
+---@param arguments table `order_uuid`; `skus`, of which the lines alone are waited for; `timeout`: seconds for the whole wait, 3600 if left out, more than a day if need be; `interval`: seconds between two reads, 30 if left out; any other options, for each read
+---@return table? cancellation # what `crux.cancellation` returns; its `state` is not `"open"`
+---@return crux.err? err # of kind `timeout` at the end; `err.cancellation` is the last state seen
+function Client:wait_cancelled(arguments) end
+
 ---Starts a call and returns at once. Neither this nor `poll`, `step` or `abort` ever waits for a
 ---name look-up, a handshake or a server.
 ---@param name crux.call as for `call`
@@ -403,5 +418,20 @@ function crux.new(options) end
 ---@param err? any what it returned as a second value
 ---@return any # all arguments
 function crux.assert(result, err) end
+
+---The state of an order's cancellation.
+---
+---An item is `cancelled` if its line says so; `closed` if it has tracking or was rejected, so that
+---it will not be cancelled any more; else `open`: not cancelled, and still may be. The service has
+---no state "cancellation requested", and a supplier's refusal leaves no trace: `open` never means
+---that the request was not received.
+---
+---All together are `cancelled` if every item is, `open` if any is, `partial` if some are cancelled
+---and the others closed, else `closed`.
+---@param order table a decoded order of either generation, such as the `body` of `get_order`
+---@param skus? table looks at the lines these name alone: a list of tables with `supplier_uuid` and perhaps `sku_id`, as in `cancel_order`
+---@return table? cancellation # `state`, and `items`: a list of `{ uuid, sku_id, supplier_uuid, state, ordered, rejected, line }`; counts are nil where the service gives none, and `line` is the order's own line
+---@return crux.err? err # of kind `invalid`: an order without lines, or a SKU that is in no line
+function crux.cancellation(order, skus) end
 
 return crux
