@@ -15,6 +15,8 @@ usage: make sandbox ARGS="OPTION..."  or  lua5.4 examples/sandbox.lua OPTION...
   --limit WHAT    "limit" of a list is the position of its last order, or the size of a page
                   (position)
   --rate-limit N  more requests in a second are answered with 429 and Retry-After (no limit)
+  --state FILE    keep orders, tokens, port and authority in FILE and FILE.ca.pem, and go on with them
+                  after a restart
   --random SEED   requests fail at random; the same seed gives the same failures
   --rate R        how often, from 0 to 1 (0.2)
   --journal FILE  append to FILE what happens to each order
@@ -42,7 +44,7 @@ local function limit(text) return (text == "position" or text == "size") and tex
 
 local VALUES = {
   port = tonumber, orders = tonumber, ["token-lifetime"] = tonumber, random = tonumber, rate = tonumber,
-  host = tostring, journal = tostring, confirm = confirm, limit = limit, ["rate-limit"] = tonumber,
+  host = tostring, journal = tostring, state = tostring, confirm = confirm, limit = limit, ["rate-limit"] = tonumber,
 }
 local FLAGS = { plain = true, machine = true, revoke = true, ["until-eof"] = true }
 
@@ -81,7 +83,7 @@ local ok, server = pcall(sandbox.new, {
   token_lifetime = given["token-lifetime"], revoke = given.revoke, confirm = given.confirm, limit = given.limit,
   rate_limit = given["rate-limit"],
   random = (given.random or given.rate) and { seed = given.random, rate = given.rate } or nil,
-  journal = given.journal,
+  journal = given.journal, state = given.state,
 })
 if not ok then fail(tostring(server)) end
 

@@ -102,6 +102,7 @@ build = {
     ["crux.sandbox.orders"] = "lua/crux/sandbox/orders.lua",
     ["crux.sandbox.record"] = "lua/crux/sandbox/record.lua",
     ["crux.sandbox.service"] = "lua/crux/sandbox/service.lua",
+    ["crux.sandbox.state"] = "lua/crux/sandbox/state.lua",
     ["crux.scheduler"] = "lua/crux/scheduler.lua",
     ["crux.token"] = "lua/crux/token.lua",
     ["crux.unreadable"] = "lua/crux/unreadable.lua",

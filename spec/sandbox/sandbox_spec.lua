@@ -8,7 +8,7 @@ if not loaded then
   return
 end
 
-local cjson = require("cjson").new()
+local bare = require "spec.support.bare"
 local fault = require "spec.support.fault"
 local process = require "spec.support.process"
 
@@ -16,56 +16,8 @@ local ECONNRESET = require("cqueues.errno").ECONNRESET
 local SUPPLIER, OTHER = "757ce28d-fbd6-4b9f-8051-f847482e169f", "c3b1b2f6-5d0e-4a4b-9a52-6a3f2f0f5b7e"
 local UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
-local function connect(port, tls)
-  local con = socket.connect{ host = "127.0.0.1", port = tonumber(port), nodelay = true }
-  con:setmode("b", "bn")
-  con:settimeout(5)
-  con:onerror(function(_, _, why) return why end)
-  if tls then
-    local ok, why = con:starttls(tls)
-    if not ok then
-      con:close()
-      return nil, why
-    end
-  end
-  return con
-end
-
-local function trusting(ca_file)
-  local context = require "openssl.ssl.context"
-  local store = require("openssl.x509.store").new()
-  store:add(ca_file)
-  local tls = context.new("TLS", false)
-  tls:setStore(store)
-  tls:setVerify(context.VERIFY_PEER)
-  return tls
-end
-
--- Reads one response with a length from a connection that may carry more.
-local function read_response(con)
-  local head = con:xread("*L")
-  if not head then return nil end
-  local status = tonumber(head:match("^HTTP/1%.1 (%d+)"))
-  local headers = {}
-  for line in function() return con:xread("*L") end do
-    if line == "\r\n" then break end
-    local name, value = line:match("^([^:]+): (.-)\r\n$")
-    headers[name:lower()] = value
-  end
-  local length = tonumber(headers["content-length"] or 0)
-  local raw = length > 0 and con:xread(length) or ""
-  local json = headers["content-type"] == "application/json"
-  return { status = status, headers = headers, raw = raw, body = json and cjson.decode(raw) or nil }
-end
-
-local function request_bytes(method, path, token, body, media)
-  local text = type(body) == "table" and cjson.encode(body) or body or ""
-  local lines = { method .. " " .. path .. " HTTP/1.1", "Host: 127.0.0.1" }
-  if token then lines[#lines + 1] = "Authorization: Token " .. token end
-  if text ~= "" then lines[#lines + 1] = "Content-Type: " .. (media or "application/json; charset=utf-8") end
-  lines[#lines + 1] = "Content-Length: " .. #text
-  return table.concat(lines, "\r\n") .. "\r\n\r\n" .. text
-end
+local connect, trusting = bare.connect, bare.trusting
+local read_response, request_bytes = bare.read_response, bare.request_bytes
 
 local function drain(con)
   local parts = {}
@@ -263,134 +215,6 @@ describe("the sandbox #tree", function()
     local file = assert(io.open(journal))
     assert.equal(("received %s\nanswered %s 401\n"):format(short.orders[1], short.orders[1]), file:read("*a"))
     file:close()
-  end)
-end)
-
-describe("an option of the sandbox #tree", function()
-  local sandbox, con
-
-  local function open(options)
-    options.plain = true
-    sandbox = process.sandbox(options)
-    con = connect(sandbox.port)
-    return sandbox.tokens
-  end
-  after_each(function()
-    con:close()
-    sandbox:close()
-  end)
-
-  local function ask(...)
-    con:write(request_bytes(...))
-    return assert(read_response(con), "expected a response, found that the connection ended")
-  end
-
-  local function cancel(uuid) return ask("PATCH", "/orders/cancel/", sandbox.tokens.retailer, { order_uuid = uuid }).status end
-  local function lines(uuid, api)
-    return ask("GET", (api or "") .. "/orders/" .. uuid .. "/", sandbox.tokens.retailer).body.line_items
-  end
-  local function statuses(uuid)
-    local found = {}
-    for i, item in ipairs(lines(uuid)) do found[i] = item.status end
-    return found
-  end
-  local function decide(path, token) return ask("PATCH", "/timp/orders/" .. path .. "/", token).status end
-
-  it("has each supplier confirm or reject an order: --confirm manual", function()
-    local tokens = open{ confirm = "manual" }
-    local uuid = sandbox.orders[1]
-    assert.equal(422, decide("cancel/" .. uuid .. "/confirm", tokens.supplier))
-    assert.equal(204, cancel(uuid))
-    assert.equal(422, cancel(uuid))
-    assert.same({ "Unallocated", "Unallocated" }, statuses(uuid))
-    assert.equal(409, decide("cancel/" .. uuid .. "/confirm", tokens.retailer))
-    assert.equal(404, decide("cancel/" .. UNKNOWN .. "/confirm", tokens.supplier))
-    assert.equal(204, decide("cancel/" .. uuid .. "/confirm", tokens.supplier))
-    assert.same({ "Cancelled", "Unallocated" }, statuses(uuid))
-    assert.equal(422, decide("cancel/" .. uuid .. "/reject", tokens.supplier))
-    assert.equal(204, decide("cancel/" .. uuid .. "/reject", tokens.other_supplier))
-    assert.same({ "Cancelled", "Unallocated" }, statuses(uuid))
-    assert.equal(204, cancel(uuid))
-    assert.same({ received = 3, executed = 2, answers = { 204, 422, 204 } }, sandbox:record().cancels[uuid])
-    assert.equal(404, ask("PATCH", "/orders/cancel/" .. uuid .. "/confirm/", tokens.supplier).status)
-  end)
-
-  it("cancels a line, which its supplier confirms or rejects", function()
-    local tokens = open{ confirm = "manual" }
-    local uuid = sandbox.orders[1]
-    local shown = lines(uuid, "/timp")
-    assert.equal(cjson.null, shown[1].line_item_designation)
-    local first, second = shown[1].line_item_uuid, shown[2].line_item_uuid
-    local function drop(item, token)
-      return ask("DELETE", "/orders/items/cancel/" .. item .. "/", token or tokens.retailer).status
-    end
-    assert.equal(409, drop(first, tokens.supplier))
-    assert.equal(403, drop(first, tokens.clerk))
-    assert.equal(404, drop(UNKNOWN))
-    assert.equal(204, drop(first:upper()))
-    assert.equal(422, drop(first))
-    assert.equal(204, drop(second))
-    assert.equal(204, decide("items/cancel/" .. first .. "/reject", tokens.supplier))
-    assert.equal(422, decide("items/cancel/" .. second .. "/confirm", tokens.supplier))
-    assert.equal(204, decide("items/cancel/" .. second .. "/confirm", tokens.other_supplier))
-    assert.same({ "Unallocated", "Cancelled" }, statuses(uuid))
-    assert.equal("Cancelled", lines(uuid, "/timp")[2].line_item_designation)
-    assert.same({ received = 1, executed = 1, answers = { 204 } }, sandbox:record().cancels[second])
-  end)
-
-  it("has cancellations confirmed after a time: --confirm SECONDS", function()
-    open{ confirm = 0.2 }
-    local uuid = sandbox.orders[1]
-    assert.equal(204, cancel(uuid))
-    local seen = statuses(uuid)
-    assert.same({ "Unallocated", "Unallocated" }, seen)
-    repeat seen = statuses(uuid) until seen[1] == "Cancelled"
-    assert.same({ "Cancelled", "Cancelled" }, seen)
-  end)
-
-  for limit, expected in pairs{ position = { 3, 4, 5 }, size = { 3, 4, 5, 6, 7 } } do
-    it("decides what limit is in a list: --limit " .. limit, function()
-      local tokens = open{ orders = 10, limit = limit }
-      local answer = ask("POST", "/orders/", tokens.retailer, { start = 2, limit = limit == "size" and 5 or 4 })
-      assert.equal(200, answer.status)
-      assert.equal(11, answer.body.total_results)
-      assert.equal(#expected, #answer.body.orders)
-      for i, number in ipairs(expected) do assert.equal(sandbox.orders[number], answer.body.orders[i].uuid) end
-      assert.equal(0, #ask("POST", "/orders/", tokens.retailer, { start = 11, limit = 20 }).body.orders)
-    end)
-  end
-
-  it("checks the fields of a list", function()
-    local tokens = open{}
-    for field, value in pairs{
-      start = -1, limit = "x", sort = { key = "price" }, line_item_allocation_statuses = { "Lost" },
-      line_item_designation = { "Cancelled" }, start_date = "yesterday", end_date = "2018-08-03 6:00", term = "",
-      org_uuids = { "x" }, po_number = true, sent_to_supplier = "yes",
-    } do
-      local answer = ask("POST", "/orders/", tokens.retailer, { [field] = value })
-      assert.equal(400, answer.status, field)
-      assert.is_truthy(answer.body[field], field)
-    end
-  end)
-
-  it("limits the requests of a second: --rate-limit", function()
-    local tokens = open{ rate_limit = 3 }
-    local counts, throttled = {}, nil
-    repeat
-      local answer = ask("GET", "/orders/" .. sandbox.orders[1] .. "/", tokens.retailer)
-      counts[answer.status] = (counts[answer.status] or 0) + 1
-      throttled = answer.status == 429 and answer or throttled
-    until throttled or counts[200] > 1000
-    assert.is_true(counts[200] >= 3)
-    assert.equal("1", throttled.headers["retry-after"])
-  end)
-
-  it("ends the earlier tokens of a user who logs in: --revoke", function()
-    local tokens = open{ revoke = true }
-    local function read(token) return ask("GET", "/orders/" .. sandbox.orders[1] .. "/", token).status end
-    assert.equal(200, read(tokens.retailer))
-    local login = ask("POST", "/timp/organizations/user-login/", nil, { username = "retailer", password = "retailer" })
-    assert.same({ 401, 200, 200 }, { read(tokens.retailer), read(login.body.auth_token), read(tokens.supplier) })
   end)
 end)
 

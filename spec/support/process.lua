@@ -20,6 +20,7 @@ Sandbox.__index = Sandbox
 
 local VALUES = {
   "host", "port", "orders", "token_lifetime", "confirm", "limit", "rate_limit", "random", "rate", "journal",
+  "state",
 }
 
 local function arguments(options)
@@ -52,7 +53,8 @@ end
 
 --- Start a sandbox.
 -- @tparam[opt] table options `plain` (true for http) and the values of examples/sandbox.lua: `host`, `port`, `orders`,
---   `token_lifetime`, `revoke` (true), `confirm`, `limit`, `rate_limit`, `random` (a seed), `rate`, `journal`
+--   `token_lifetime`, `revoke` (true), `confirm`, `limit`, `rate_limit`, `random` (a seed), `rate`, `journal`,
+--   `state`
 -- @treturn table `base_url`, `port`, `ca_file`, `tokens` (`retailer`, `supplier`, `other_supplier`, `clerk`, `expired`), `orders`,
 --   `shipped_order`, `pid`
 function process.sandbox(options)

@@ -22,10 +22,13 @@ Accounts.__index = Accounts
 -- retailer's `clerk`, who may not cancel.
 -- @tparam number lifetime seconds that a token is good for
 -- @tparam[opt] boolean revoke whether a login ends the user's earlier tokens
-function accounts.new(lifetime, revoke)
+-- @tparam[opt] function keep called with a token, its user's name (false once it was revoked) and
+--   the time when it expires
+function accounts.new(lifetime, revoke, keep)
   return setmetatable({
     lifetime = lifetime,
     revoke = revoke,
+    keep = keep or function() end,
     tokens = {},
     users = {
       retailer = user("retailer", orders.RETAILER, {
@@ -46,7 +49,13 @@ end
 function Accounts:issue(owner, lifetime)
   local token = rand.bytes(20):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end)
   self.tokens[token] = { user = owner, expires = cqueues.monotime() + (lifetime or self.lifetime) }
+  self.keep(token, owner.username, self.tokens[token].expires)
   return token
+end
+
+--- Put a token back that was kept.
+function Accounts:restore(token, username, expires)
+  if username then self.tokens[token] = { user = self.users[username], expires = expires } end
 end
 
 --- Whose is this `Authorization` header?
@@ -66,7 +75,10 @@ end
 --- What a login answers.
 function Accounts:login(owner)
   for token, entry in pairs(self.tokens) do
-    if self.revoke and entry.user == owner then self.tokens[token] = nil end
+    if self.revoke and entry.user == owner then
+      self.tokens[token] = nil
+      self.keep(token, false, 0)
+    end
   end
   local retailer = owner.kind == "RETAILER"
   local org = owner.org

@@ -46,10 +46,25 @@ Store.__index = Store
 --- An empty store.
 -- @tparam[opt] string|number confirm when a supplier confirms what is to be cancelled: `"auto"` (at
 --   once), `"manual"`, or after so many seconds
-function orders.new(confirm)
+-- @tparam[opt] function keep called with each order that is new or changed
+function orders.new(confirm, keep)
   return setmetatable({
-    confirm = confirm or "auto", by_uuid = {}, sequence = {}, by_line = {},
+    confirm = confirm or "auto", keep = keep or function() end,
+    by_uuid = {}, sequence = {}, by_line = {},
   }, Store)
+end
+
+local COUNTS = { "ordered", "allocated", "rejected", "asked" }
+
+--- Put an order back that was kept as JSON, which does not tell an integer from a float.
+function Store:restore(order)
+  order.number, order.created = math.tointeger(order.number), math.tointeger(order.created)
+  for _, item in ipairs(order.lines or {}) do
+    for _, name in ipairs(COUNTS) do item[name] = item[name] and math.tointeger(item[name]) end
+  end
+  self.sequence[order.number] = order
+  self.by_uuid[order.uuid] = order
+  if order.lines then self:index(order) end
 end
 
 -- Cancels so many of a line. One of which fewer than ordered are cancelled stays as it is but for
@@ -61,10 +76,15 @@ local function reduce(item, amount)
 end
 
 -- Confirms what was due since the order was last looked at.
-local function settle(order)
+function Store:settle(order)
+  local is_changed = false
   for _, item in ipairs(order.lines) do
-    if item.due and item.due <= cqueues.monotime() then reduce(item, item.asked) end
+    if item.due and item.due <= cqueues.monotime() then
+      reduce(item, item.asked)
+      is_changed = true
+    end
   end
+  if is_changed then self.keep(order) end
   return order
 end
 
@@ -80,6 +100,7 @@ function Store:add(given)
   if given and given.uuid then order.uuid = given.uuid end
   self.sequence[order.number] = order
   self.by_uuid[order.uuid] = order
+  self.keep(order)
   return order
 end
 
@@ -87,7 +108,7 @@ end
 function Store:get(uuid)
   local order = self.by_uuid[uuid] or self.by_uuid[uuid:lower()]
   if not order then return nil end
-  if order.lines then return settle(order) end
+  if order.lines then return self:settle(order) end
   local given = order.given or {}
   order.lines = {}
   for i, sku in ipairs(given.skus or {}) do
@@ -105,6 +126,7 @@ function Store:get(uuid)
     end
   end
   self:index(order)
+  self.keep(order)
   return order
 end
 
@@ -117,7 +139,7 @@ end
 function Store:line(uuid)
   local found = self.by_line[uuid:lower()]
   if not found then return nil end
-  settle(found.order)
+  self:settle(found.order)
   return found.item, found.order
 end
 
@@ -163,6 +185,7 @@ function Store:cancel(order, skus)
   if not amounts then return nil, why, index end
   if next(amounts) == nil then return nil, "pending" end
   for item, amount in pairs(amounts) do self:ask(item, amount) end
+  self.keep(order)
   return true
 end
 
@@ -178,6 +201,7 @@ end
 function Store:cancel_line(item)
   if not PENDING[item.status] or item.asked then return false end
   self:ask(item, item.ordered - item.rejected)
+  self.keep(self.by_line[item.uuid].order)
   return true
 end
 
@@ -186,13 +210,14 @@ end
 -- @tparam string supplier_uuid lines of other suppliers are left as they are
 -- @tparam boolean confirmed
 -- @treturn boolean whether there was anything
-function orders.decide(lines, supplier_uuid, confirmed)
+function Store:decide(lines, supplier_uuid, confirmed)
   local found = false
   for _, item in ipairs(lines) do
     if item.asked and item.supplier_uuid == supplier_uuid then
       found = true
       if confirmed then reduce(item, item.asked) end
       item.asked, item.due = nil, nil
+      self.keep(self.by_line[item.uuid].order)
     end
   end
   return found

@@ -80,7 +80,7 @@ local function decision(of_line, confirmed)
       lines = order and order.lines or {}
     end
     if #lines == 0 then return 404, detail "Not found." end
-    if not orders.decide(lines, call.user.org.uuid, confirmed) then
+    if not state.orders:decide(lines, call.user.org.uuid, confirmed) then
       return 422, detail "There is no cancellation that waits for this supplier."
     end
     return 204
