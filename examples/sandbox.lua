@@ -92,8 +92,8 @@ local function print_machine()
   local lines = {
     { "base_url", server.base_url }, { "port", server.port }, { "ca_file", server.ca_file },
     { "token_retailer", tokens.retailer }, { "token_supplier", tokens.supplier }, { "token_clerk", tokens.clerk },
-    { "token_other_supplier", tokens.other_supplier }, { "token_expired", tokens.expired }, { "shipped_order", server.shipped_order },
-    { "orders", table.concat(server.orders, ",") },
+    { "token_other_supplier", tokens.other_supplier }, { "token_expired", tokens.expired },
+    { "shipped_order", server.shipped_order }, { "orders", table.concat(server.orders, ",") },
   }
   for _, line in ipairs(lines) do
     if line[2] then io.write(line[1], "=", line[2], "\n") end
