@@ -64,7 +64,7 @@ for _, api in ipairs{ "v1", "timp" } do
 
   describe("in " .. api .. ", client:wait_cancelled", function()
     it("returns once the supplier has confirmed", function()
-      open{ confirm = 0.3 }
+      open{ confirm = 1 }
       local client = new(api)
       local uuid = sandbox.orders[1]
       assert(client:cancel_order{ order_uuid = uuid })

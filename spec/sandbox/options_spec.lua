@@ -89,7 +89,7 @@ describe("an option of the sandbox #tree", function()
   end)
 
   it("has cancellations confirmed after a time: --confirm SECONDS", function()
-    open{ confirm = 0.2 }
+    open{ confirm = 1 }
     local uuid = sandbox.orders[1]
     assert.equal(204, cancel(uuid))
     local seen = statuses(uuid)
