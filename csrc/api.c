@@ -4,6 +4,71 @@
 
 /* --- fields --- */
 
+static const crux_field login_fields[] = {
+  { "username", CRUX_TYPE_TEXT, CRUX_REQUIRED, 0, 0, NULL, NULL },
+  { "password", CRUX_TYPE_TEXT, CRUX_REQUIRED | CRUX_SECRET, 0, 0, NULL, NULL },
+  { .name = NULL },
+};
+
+static const char *const sort_key_choices[] = { "date", "status", "sku_id", NULL };
+
+static const char *const sort_dir_choices[] = { "asc", "desc", NULL };
+
+static const crux_field sort_fields[] = {
+  { "key", CRUX_TYPE_ENUM, 0, 0, 0, sort_key_choices, NULL },
+  { "dir", CRUX_TYPE_ENUM, 0, 0, 0, sort_dir_choices, NULL },
+  { .name = NULL },
+};
+
+static const char *const list_orders_line_item_allocation_statuses_choice_choices[] = {
+  "Unallocated",
+  "Partial",
+  "Allocated",
+  NULL,
+};
+
+static const crux_field list_orders_line_item_allocation_statuses_item[] = {
+  { "choice", CRUX_TYPE_ENUM, 0, 0, 0,
+    list_orders_line_item_allocation_statuses_choice_choices, NULL },
+  { .name = NULL },
+};
+
+static const char *const list_orders_line_item_designation_choices[] = {
+  "HasTracking",
+  "NeedsTracking",
+  "Backordered",
+  "Rejected",
+  "Cancelled",
+  NULL,
+};
+
+static const crux_field list_orders_org_uuids_item[] = {
+  { "uuid", CRUX_TYPE_UUID, 0, 0, 0, NULL, NULL },
+  { .name = NULL },
+};
+
+static const crux_field list_orders_fields[] = {
+  { "start", CRUX_TYPE_WHOLE, 0, 0, 2147483647, NULL, NULL },
+  { "limit", CRUX_TYPE_WHOLE, 0, 0, 2147483647, NULL, NULL },
+  { "sort", CRUX_TYPE_OBJECT, 0, 0, 0, NULL, sort_fields },
+  { "line_item_allocation_statuses", CRUX_TYPE_LIST, 0, 1, 0,
+    NULL, list_orders_line_item_allocation_statuses_item },
+  { "line_item_designation", CRUX_TYPE_ENUM, 0, 0, 0,
+    list_orders_line_item_designation_choices, NULL },
+  { "start_date", CRUX_TYPE_DATE, 0, 0, 0, NULL, NULL },
+  { "end_date", CRUX_TYPE_DATE, 0, 0, 0, NULL, NULL },
+  { "term", CRUX_TYPE_TEXT, 0, 0, 0, NULL, NULL },
+  { "org_uuids", CRUX_TYPE_LIST, 0, 1, 0, NULL, list_orders_org_uuids_item },
+  { "po_number", CRUX_TYPE_TEXT, 0, 0, 0, NULL, NULL },
+  { "sent_to_supplier", CRUX_TYPE_BOOLEAN, 0, 0, 0, NULL, NULL },
+  { .name = NULL },
+};
+
+static const crux_field get_order_fields[] = {
+  { "order_uuid", CRUX_TYPE_UUID, CRUX_REQUIRED | CRUX_IN_PATH, 0, 0, NULL, NULL },
+  { .name = NULL },
+};
+
 static const crux_field sku_fields[] = {
   { "supplier_uuid", CRUX_TYPE_UUID, CRUX_REQUIRED, 0, 0, NULL, NULL },
   { "sku_id", CRUX_TYPE_TEXT, 0, 0, 0, NULL, NULL },
@@ -24,12 +89,51 @@ static const crux_field cancel_order_fields[] = {
   { .name = NULL },
 };
 
-static const crux_field get_order_fields[] = {
+static const crux_field cancel_order_item_fields[] = {
+  { "order_item_uuid", CRUX_TYPE_UUID, CRUX_REQUIRED | CRUX_IN_PATH, 0, 0, NULL, NULL },
+  { .name = NULL },
+};
+
+static const crux_field confirm_order_cancellation_fields[] = {
   { "order_uuid", CRUX_TYPE_UUID, CRUX_REQUIRED | CRUX_IN_PATH, 0, 0, NULL, NULL },
   { .name = NULL },
 };
 
+static const crux_field reject_order_cancellation_fields[] = {
+  { "order_uuid", CRUX_TYPE_UUID, CRUX_REQUIRED | CRUX_IN_PATH, 0, 0, NULL, NULL },
+  { .name = NULL },
+};
+
+static const crux_field confirm_item_cancellation_fields[] = {
+  { "order_item_uuid", CRUX_TYPE_UUID, CRUX_REQUIRED | CRUX_IN_PATH, 0, 0, NULL, NULL },
+  { .name = NULL },
+};
+
+static const crux_field reject_item_cancellation_fields[] = {
+  { "order_item_uuid", CRUX_TYPE_UUID, CRUX_REQUIRED | CRUX_IN_PATH, 0, 0, NULL, NULL },
+  { .name = NULL },
+};
+
 /* --- statuses --- */
+
+static const crux_hint login_hints[] = {
+  { 401, "the username or the password is wrong" },
+  { 403, "the user may not log in" },
+  { 409, "the user may not log in: the organization is of the wrong kind" },
+  { .status = 0 },
+};
+
+static const crux_hint list_orders_hints[] = {
+  { 403, "the token's user lacks the permission view_order" },
+  { .status = 0 },
+};
+
+static const crux_hint get_order_hints[] = {
+  { 403, "the token's user lacks the permission view_order" },
+  { 404, "no such URL, or no such order: check base_url, api and order_uuid" },
+  { 422, "the order is unknown" },
+  { .status = 0 },
+};
 
 static const crux_hint cancel_order_hints[] = {
   { 403, "the token's user lacks the permission cancel_order" },
@@ -38,10 +142,48 @@ static const crux_hint cancel_order_hints[] = {
   { .status = 0 },
 };
 
-static const crux_hint get_order_hints[] = {
-  { 403, "the token's user lacks the permission view_order" },
+static const crux_hint cancel_order_item_hints[] = {
+  { 403, "the token's user lacks the permission cancel_order" },
+  { 404, "no such URL, or no such line: check base_url, api and order_item_uuid" },
+  { 409, "the token belongs to an organization of the wrong kind: cancel_order_item is for "
+         "retailers" },
+  { 422, "the line is unknown, or cannot be cancelled any more: look at its order with get_order" },
+  { .status = 0 },
+};
+
+static const crux_hint confirm_order_cancellation_hints[] = {
+  { 403, "the token's user lacks the permission cancel_order" },
   { 404, "no such URL, or no such order: check base_url, api and order_uuid" },
-  { 422, "the order is unknown" },
+  { 409, "the token belongs to an organization of the wrong kind: confirm_order_cancellation is "
+         "for suppliers" },
+  { 422, "no cancellation of this order waits for this supplier" },
+  { .status = 0 },
+};
+
+static const crux_hint reject_order_cancellation_hints[] = {
+  { 403, "the token's user lacks the permission cancel_order" },
+  { 404, "no such URL, or no such order: check base_url, api and order_uuid" },
+  { 409, "the token belongs to an organization of the wrong kind: reject_order_cancellation is "
+         "for suppliers" },
+  { 422, "no cancellation of this order waits for this supplier" },
+  { .status = 0 },
+};
+
+static const crux_hint confirm_item_cancellation_hints[] = {
+  { 403, "the token's user lacks the permission cancel_order" },
+  { 404, "no such URL, or no such line: check base_url, api and order_item_uuid" },
+  { 409, "the token belongs to an organization of the wrong kind: confirm_item_cancellation is "
+         "for suppliers" },
+  { 422, "no cancellation of this line waits for this supplier" },
+  { .status = 0 },
+};
+
+static const crux_hint reject_item_cancellation_hints[] = {
+  { 403, "the token's user lacks the permission cancel_order" },
+  { 404, "no such URL, or no such line: check base_url, api and order_item_uuid" },
+  { 409, "the token belongs to an organization of the wrong kind: reject_item_cancellation is "
+         "for suppliers" },
+  { 422, "no cancellation of this line waits for this supplier" },
   { .status = 0 },
 };
 
@@ -92,12 +234,33 @@ const crux_generation crux_generations[] = {
 };
 
 const crux_endpoint crux_endpoints[] = {
-  { "cancel_order", "PATCH", "/orders/cancel/",
-    cancel_order_fields, CRUX_V1 | CRUX_TIMP, true, false, true,
-    "get_order", cancel_order_hints },
+  { "login", "POST", "/organizations/user-login/",
+    login_fields, CRUX_V1 | CRUX_TIMP, true, true, false,
+    NULL, login_hints },
+  { "list_orders", "POST", "/orders/",
+    list_orders_fields, CRUX_V1 | CRUX_TIMP, true, true, true,
+    NULL, list_orders_hints },
   { "get_order", "GET", "/orders/{order_uuid}/",
     get_order_fields, CRUX_V1 | CRUX_TIMP, false, true, true,
     NULL, get_order_hints },
+  { "cancel_order", "PATCH", "/orders/cancel/",
+    cancel_order_fields, CRUX_V1 | CRUX_TIMP, true, false, true,
+    "get_order", cancel_order_hints },
+  { "cancel_order_item", "DELETE", "/orders/items/cancel/{order_item_uuid}/",
+    cancel_order_item_fields, CRUX_V1 | CRUX_TIMP, false, false, true,
+    "get_order", cancel_order_item_hints },
+  { "confirm_order_cancellation", "PATCH", "/orders/cancel/{order_uuid}/confirm/",
+    confirm_order_cancellation_fields, CRUX_TIMP, false, false, true,
+    "get_order", confirm_order_cancellation_hints },
+  { "reject_order_cancellation", "PATCH", "/orders/cancel/{order_uuid}/reject/",
+    reject_order_cancellation_fields, CRUX_TIMP, false, false, true,
+    "get_order", reject_order_cancellation_hints },
+  { "confirm_item_cancellation", "PATCH", "/orders/items/cancel/{order_item_uuid}/confirm/",
+    confirm_item_cancellation_fields, CRUX_TIMP, false, false, true,
+    "get_order", confirm_item_cancellation_hints },
+  { "reject_item_cancellation", "PATCH", "/orders/items/cancel/{order_item_uuid}/reject/",
+    reject_item_cancellation_fields, CRUX_TIMP, false, false, true,
+    "get_order", reject_item_cancellation_hints },
   { .name = NULL },
 };
 

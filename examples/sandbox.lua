@@ -7,7 +7,16 @@ usage: make sandbox ARGS="OPTION..."  or  lua5.4 examples/sandbox.lua OPTION...
   --host ADDRESS  the address to listen on (127.0.0.1)
   --plain         http:// instead of https://
   --orders N      how many pending orders there are at first (5)
-  --lifetime S    seconds after which a token expires (7200)
+  --token-lifetime S
+                  seconds after which a token expires (7200)
+  --revoke        a login ends the user's earlier tokens
+  --confirm WHEN  suppliers confirm cancellations: auto, at once; manual, by calls; or after so many
+                  seconds (auto)
+  --limit WHAT    "limit" of a list is the position of its last order, or the size of a page
+                  (position)
+  --rate-limit N  more requests in a second are answered with 429 and Retry-After (no limit)
+  --state FILE    keep orders, tokens, port and authority in FILE and FILE.ca.pem, and go on with them
+                  after a restart
   --random SEED   requests fail at random; the same seed gives the same failures
   --rate R        how often, from 0 to 1 (0.2)
   --journal FILE  append to FILE what happens to each order
@@ -25,11 +34,19 @@ local signal = require "cqueues.signal"
 local sandbox = require "crux.sandbox"
 local json = require "crux.sandbox.json"
 
+local function confirm(text)
+  local seconds = tonumber(text)
+  if text == "auto" or text == "manual" then return text end
+  return seconds and seconds >= 0 and seconds or nil
+end
+
+local function limit(text) return (text == "position" or text == "size") and text or nil end
+
 local VALUES = {
-  port = tonumber, orders = tonumber, lifetime = tonumber, random = tonumber, rate = tonumber, host = tostring,
-  journal = tostring,
+  port = tonumber, orders = tonumber, ["token-lifetime"] = tonumber, random = tonumber, rate = tonumber,
+  host = tostring, journal = tostring, state = tostring, confirm = confirm, limit = limit, ["rate-limit"] = tonumber,
 }
-local FLAGS = { plain = true, machine = true, ["until-eof"] = true }
+local FLAGS = { plain = true, machine = true, revoke = true, ["until-eof"] = true }
 
 local function fail(message)
   io.stderr:write("sandbox: ", message, "\n")
@@ -62,9 +79,11 @@ signal.block(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 signal.ignore(signal.SIGPIPE)
 
 local ok, server = pcall(sandbox.new, {
-  host = given.host, port = given.port, tls = not given.plain, orders = given.orders, token_lifetime = given.lifetime,
+  host = given.host, port = given.port, tls = not given.plain, orders = given.orders,
+  token_lifetime = given["token-lifetime"], revoke = given.revoke, confirm = given.confirm, limit = given.limit,
+  rate_limit = given["rate-limit"],
   random = (given.random or given.rate) and { seed = given.random, rate = given.rate } or nil,
-  journal = given.journal,
+  journal = given.journal, state = given.state,
 })
 if not ok then fail(tostring(server)) end
 
@@ -73,8 +92,8 @@ local function print_machine()
   local lines = {
     { "base_url", server.base_url }, { "port", server.port }, { "ca_file", server.ca_file },
     { "token_retailer", tokens.retailer }, { "token_supplier", tokens.supplier }, { "token_clerk", tokens.clerk },
-    { "token_expired", tokens.expired }, { "shipped_order", server.shipped_order },
-    { "orders", table.concat(server.orders, ",") },
+    { "token_other_supplier", tokens.other_supplier }, { "token_expired", tokens.expired },
+    { "shipped_order", server.shipped_order }, { "orders", table.concat(server.orders, ",") },
   }
   for _, line in ipairs(lines) do
     if line[2] then io.write(line[1], "=", line[2], "\n") end
@@ -107,7 +126,7 @@ local function print_human()
   print("                " .. tokens.supplier .. "  of a supplier: 409")
   print("                " .. tokens.clerk .. "  of a user without the permission: 403")
   print("                " .. tokens.expired .. "  expired: 401")
-  print("log in as       retailer, supplier or clerk; the password is the same word")
+  print("log in as       retailer, supplier, other_supplier or clerk; the password is the same word")
   for i = 1, math.min(#server.orders, 5) do
     print((i == 1 and "orders          " or "                ") .. server.orders[i])
   end

@@ -3,7 +3,7 @@
 ---@meta crux
 
 ---The names of the calls.
----@alias crux.call "cancel_order"|"get_order"
+---@alias crux.call "login"|"list_orders"|"get_order"|"cancel_order"|"cancel_order_item"|"confirm_order_cancellation"|"reject_order_cancellation"|"confirm_item_cancellation"|"reject_item_cancellation"
 
 ---@alias crux.generation "v1"|"timp"
 
@@ -38,6 +38,11 @@
 ---@field on_progress? fun(done: integer, total?: integer, counts: table<string, integer>) called after each item with `done`, `total` (nil for an iterator) and `counts`
 ---@field stop_on? table<crux.kind, boolean> a set of kinds after which no further item is started
 
+---How a list is sorted.
+---@class crux.sort
+---@field key? "date"|"status"|"sku_id" by what
+---@field dir? "asc"|"desc" upwards or downwards
+
 ---One SKU of an order.
 ---@class crux.sku
 ---@field supplier_uuid string the supplier whose line items are meant
@@ -46,12 +51,44 @@
 ---@field price? number|string the SKU's price
 ---@field expected_sku_cost? number|string what the SKU was expected to cost
 
+---@class crux.login.arguments: crux.options
+---@field username string the user's name
+---@field password string the user's password
+
+---@class crux.list_orders.arguments: crux.options
+---@field start? integer|string the position of the first order, from 0
+---@field limit? integer|string documented as the position of the last order; the service may take it for the number of orders
+---@field sort? crux.sort the order in which they are listed
+---@field line_item_allocation_statuses? ("Unallocated"|"Partial"|"Allocated")[] only orders with a line in one of these states
+---@field line_item_designation? "HasTracking"|"NeedsTracking"|"Backordered"|"Rejected"|"Cancelled" only orders with such a line
+---@field start_date? string only orders from then on
+---@field end_date? string only orders until then
+---@field term? string v1: the UUID of an order, a PO number or the id of a SKU; timp: a word of a SKU's description
+---@field org_uuids? string[] only orders of these organizations
+---@field po_number? string only orders of this PO number; documented for timp alone, and sent to v1 as well
+---@field sent_to_supplier? boolean only orders that were sent to the supplier, or that were not; documented for timp alone, and sent to v1 as well
+
+---@class crux.get_order.arguments: crux.options
+---@field order_uuid string the order
+
 ---@class crux.cancel_order.arguments: crux.options
 ---@field order_uuid string the order
 ---@field skus? crux.sku[] the SKUs to cancel; the whole order if left out
 
----@class crux.get_order.arguments: crux.options
+---@class crux.cancel_order_item.arguments: crux.options
+---@field order_item_uuid string the line's own UUID: `uuid` in a v1 order, `line_item_uuid` in a timp order. The service's documentation does not say which UUID of a line it is; it is sent as given
+
+---@class crux.confirm_order_cancellation.arguments: crux.options
 ---@field order_uuid string the order
+
+---@class crux.reject_order_cancellation.arguments: crux.options
+---@field order_uuid string the order
+
+---@class crux.confirm_item_cancellation.arguments: crux.options
+---@field order_item_uuid string the line's own UUID: `uuid` in a v1 order, `line_item_uuid` in a timp order. The service's documentation does not say which UUID of a line it is; it is sent as given
+
+---@class crux.reject_item_cancellation.arguments: crux.options
+---@field order_item_uuid string the line's own UUID: `uuid` in a v1 order, `line_item_uuid` in a timp order. The service's documentation does not say which UUID of a line it is; it is sent as given
 
 ---What an accepted call returns.
 ---@class crux.result
@@ -132,17 +169,59 @@
 ---@class crux.client
 local Client = {}
 
----Asks the suppliers of an order to cancel it, or some of its SKUs. 2xx means received and passed on, not cancelled: each supplier confirms or rejects later.
----@param arguments crux.cancel_order.arguments
+---Logs a user in. `result.body.auth_token` is the token that the other calls take; it expires two hours after it was issued. The client's own token stays as it is.
+---@param arguments crux.login.arguments
 ---@return crux.result? result
 ---@return crux.err? err
-function Client:cancel_order(arguments) end
+function Client:login(arguments) end
+
+---Lists orders; nothing is changed. `result.body` is `{ total_results, orders }`. `client:orders` reads page after page.
+---@param arguments crux.list_orders.arguments
+---@return crux.result? result
+---@return crux.err? err
+function Client:list_orders(arguments) end
 
 ---Reads an order. `result.body` is the order in the form of the API's generation.
 ---@param arguments crux.get_order.arguments
 ---@return crux.result? result
 ---@return crux.err? err
 function Client:get_order(arguments) end
+
+---Asks the suppliers of an order to cancel it, or some of its SKUs. 2xx means received and passed on, not cancelled: each supplier confirms or rejects later.
+---@param arguments crux.cancel_order.arguments
+---@return crux.result? result
+---@return crux.err? err
+function Client:cancel_order(arguments) end
+
+---Asks the supplier of a line of an order to cancel it. 2xx means received and passed on, not cancelled: the supplier confirms or rejects later.
+---@param arguments crux.cancel_order_item.arguments
+---@return crux.result? result
+---@return crux.err? err
+function Client:cancel_order_item(arguments) end
+
+---Confirms, as a supplier, that an order is cancelled as its retailer asked.
+---@param arguments crux.confirm_order_cancellation.arguments
+---@return crux.result? result
+---@return crux.err? err
+function Client:confirm_order_cancellation(arguments) end
+
+---Rejects, as a supplier, what a retailer asked for with cancel_order.
+---@param arguments crux.reject_order_cancellation.arguments
+---@return crux.result? result
+---@return crux.err? err
+function Client:reject_order_cancellation(arguments) end
+
+---Confirms, as a supplier, that a line of an order is cancelled.
+---@param arguments crux.confirm_item_cancellation.arguments
+---@return crux.result? result
+---@return crux.err? err
+function Client:confirm_item_cancellation(arguments) end
+
+---Rejects, as a supplier, what a retailer asked for with cancel_order_item.
+---@param arguments crux.reject_item_cancellation.arguments
+---@return crux.result? result
+---@return crux.err? err
+function Client:reject_item_cancellation(arguments) end
 
 ---Makes a call and waits until there is an answer or its deadline has passed. Each endpoint also
 ---has a method of its own: `client:cancel_order(arguments)`, `client:get_order(arguments)`. In
@@ -151,8 +230,15 @@ function Client:get_order(arguments) end
 ---@param arguments table the endpoint's fields, and any options, which override the client's
 ---@return crux.result? result
 ---@return crux.err? err
----@overload fun(self: crux.client, name: "cancel_order", arguments: crux.cancel_order.arguments): crux.result?, crux.err?
+---@overload fun(self: crux.client, name: "login", arguments: crux.login.arguments): crux.result?, crux.err?
+---@overload fun(self: crux.client, name: "list_orders", arguments: crux.list_orders.arguments): crux.result?, crux.err?
 ---@overload fun(self: crux.client, name: "get_order", arguments: crux.get_order.arguments): crux.result?, crux.err?
+---@overload fun(self: crux.client, name: "cancel_order", arguments: crux.cancel_order.arguments): crux.result?, crux.err?
+---@overload fun(self: crux.client, name: "cancel_order_item", arguments: crux.cancel_order_item.arguments): crux.result?, crux.err?
+---@overload fun(self: crux.client, name: "confirm_order_cancellation", arguments: crux.confirm_order_cancellation.arguments): crux.result?, crux.err?
+---@overload fun(self: crux.client, name: "reject_order_cancellation", arguments: crux.reject_order_cancellation.arguments): crux.result?, crux.err?
+---@overload fun(self: crux.client, name: "confirm_item_cancellation", arguments: crux.confirm_item_cancellation.arguments): crux.result?, crux.err?
+---@overload fun(self: crux.client, name: "reject_item_cancellation", arguments: crux.reject_item_cancellation.arguments): crux.result?, crux.err?
 function Client:call(name, arguments) end
 
 ---Returns what a call would send, without sending it. No token is needed, and no token function is
@@ -161,9 +247,31 @@ function Client:call(name, arguments) end
 ---@param arguments table as for `call`
 ---@return crux.dry_run? # `method`, `url`, `headers` (by their names on the wire) and `body`; tokens are `[redacted]`. Its `tostring` is a command that begins with `curl -q` and sends the same request, with `$CRUX_TOKEN` in place of the token
 ---@return crux.err? err # of kind `invalid`
----@overload fun(self: crux.client, name: "cancel_order", arguments: crux.cancel_order.arguments): crux.dry_run?, crux.err?
+---@overload fun(self: crux.client, name: "login", arguments: crux.login.arguments): crux.dry_run?, crux.err?
+---@overload fun(self: crux.client, name: "list_orders", arguments: crux.list_orders.arguments): crux.dry_run?, crux.err?
 ---@overload fun(self: crux.client, name: "get_order", arguments: crux.get_order.arguments): crux.dry_run?, crux.err?
+---@overload fun(self: crux.client, name: "cancel_order", arguments: crux.cancel_order.arguments): crux.dry_run?, crux.err?
+---@overload fun(self: crux.client, name: "cancel_order_item", arguments: crux.cancel_order_item.arguments): crux.dry_run?, crux.err?
+---@overload fun(self: crux.client, name: "confirm_order_cancellation", arguments: crux.confirm_order_cancellation.arguments): crux.dry_run?, crux.err?
+---@overload fun(self: crux.client, name: "reject_order_cancellation", arguments: crux.reject_order_cancellation.arguments): crux.dry_run?, crux.err?
+---@overload fun(self: crux.client, name: "confirm_item_cancellation", arguments: crux.confirm_item_cancellation.arguments): crux.dry_run?, crux.err?
+---@overload fun(self: crux.client, name: "reject_item_cancellation", arguments: crux.reject_item_cancellation.arguments): crux.dry_run?, crux.err?
 function Client:dry_run(name, arguments) end
+
+---Iterates over the orders that a filter finds, each once, reading page after page with
+---`list_orders`. The first page is asked for at the first turn. On failure, an invalid filter
+---included, the last turn gets `false` and the err.
+---@param filter? table the fields of `list_orders` but `start` and `limit`, any options, which override the client's, and `page`: how many orders to ask for at once, 3 to 10000, or 50
+---@return function # an iterator
+function Client:orders(filter) end
+
+---Waits for the suppliers: reads an order from time to time until nothing of it is open. Errors
+---that are retryable do not end the wait. A supplier's refusal leaves no trace in the order, which
+---stays open. In OpenResty only the calling light thread waits.
+---@param arguments table `order_uuid`; `skus`, of which the lines alone are waited for; `timeout`: seconds for the whole wait, 3600 if left out, more than a day if need be; `interval`: seconds between two reads, 30 if left out; any other options, for each read
+---@return table? cancellation # what `crux.cancellation` returns; its `state` is not `"open"`
+---@return crux.err? err # of kind `timeout` at the end; `err.cancellation` is the last state seen
+function Client:wait_cancelled(arguments) end
 
 ---Starts a call and returns at once. Neither this nor `poll`, `step` or `abort` ever waits for a
 ---name look-up, a handshake or a server.
@@ -171,8 +279,15 @@ function Client:dry_run(name, arguments) end
 ---@param arguments table as for `call`
 ---@return crux.pending?
 ---@return crux.err? err # of kind `invalid`
----@overload fun(self: crux.client, name: "cancel_order", arguments: crux.cancel_order.arguments): crux.pending?, crux.err?
+---@overload fun(self: crux.client, name: "login", arguments: crux.login.arguments): crux.pending?, crux.err?
+---@overload fun(self: crux.client, name: "list_orders", arguments: crux.list_orders.arguments): crux.pending?, crux.err?
 ---@overload fun(self: crux.client, name: "get_order", arguments: crux.get_order.arguments): crux.pending?, crux.err?
+---@overload fun(self: crux.client, name: "cancel_order", arguments: crux.cancel_order.arguments): crux.pending?, crux.err?
+---@overload fun(self: crux.client, name: "cancel_order_item", arguments: crux.cancel_order_item.arguments): crux.pending?, crux.err?
+---@overload fun(self: crux.client, name: "confirm_order_cancellation", arguments: crux.confirm_order_cancellation.arguments): crux.pending?, crux.err?
+---@overload fun(self: crux.client, name: "reject_order_cancellation", arguments: crux.reject_order_cancellation.arguments): crux.pending?, crux.err?
+---@overload fun(self: crux.client, name: "confirm_item_cancellation", arguments: crux.confirm_item_cancellation.arguments): crux.pending?, crux.err?
+---@overload fun(self: crux.client, name: "reject_item_cancellation", arguments: crux.reject_item_cancellation.arguments): crux.pending?, crux.err?
 function Client:submit(name, arguments) end
 
 ---Starts due retries and collects finished calls, without blocking. Call it when `pollfd` is
@@ -238,17 +353,59 @@ function Pending:abort() end
 ---@field null lightuserdata JSON null, as it occurs in a decoded body.
 local crux = {}
 
----Asks the suppliers of an order to cancel it, or some of its SKUs. 2xx means received and passed on, not cancelled: each supplier confirms or rejects later.
----@param arguments crux.cancel_order.arguments
+---Logs a user in. `result.body.auth_token` is the token that the other calls take; it expires two hours after it was issued. The client's own token stays as it is.
+---@param arguments crux.login.arguments
 ---@return crux.result? result
 ---@return crux.err? err
-function crux.cancel_order(arguments) end
+function crux.login(arguments) end
+
+---Lists orders; nothing is changed. `result.body` is `{ total_results, orders }`. `client:orders` reads page after page.
+---@param arguments crux.list_orders.arguments
+---@return crux.result? result
+---@return crux.err? err
+function crux.list_orders(arguments) end
 
 ---Reads an order. `result.body` is the order in the form of the API's generation.
 ---@param arguments crux.get_order.arguments
 ---@return crux.result? result
 ---@return crux.err? err
 function crux.get_order(arguments) end
+
+---Asks the suppliers of an order to cancel it, or some of its SKUs. 2xx means received and passed on, not cancelled: each supplier confirms or rejects later.
+---@param arguments crux.cancel_order.arguments
+---@return crux.result? result
+---@return crux.err? err
+function crux.cancel_order(arguments) end
+
+---Asks the supplier of a line of an order to cancel it. 2xx means received and passed on, not cancelled: the supplier confirms or rejects later.
+---@param arguments crux.cancel_order_item.arguments
+---@return crux.result? result
+---@return crux.err? err
+function crux.cancel_order_item(arguments) end
+
+---Confirms, as a supplier, that an order is cancelled as its retailer asked.
+---@param arguments crux.confirm_order_cancellation.arguments
+---@return crux.result? result
+---@return crux.err? err
+function crux.confirm_order_cancellation(arguments) end
+
+---Rejects, as a supplier, what a retailer asked for with cancel_order.
+---@param arguments crux.reject_order_cancellation.arguments
+---@return crux.result? result
+---@return crux.err? err
+function crux.reject_order_cancellation(arguments) end
+
+---Confirms, as a supplier, that a line of an order is cancelled.
+---@param arguments crux.confirm_item_cancellation.arguments
+---@return crux.result? result
+---@return crux.err? err
+function crux.confirm_item_cancellation(arguments) end
+
+---Rejects, as a supplier, what a retailer asked for with cancel_order_item.
+---@param arguments crux.reject_item_cancellation.arguments
+---@return crux.result? result
+---@return crux.err? err
+function crux.reject_item_cancellation(arguments) end
 
 ---Makes a client.
 ---@param options? crux.options see the README for all of them, their ranges and defaults; of those left out, `token`, `base_url`, `ca_file`, `proxy` and `no_proxy` come from the environment
@@ -261,5 +418,20 @@ function crux.new(options) end
 ---@param err? any what it returned as a second value
 ---@return any # all arguments
 function crux.assert(result, err) end
+
+---The state of an order's cancellation.
+---
+---An item is `cancelled` if its line says so; `closed` if it has tracking or was rejected, so that
+---it will not be cancelled any more; else `open`: not cancelled, and still may be. The service has
+---no state "cancellation requested", and a supplier's refusal leaves no trace: `open` never means
+---that the request was not received.
+---
+---All together are `cancelled` if every item is, `open` if any is, `partial` if some are cancelled
+---and the others closed, else `closed`.
+---@param order table a decoded order of either generation, such as the `body` of `get_order`
+---@param skus? table looks at the lines these name alone: a list of tables with `supplier_uuid` and perhaps `sku_id`, as in `cancel_order`
+---@return table? cancellation # `state`, and `items`: a list of `{ uuid, sku_id, supplier_uuid, state, ordered, rejected, line }`; counts are nil where the service gives none, and `line` is the order's own line
+---@return crux.err? err # of kind `invalid`: an order without lines, or a SKU that is in no line
+function crux.cancellation(order, skus) end
 
 return crux

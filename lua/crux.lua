@@ -25,6 +25,10 @@ local crux = {
   -- @function assert
   -- @see crux.assert
   assert = require "crux.assert",
+  --- Returns what a decoded order says about its cancellation.
+  -- @function cancellation
+  -- @see crux.cancellation
+  cancellation = require "crux.cancellation",
   --- Makes a client.
   -- @function new
   -- @tparam[opt] table options

@@ -3,13 +3,15 @@
 
 #include "error.h"
 #include "field_errors.h"
+#include "secrets.h"
 
 #include <stdio.h>
 #include <string.h>
 
 /* --- messages; each pushes one --- */
 
-static void push_http_message(lua_State *L, const crux_transfer *t, int err) {
+static void push_http_message(lua_State *L, const crux_endpoint *endpoint, const crux_transfer *t,
+                              int err) {
   const char *name = crux_status_name(t->reply.response.status);
   lua_pushfstring(L, "HTTP %d%s%s", t->reply.response.status, name[0] ? " " : "", name);
   crux_getkey(L, err, CRUX_KEY_detail);
@@ -17,7 +19,8 @@ static void push_http_message(lua_State *L, const crux_transfer *t, int err) {
     lua_pop(L, 1);
     if (!crux_push_first_field_error(L, err)) return;
   }
-  /* only the server's words may hold the token; a short token may be part of our own */
+  /* only the server's words may hold a secret; a short one may be part of our own */
+  crux_redact_body_secrets(L, CRUX_MESSAGE_MAX, endpoint, t->request);
   crux_sanitize(L, CRUX_SERVER_MESSAGE_MAX, t->wire + t->token_at, t->token_len);
   lua_pushliteral(L, ": ");
   lua_insert(L, -2);
@@ -127,10 +130,10 @@ static void push_transport_message(lua_State *L, const crux_transfer *t) {
   }
 }
 
-void crux_set_message(lua_State *L, const crux_transfer *t) {
+void crux_set_message(lua_State *L, const crux_endpoint *endpoint, const crux_transfer *t) {
   int err = lua_gettop(L);
   crux_kind kind = t->reply.verdict.kind;
-  if (kind == CRUX_KIND_HTTP || kind == CRUX_KIND_AUTH) push_http_message(L, t, err);
+  if (kind == CRUX_KIND_HTTP || kind == CRUX_KIND_AUTH) push_http_message(L, endpoint, t, err);
   else push_transport_message(L, t);
   crux_sanitize(L, CRUX_SERVER_MESSAGE_MAX, NULL, 0);
   crux_setkey(L, err, CRUX_KEY_message);

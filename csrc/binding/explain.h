@@ -7,7 +7,7 @@
 #include "../http/transfer.h"
 
 /* Both with the error on top, whose `detail`, `fields` and `retry_after` are set. */
-void crux_set_message(lua_State *L, const crux_transfer *t);
+void crux_set_message(lua_State *L, const crux_endpoint *endpoint, const crux_transfer *t);
 void crux_set_hint(lua_State *L, const crux_endpoint *endpoint, const crux_transfer *t);
 /* Pushes what to do after an unknown outcome. */
 void crux_push_unknown_hint(lua_State *L, const crux_endpoint *endpoint);

@@ -7,6 +7,7 @@
 #include "explain.h"
 #include "invalid.h"
 #include "json.h"
+#include "secrets.h"
 
 #include <string.h>
 
@@ -104,24 +105,28 @@ static void push_field_lines(lua_State *L, const char *line, const char *end) {
   }
 }
 
-/* request:dry_run() → { method, url, headers, body } */
+/* request:dry_run() → { method, url, headers, body }. The Content-Length is that of the body as it
+   is shown: the length of a secret is not told. */
 static int request_dry_run(lua_State *L) {
   const crux_request *r = crux_check_request(L, 1);
+  const crux_endpoint *endpoint = crux_check_handle(L, 1)->endpoint;
   int dry;
   lua_createtable(L, 0, 4);
   dry = lua_gettop(L);
   crux_set_text(L, CRUX_KEY_method, r->method);
   crux_set_text(L, CRUX_KEY_url, r->url);
   push_field_lines(L, strstr(r->head, "\r\n") + 2, r->head + r->head_len);
-  if (crux_check_handle(L, 1)->endpoint->authenticated) {
+  if (endpoint->authenticated) {
     lua_pushliteral(L, "Token [redacted]");
     lua_setfield(L, -2, "Authorization");
   }
-  crux_setkey(L, dry, CRUX_KEY_headers);
   if (r->body) {
-    lua_pushlstring(L, r->body, r->body_len);
+    crux_push_redacted_body(L, endpoint, r);
+    lua_pushfstring(L, "%d", (int)crux_rawlen(L, -1));
+    lua_setfield(L, -3, "Content-Length");
     crux_setkey(L, dry, CRUX_KEY_body);
   }
+  crux_setkey(L, dry, CRUX_KEY_headers);
   return 1;
 }
 

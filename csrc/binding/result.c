@@ -109,7 +109,7 @@ static int push_error(lua_State *L, const crux_endpoint *endpoint, const crux_tr
   if (after >= 0) crux_set_number(L, CRUX_KEY_retry_after, after);
   crux_set_boolean(L, CRUX_KEY_retryable,
                    crux_retryable(r->verdict, r->response.status, after >= 0, endpoint->safe));
-  crux_set_message(L, t);
+  crux_set_message(L, endpoint, t);
   crux_set_hint(L, endpoint, t);
   crux_set_class(L, CRUX_CLASS_ERROR);
   return 2;

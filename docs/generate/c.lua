@@ -65,8 +65,10 @@ function Writer:row(owner, field, endpoint)
     kind = type.type.c
   end
   if kind == "DECIMAL" then low, high = nil, nil end -- its range is its type's, see csrc/api.h
-  return ('  { "%s", CRUX_TYPE_%s, %s, %s, %s, %s, %s },\n'):format(field[1], kind,
-    flags(field, endpoint), number(low), number(high), choices, fields)
+  local first = ('  { "%s", CRUX_TYPE_%s, %s, %s, %s,'):format(field[1], kind,
+    flags(field, endpoint), number(low), number(high))
+  local last = ("%s, %s },\n"):format(choices, fields)
+  return first .. (#first + #last > COLUMNS and "\n    " or " ") .. last
 end
 
 -- Adds what the rows of these fields point to. Returns the rows.

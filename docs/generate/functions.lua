@@ -34,6 +34,7 @@ function functions.crux()
   return {
     { name = "new", entry = find("lua/crux/client.lua", "Client.new") },
     { name = "assert", entry = find("lua/crux/assert.lua", "crux.assert") },
+    { name = "cancellation", entry = find("lua/crux/cancellation.lua", "crux.cancellation") },
   }
 end
 
@@ -55,7 +56,7 @@ end
 function functions.pending() return methods("lua/crux/pending.lua", "Pending") end
 
 -- First words of a description that are the value's name.
-local NAMES = { done = true, result = true, err = true, report = true }
+local NAMES = { done = true, result = true, err = true, report = true, cancellation = true }
 
 --- What a function returns, by position: a list of `{ type, name, doc, optional }`. Groups, such as `result` and
 -- `nil, err`, are put above each other.

@@ -6,17 +6,59 @@
 ---@class crux.core
 local core = {}
 
----Asks the suppliers of an order to cancel it, or some of its SKUs. 2xx means received and passed on, not cancelled: each supplier confirms or rejects later.
----@param arguments crux.cancel_order.arguments
+---Logs a user in. `result.body.auth_token` is the token that the other calls take; it expires two hours after it was issued. The client's own token stays as it is.
+---@param arguments crux.login.arguments
 ---@return crux.result? result
 ---@return crux.err? err
-function core.cancel_order(arguments) end
+function core.login(arguments) end
+
+---Lists orders; nothing is changed. `result.body` is `{ total_results, orders }`. `client:orders` reads page after page.
+---@param arguments crux.list_orders.arguments
+---@return crux.result? result
+---@return crux.err? err
+function core.list_orders(arguments) end
 
 ---Reads an order. `result.body` is the order in the form of the API's generation.
 ---@param arguments crux.get_order.arguments
 ---@return crux.result? result
 ---@return crux.err? err
 function core.get_order(arguments) end
+
+---Asks the suppliers of an order to cancel it, or some of its SKUs. 2xx means received and passed on, not cancelled: each supplier confirms or rejects later.
+---@param arguments crux.cancel_order.arguments
+---@return crux.result? result
+---@return crux.err? err
+function core.cancel_order(arguments) end
+
+---Asks the supplier of a line of an order to cancel it. 2xx means received and passed on, not cancelled: the supplier confirms or rejects later.
+---@param arguments crux.cancel_order_item.arguments
+---@return crux.result? result
+---@return crux.err? err
+function core.cancel_order_item(arguments) end
+
+---Confirms, as a supplier, that an order is cancelled as its retailer asked.
+---@param arguments crux.confirm_order_cancellation.arguments
+---@return crux.result? result
+---@return crux.err? err
+function core.confirm_order_cancellation(arguments) end
+
+---Rejects, as a supplier, what a retailer asked for with cancel_order.
+---@param arguments crux.reject_order_cancellation.arguments
+---@return crux.result? result
+---@return crux.err? err
+function core.reject_order_cancellation(arguments) end
+
+---Confirms, as a supplier, that a line of an order is cancelled.
+---@param arguments crux.confirm_item_cancellation.arguments
+---@return crux.result? result
+---@return crux.err? err
+function core.confirm_item_cancellation(arguments) end
+
+---Rejects, as a supplier, what a retailer asked for with cancel_order_item.
+---@param arguments crux.reject_item_cancellation.arguments
+---@return crux.result? result
+---@return crux.err? err
+function core.reject_item_cancellation(arguments) end
 
 ---The versions of libcurl and of what it was built with.
 ---@return string version

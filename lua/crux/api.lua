@@ -93,6 +93,13 @@ return {
         { "expected_sku_cost", "decimal", doc = "what the SKU was expected to cost" },
       },
     },
+    sort = {
+      doc = "How a list is sorted.",
+      fields = {
+        { "key", "choice", choices = { "date", "status", "sku_id" }, doc = "by what" },
+        { "dir", "choice", choices = { "asc", "desc" }, doc = "upwards or downwards" },
+      },
+    },
   },
 
   -- By the names that the service gives them. `hint`: what to do about it, whatever the endpoint;
@@ -140,6 +147,87 @@ return {
 
   endpoints = {
     {
+      name = "login",
+      route = "POST /organizations/user-login/",
+      doc = "Logs a user in. `result.body.auth_token` is the token that the other calls take; it "
+        .. "expires two hours after it was issued. The client's own token stays as it is.",
+      fields = {
+        { "username", "text", required = true, doc = "the user's name" },
+        { "password", "text", required = true, secret = true, doc = "the user's password" },
+      },
+      authenticated = false,
+      -- A login that is repeated gives one more token at most.
+      safe = true,
+      hints = {
+        [401] = "the username or the password is wrong",
+        [403] = "the user may not log in",
+        [409] = "the user may not log in: the organization is of the wrong kind",
+      },
+      example = { username = "ada", password = "correct horse battery staple" },
+    },
+    {
+      name = "list_orders",
+      route = "POST /orders/",
+      doc = "Lists orders; nothing is changed. `result.body` is `{ total_results, orders }`. "
+        .. "`client:orders` reads page after page.",
+      fields = {
+        { "start", "whole", low = 0, doc = "the position of the first order, from 0" },
+        {
+          "limit", "whole", low = 0,
+          doc = "documented as the position of the last order; the service may take it for the "
+            .. "number of orders",
+        },
+        { "sort", "sort", doc = "the order in which they are listed" },
+        {
+          "line_item_allocation_statuses", "list of choice",
+          choices = { "Unallocated", "Partial", "Allocated" },
+          doc = "only orders with a line in one of these states",
+        },
+        {
+          "line_item_designation", "choice",
+          choices = { "HasTracking", "NeedsTracking", "Backordered", "Rejected", "Cancelled" },
+          doc = "only orders with such a line",
+        },
+        { "start_date", "date", doc = "only orders from then on" },
+        { "end_date", "date", doc = "only orders until then" },
+        {
+          "term", "text",
+          doc = "v1: the UUID of an order, a PO number or the id of a SKU; timp: a word of a SKU's "
+            .. "description",
+        },
+        { "org_uuids", "list of uuid", doc = "only orders of these organizations" },
+        {
+          "po_number", "text",
+          doc = "only orders of this PO number; documented for timp alone, and sent to v1 as well",
+        },
+        {
+          "sent_to_supplier", "boolean",
+          doc = "only orders that were sent to the supplier, or that were not; documented for timp "
+            .. "alone, and sent to v1 as well",
+        },
+      },
+      permission = "view_order",
+      safe = true,
+      example = {
+        start = 0, limit = 49, sort = { key = "date", dir = "desc" },
+        line_item_allocation_statuses = { "Unallocated", "Partial" },
+        start_date = "2018-08-03T06:00:00.000Z",
+      },
+    },
+    {
+      name = "get_order",
+      route = "GET /orders/{order_uuid}/",
+      doc = "Reads an order. `result.body` is the order in the form of the API's generation.",
+      fields = { { "order_uuid", "uuid", required = true, doc = "the order" } },
+      permission = "view_order",
+      safe = true,
+      hints = {
+        [404] = "no such URL, or no such order: check base_url, api and order_uuid",
+        [422] = "the order is unknown",
+      },
+      example = { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29" },
+    },
+    {
       name = "cancel_order",
       route = "PATCH /orders/cancel/",
       doc = "Asks the suppliers of an order to cancel it, or some of its SKUs. 2xx means received "
@@ -166,17 +254,101 @@ return {
       },
     },
     {
-      name = "get_order",
-      route = "GET /orders/{order_uuid}/",
-      doc = "Reads an order. `result.body` is the order in the form of the API's generation.",
+      name = "cancel_order_item",
+      route = "DELETE /orders/items/cancel/{order_item_uuid}/",
+      doc = "Asks the supplier of a line of an order to cancel it. 2xx means received and passed "
+        .. "on, not cancelled: the supplier confirms or rejects later.",
+      fields = {
+        {
+          "order_item_uuid", "uuid", required = true,
+          doc = "the line's own UUID: `uuid` in a v1 order, `line_item_uuid` in a timp order. The "
+            .. "service's documentation does not say which UUID of a line it is; it is sent as "
+            .. "given",
+        },
+      },
+      party = "retailer",
+      permission = "cancel_order",
+      look = "get_order",
+      hints = {
+        [404] = "no such URL, or no such line: check base_url, api and order_item_uuid",
+        [422] = "the line is unknown, or cannot be cancelled any more: look at its order with "
+          .. "get_order",
+      },
+      example = { order_item_uuid = "5f0f6c1e-6a0c-4a35-9d3f-0d8c5b0a7c11" },
+    },
+    {
+      name = "confirm_order_cancellation",
+      route = "PATCH /orders/cancel/{order_uuid}/confirm/",
+      generations = { "timp" },
+      doc = "Confirms, as a supplier, that an order is cancelled as its retailer asked.",
       fields = { { "order_uuid", "uuid", required = true, doc = "the order" } },
-      permission = "view_order",
-      safe = true,
+      party = "supplier",
+      permission = "cancel_order",
+      look = "get_order",
       hints = {
         [404] = "no such URL, or no such order: check base_url, api and order_uuid",
-        [422] = "the order is unknown",
+        [422] = "no cancellation of this order waits for this supplier",
       },
       example = { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29" },
+    },
+    {
+      name = "reject_order_cancellation",
+      route = "PATCH /orders/cancel/{order_uuid}/reject/",
+      generations = { "timp" },
+      doc = "Rejects, as a supplier, what a retailer asked for with cancel_order.",
+      fields = { { "order_uuid", "uuid", required = true, doc = "the order" } },
+      party = "supplier",
+      permission = "cancel_order",
+      look = "get_order",
+      hints = {
+        [404] = "no such URL, or no such order: check base_url, api and order_uuid",
+        [422] = "no cancellation of this order waits for this supplier",
+      },
+      example = { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29" },
+    },
+    {
+      name = "confirm_item_cancellation",
+      route = "PATCH /orders/items/cancel/{order_item_uuid}/confirm/",
+      generations = { "timp" },
+      doc = "Confirms, as a supplier, that a line of an order is cancelled.",
+      fields = {
+        {
+          "order_item_uuid", "uuid", required = true,
+          doc = "the line's own UUID: `uuid` in a v1 order, `line_item_uuid` in a timp order. The "
+            .. "service's documentation does not say which UUID of a line it is; it is sent as "
+            .. "given",
+        },
+      },
+      party = "supplier",
+      permission = "cancel_order",
+      look = "get_order",
+      hints = {
+        [404] = "no such URL, or no such line: check base_url, api and order_item_uuid",
+        [422] = "no cancellation of this line waits for this supplier",
+      },
+      example = { order_item_uuid = "5f0f6c1e-6a0c-4a35-9d3f-0d8c5b0a7c11" },
+    },
+    {
+      name = "reject_item_cancellation",
+      route = "PATCH /orders/items/cancel/{order_item_uuid}/reject/",
+      generations = { "timp" },
+      doc = "Rejects, as a supplier, what a retailer asked for with cancel_order_item.",
+      fields = {
+        {
+          "order_item_uuid", "uuid", required = true,
+          doc = "the line's own UUID: `uuid` in a v1 order, `line_item_uuid` in a timp order. The "
+            .. "service's documentation does not say which UUID of a line it is; it is sent as "
+            .. "given",
+        },
+      },
+      party = "supplier",
+      permission = "cancel_order",
+      look = "get_order",
+      hints = {
+        [404] = "no such URL, or no such line: check base_url, api and order_item_uuid",
+        [422] = "no cancellation of this line waits for this supplier",
+      },
+      example = { order_item_uuid = "5f0f6c1e-6a0c-4a35-9d3f-0d8c5b0a7c11" },
     },
   },
 

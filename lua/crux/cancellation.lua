@@ -130,9 +130,9 @@ end
 -- @tparam table order a decoded order of either generation, such as the `body` of `get_order`
 -- @tparam[opt] table skus looks at the lines these name alone: a list of tables with
 --   `supplier_uuid` and perhaps `sku_id`, as in `cancel_order`
--- @treturn[1] table `state`, and `items`: a list of `{ uuid, sku_id, supplier_uuid, state,
---   ordered, rejected, line }`; counts are nil where the service gives none, and `line` is the
---   order's own line
+-- @treturn[1] table cancellation `state`, and `items`: a list of `{ uuid, sku_id, supplier_uuid,
+--   state, ordered, rejected, line }`; counts are nil where the service gives none, and `line` is
+--   the order's own line
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`: an order without lines, or a SKU that is in no line
 -- @usage local shown = crux.cancellation(client:get_order{ order_uuid = uuid }.body)

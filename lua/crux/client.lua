@@ -7,11 +7,15 @@ local batch = require "crux.batch"
 local core = require "crux.core"
 local curl = require "crux.curl"
 local environment = require "crux.environment"
+local orders = require "crux.orders"
+local wait = require "crux.wait"
 
 local concat, error, format, ipairs = table.concat, error, string.format, ipairs
-local match, next, rawget, setmetatable, type = string.match, next, rawget, setmetatable, type
+local match, next, rawget, setmetatable = string.match, next, rawget, setmetatable
+local tonumber, type = tonumber, type
 
 local RETRIES = 2
+local TIMEOUT = 30
 
 local ENDPOINTS = {}
 for _, name in ipairs(core.endpoints) do ENDPOINTS[name] = true end
@@ -98,6 +102,7 @@ function Client.make(options, env, host)
   local call_options = new_call_options(token, token ~= nil, retries, options.on_event)
   return setmetatable({
     _handle = handle, _host = host, _closed = false, _call_options = call_options,
+    _timeout = tonumber(options.timeout) or TIMEOUT,
     -- C makes the first attempt by itself; false once the client is closed
     _is_direct = host.direct and not call_options.has_callbacks or false,
     _scheduler = false, -- of `submit` and `step`, made when first needed
@@ -221,6 +226,48 @@ function Client:dry_run(name, arguments)
   local request, err = self._handle:prepare(name, arguments)
   if not request then return nil, err end
   return setmetatable(request:dry_run(), curl)
+end
+
+-- --- orders ---
+
+--- Iterates over the orders that a filter finds, each once, reading page after page with
+-- `list_orders`. The first page is asked for at the first turn. On failure, an invalid filter
+-- included, the last turn gets `false` and the err.
+-- @tparam[opt] table filter the fields of `list_orders` but `start` and `limit`, any options, which
+--   override the client's, and `page`: how many orders to ask for at once, 3 to 10000, or 50
+-- @treturn function an iterator
+-- @raise on a closed client, or a filter that is not a table
+-- @usage for order, err in client:orders{ line_item_designation = "Cancelled" } do
+--   if not order then error(tostring(err)) end
+--   print(order.uuid)
+-- end
+-- @see crux.cancellation
+function Client:orders(filter)
+  check_open(self, "orders", 2)
+  if filter ~= nil then check_table(filter, "fields", 2) end
+  return orders(self, filter or {})
+end
+
+--- Waits for the suppliers: reads an order from time to time until nothing of it is open. Errors
+-- that are retryable do not end the wait. A supplier's refusal leaves no trace in the order, which
+-- stays open. In OpenResty only the calling light thread waits.
+-- @tparam table arguments `order_uuid`; `skus`, of which the lines alone are waited for;
+--   `timeout`: seconds for the whole wait, 3600 if left out, more than a day if need be;
+--   `interval`: seconds between two reads, 30 if left out; any other options, for each read
+-- @treturn[1] table cancellation what `crux.cancellation` returns; its `state` is not `"open"`
+-- @treturn[2] nil
+-- @treturn[2] table err of kind `timeout` at the end; `err.cancellation` is the last state seen
+-- @raise on a closed client, or arguments that are not a table
+-- @usage local shown, err = client:wait_cancelled{ order_uuid = uuid, timeout = 86400 }
+-- @see crux.cancellation
+function Client:wait_cancelled(arguments)
+  check_open(self, "wait_cancelled", 2)
+  check_table(arguments, "arguments", 2)
+  local host = self._host
+  if host.admit then host.admit(2) end
+  local clock = { now = host.now or core.now, sleep = host.sleep }
+  local shown, err = wait(self, arguments, clock, self._timeout)
+  return shown, err
 end
 
 -- --- calls that do not block ---

@@ -58,6 +58,9 @@ local resty = {
   --- Returns its arguments, or raises `tostring(err)`; see `crux.assert`.
   -- @function assert
   assert = require "crux.assert",
+  --- Returns what a decoded order says about its cancellation; see `crux.cancellation`.
+  -- @function cancellation
+  cancellation = require "crux.cancellation",
   --- Makes a client. It may be made in any phase, `init_by_lua` included.
   -- @function new
   -- @tparam[opt] table options

@@ -11,16 +11,18 @@
 -- It speaks v1 and, under `/timp`, the later API: `POST /organizations/user-login/`, `PATCH
 -- /orders/cancel/`, `GET /orders/<uuid>/`, `POST /orders/create/`, `POST /orders/`, with the
 -- documented codes and with error bodies in the shapes of Django REST Framework. A cancellation is
--- confirmed at once: the order then shows the line items as `Cancelled`, all that were pending, or
--- those of the `skus` (in timp too). Users: `retailer`, `supplier`, `clerk`; each one's password is
--- the user's name.
+-- confirmed at once, unless the option `confirm` says otherwise: the order then shows the line
+-- items as `Cancelled`, all that were pending, or those of the `skus` (in timp too). Users:
+-- `retailer`, `supplier`, `other_supplier`, `clerk`; each one's password is the user's name. An
+-- order that is not created with other lines has one of each supplier.
 --
 -- A path may begin with fault directives, as in `/~status=503,retry_after=2/orders/cancel/`: see
 -- `crux.sandbox.faults`. And there are pages about the server itself, which are not counted as
--- requests: `GET /~record/` (connections, requests, and for every order how often a cancellation
--- was received and executed, and what was answered: 0 for a dropped connection), `GET
--- /~record/orders/<uuid>/` (one order: read it with `crux.get_order` and `base_url .. "/~record"`),
--- `GET /~orders/` (the UUIDs).
+-- requests: `GET /~record/` (connections, requests, and for every order, or line that was cancelled
+-- by itself, how often a cancellation was received and executed, and what was answered: 0 for a
+-- dropped connection), `GET /~record/orders/<uuid>/` (one order: read it with `crux.get_order` and
+-- `base_url .. "/~record"`), `GET /~orders/` (the UUIDs). `GET /~outage/status=503,seconds=20/` has
+-- all requests fail in that way from now on, for so long, and `GET /~outage/` ends it.
 -- @module crux.sandbox
 
 local cqueues = require "cqueues"
@@ -36,6 +38,7 @@ local json = require "crux.sandbox.json"
 local orders = require "crux.sandbox.orders"
 local record = require "crux.sandbox.record"
 local service = require "crux.sandbox.service"
+local state = require "crux.sandbox.state"
 
 local sandbox = {}
 
@@ -43,8 +46,9 @@ local Sandbox = {}
 Sandbox.__index = Sandbox
 
 local OPTIONS = {
-  host = true, port = true, tls = true, orders = true, token_lifetime = true, random = true,
-  journal = true,
+  host = true, port = true, tls = true, orders = true, token_lifetime = true, revoke = true,
+  confirm = true, limit = true, rate_limit = true, random = true, journal = true,
+  state = true,
 }
 
 local function temporary_directory()
@@ -57,12 +61,77 @@ end
 local function silence(_, _, why) return why end
 
 local function seed_orders(self, count)
+  local kept = self.kept and self.kept:get("seed", "orders")
+  if kept then
+    self.orders, self.shipped_order = kept.pending, kept.shipped
+    return
+  end
   self.orders = {}
   for i = 1, count do
     local given = i == 1 and { uuid = orders.DOCUMENTED_ORDER } or nil
     self.orders[i] = self.state.orders:add(given).uuid
   end
   self.shipped_order = self.state.orders:add{ shipped = true }.uuid
+  if self.kept then
+    local pending = json.list(self.orders)
+    self.kept:put("seed", "orders", { pending = pending, shipped = self.shipped_order })
+  end
+end
+
+-- The users' first tokens.
+local function issue_tokens(self, users)
+  local kept = self.kept and self.kept:get("seed", "tokens")
+  self.tokens = kept or { expired = users:issue(users.users.retailer, 0) }
+  if kept then return end
+  for name, user in pairs(users.users) do self.tokens[name] = users:issue(user) end
+  if self.kept then self.kept:put("seed", "tokens", self.tokens) end
+end
+
+-- The state, and what a file has kept of it, if there is one.
+local function make_state(self, options)
+  local kept = options.state and state.open(options.state)
+  local function keeper(kind)
+    return kept and function(name, value) kept:put(kind, name, value) end
+  end
+  local keep_order, keep_token = keeper "order", keeper "token"
+  self.kept = kept
+  self.record = record.new(options.journal, keeper "cancel")
+  self.state = {
+    accounts = accounts.new(options.token_lifetime or 7200, options.revoke, keep_token
+      and function(token, username, expires)
+        keep_token(token, { username = username, expires = expires })
+      end),
+    orders = orders.new(options.confirm, keep_order
+      and function(order) keep_order(order.uuid, order) end),
+    record = self.record, limit = options.limit or "position",
+  }
+  if not kept then return end
+  for _, order in pairs(kept.values.order or {}) do self.state.orders:restore(order) end
+  for uuid, entry in pairs(kept.values.cancel or {}) do self.record:restore(uuid, entry) end
+  for token, entry in pairs(kept.values.token or {}) do
+    self.state.accounts:restore(token, entry.username, entry.expires)
+  end
+end
+
+local function make_authority(kept)
+  local text = kept and kept:get("tls", "authority")
+  if text then return certificate.import(text) end
+  local authority = certificate.authority()
+  if kept then kept:put("tls", "authority", certificate.export(authority)) end
+  return authority
+end
+
+local function make_tls(self)
+  local authority = make_authority(self.kept)
+  local names = { "127.0.0.1", "localhost", "::1" }
+  self.context = certificate.context(certificate.server{ names = names, authority = authority })
+  if self.kept then
+    self.ca_file = self.kept.path .. ".ca.pem"
+  else
+    self.directory = temporary_directory()
+    self.ca_file = self.directory .. "/ca.pem"
+  end
+  certificate.write(self.ca_file, authority)
 end
 
 local function listen(self, host, port)
@@ -80,10 +149,16 @@ local function listen(self, host, port)
 end
 
 --- Make a sandbox; it listens from now on, and answers while `run` runs.
--- @tparam[opt] table options `host` (`"127.0.0.1"`), `port` (0, any that is free), `tls` (true),
---   `orders` (5: how many pending ones to start with), `token_lifetime` (7200 seconds), `random`
---   (`{ seed, rate }`: faults at random for every request without a directives), `journal` (a file
---   that outlives the process: see `crux.sandbox.record`)
+-- @tparam[opt] table options
+--   `host` (`"127.0.0.1"`), `port` (0, any that is free), `tls` (true), `orders` (5: how many
+--   pending ones to start with), `token_lifetime` (7200 seconds), `revoke` (whether a login ends
+--   the user's earlier tokens), `confirm` (when suppliers confirm: `"auto"`, at once; `"manual"`,
+--   when asked to; or after so many seconds), `limit` (what it is in a list: the `"position"` of
+--   the last order, or the `"size"` of a page), `rate_limit` (more requests in a second are
+--   answered with 429 and `Retry-After: 1`), `random` (`{ seed, rate }`: faults at random for every
+--   request without directives), `journal` (a file that outlives the process: see
+--   `crux.sandbox.record`), `state` (a file in which orders, tokens, port and authority are kept,
+--   for a sandbox that goes on with them: see `crux.sandbox.state`; `ca_file` is then beside it)
 -- @treturn table `base_url`, `port`, `ca_file` (nil without TLS), `tokens` (`retailer`, `supplier`,
 --   `clerk`, who lacks the permission to cancel, `expired`), `orders` (UUIDs of the pending ones),
 --   `shipped_order` (the UUID of one that is not pending any more), `record`, `loop` (its cqueues
@@ -93,24 +168,17 @@ function sandbox.new(options)
   for name in pairs(options) do
     if not OPTIONS[name] then error(("unknown option %q"):format(tostring(name)), 2) end
   end
-  local users = accounts.new(options.token_lifetime or 7200)
   local self = setmetatable({
     loop = cqueues.new(), stopped = false, wake = condition.new(), live = {},
-    record = record.new(options.journal),
     decide = faults.decider{ random = options.random },
+    rate = { limit = options.rate_limit or math.huge, since = 0, count = 0 },
   }, Sandbox)
-  self.state = { accounts = users, orders = orders.new(), record = self.record }
-  self.tokens = { expired = users:issue(users.users.retailer, 0) }
-  for name, user in pairs(users.users) do self.tokens[name] = users:issue(user) end
-  if options.tls ~= false then
-    local authority = certificate.authority()
-    local names = { "127.0.0.1", "localhost", "::1" }
-    self.context = certificate.context(certificate.server{ names = names, authority = authority })
-    self.directory = temporary_directory()
-    self.ca_file = self.directory .. "/ca.pem"
-    certificate.write(self.ca_file, authority)
-  end
-  listen(self, options.host or "127.0.0.1", options.port or 0)
+  make_state(self, options)
+  issue_tokens(self, self.state.accounts)
+  if options.tls ~= false then make_tls(self) end
+  local port = options.port or self.kept and math.tointeger(self.kept:get("seed", "port"))
+  listen(self, options.host or "127.0.0.1", port or 0)
+  if self.kept then self.kept:put("seed", "port", self.port) end
   seed_orders(self, options.orders or 5)
   return self
 end
@@ -121,8 +189,25 @@ local NO_CONTENT = http.format{ status = 204 }
 
 local function format(status, body, headers, close)
   if status == 204 and not close then return NO_CONTENT end
-  local encoded = body and json.encode(body)
-  return http.format{ status = status, body = encoded, headers = headers, close = close }, close
+  return http.format{
+    status = status, body = body and json.encode(body), headers = headers, close = close,
+  }, close
+end
+
+-- An outage begins, instead of the one before, or ends.
+local function set_outage(self, directives)
+  self.outage = nil
+  if directives == "" then return 200, { outage = false } end
+  local fault, why = faults.parse(directives)
+  if not fault then return 404, { detail = why } end
+  self.outage = { fault = fault, ends = cqueues.monotime() + (fault.seconds or math.huge) }
+  return 200, { outage = true }
+end
+
+-- The fault of the outage that there is now.
+local function outage_of(self)
+  if self.outage and self.outage.ends <= cqueues.monotime() then self.outage = nil end
+  return self.outage and self.outage.fault
 end
 
 local function admin(self, path)
@@ -132,6 +217,8 @@ local function admin(self, path)
   end
   local uuid = path:match("^/~record/orders/([%x-]+)/$")
   if uuid and check.is_uuid(uuid) then return 200, self.record:show(uuid) end
+  local directives = path:match("^/~outage/([^/]*)/?$")
+  if directives then return set_outage(self, directives) end
   return 404, { detail = "Not found." }
 end
 
@@ -162,13 +249,22 @@ local function faulty_answer(self, fault, path, close)
   elseif status >= 400 then
     body = json.encode{ detail = DETAIL[status] or "This failed on request." }
   end
-  local answer = { status = status, body = body, type = media, headers = headers, close = close }
-  return http.format(answer), close
+  return http.format{
+    status = status, body = body, type = media, headers = headers, close = close,
+  }, close
+end
+
+-- Whether there were too many requests since the second began.
+local function is_throttled(rate)
+  local now = cqueues.monotime()
+  if now - rate.since >= 1 then rate.since, rate.count = now, 0 end
+  rate.count = rate.count + 1
+  return rate.count > rate.limit
 end
 
 local function respond(self, request)
   local path = request.path
-  if path:find("^/~record/") or path == "/~orders/" then
+  if path:find("^/~record/") or path == "/~orders/" or path:find("^/~outage/") then
     local status, body = admin(self, path)
     return format(status, body, nil, request.close)
   end
@@ -182,11 +278,13 @@ local function respond(self, request)
     if not fault then return format(404, { detail = why }, nil, request.close) end
     request.path = rest
   end
-  fault = self.decide(fault)
+  if is_throttled(self.rate) then fault = { status = 429, retry_after = 1 }
+  else fault = self.decide(fault or outage_of(self)) end
 
   local decoded = request.body ~= "" and json.decode(request.body) or nil
   local uuid = type(decoded) == "table" and decoded.order_uuid
   if not (request.method == "PATCH" and check.is_uuid(uuid)) then uuid = nil end
+  if request.method == "DELETE" then uuid = request.path:match("/items/cancel/([%x-]+)/$") end
   if uuid then counted:received(uuid) end
 
   if not fault then
@@ -276,6 +374,7 @@ function Sandbox:close()
     os.remove(self.directory)
     self.directory = nil
   end
+  if self.kept then self.kept:close() end
 end
 
 return sandbox

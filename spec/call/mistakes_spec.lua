@@ -4,6 +4,11 @@ local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
 
+-- Of the calls, as messages list them.
+local NAMES = "login, list_orders, get_order, cancel_order, cancel_order_item, "
+  .. "confirm_order_cancellation, reject_order_cancellation, confirm_item_cancellation, "
+  .. "reject_item_cancellation"
+
 -- Values for the names in angle brackets below.
 local WORDS = {
   OPTIONS = "token, base_url, api, timeout, connect_timeout, retries, max_connections, "
@@ -243,13 +248,13 @@ local MISTAKES = {
     [[expected a table of options, found string]],
     [[crux.new{ base_url = "https://h" }]] },
   { [[client:submit("cancel", { order_uuid = U })]],
-    [[expected the name of a call, found 'cancel'; there are cancel_order, get_order]],
+    [[expected the name of a call, found 'cancel'; there are ]] .. NAMES,
     [[client:submit("cancel_order", { order_uuid = U })]] },
   { [[client:submit{ order_uuid = U }]],
     [[expected a table of arguments, found nothing]],
     [[client:submit("cancel_order", { order_uuid = U })]] },
   { [[client:dry_run(client.cancel_order, { order_uuid = U })]],
-    [[expected the name of a call, found a function; there are cancel_order, get_order]],
+    [[expected the name of a call, found a function; there are ]] .. NAMES,
     [[client:dry_run("cancel_order", { order_uuid = U })]] },
   { [[client:cancel_orders(U)]],
     [[cancel_orders: expected a list of orders or an iterator function, found string]],

@@ -60,9 +60,12 @@ describe("an error is raised", function()
 
   it("for an unknown call, with the list of names", function()
     for _, method in ipairs{ "dry_run", "submit", "call" } do
-      raises("expected the name of a call, found 'cancel'; there are cancel_order, get_order", client[method], client, "cancel",
+      local names = "there are login, list_orders, get_order, cancel_order, "
+        .. "cancel_order_item, confirm_order_cancellation, reject_order_cancellation, "
+        .. "confirm_item_cancellation, reject_item_cancellation"
+      raises("expected the name of a call, found 'cancel'; " .. names, client[method], client, "cancel",
         { order_uuid = U })
-      raises("found another string; there are cancel_order, get_order", client[method], client, helper.TOKEN, {})
+      raises("found another string; " .. names, client[method], client, helper.TOKEN, {})
       raises("found a nil; there are", client[method], client, nil, {})
     end
     assert.is_nil(client.cancel)

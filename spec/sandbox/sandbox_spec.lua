@@ -8,7 +8,7 @@ if not loaded then
   return
 end
 
-local cjson = require("cjson").new()
+local bare = require "spec.support.bare"
 local fault = require "spec.support.fault"
 local process = require "spec.support.process"
 
@@ -16,56 +16,8 @@ local ECONNRESET = require("cqueues.errno").ECONNRESET
 local SUPPLIER, OTHER = "757ce28d-fbd6-4b9f-8051-f847482e169f", "c3b1b2f6-5d0e-4a4b-9a52-6a3f2f0f5b7e"
 local UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
-local function connect(port, tls)
-  local con = socket.connect{ host = "127.0.0.1", port = tonumber(port), nodelay = true }
-  con:setmode("b", "bn")
-  con:settimeout(5)
-  con:onerror(function(_, _, why) return why end)
-  if tls then
-    local ok, why = con:starttls(tls)
-    if not ok then
-      con:close()
-      return nil, why
-    end
-  end
-  return con
-end
-
-local function trusting(ca_file)
-  local context = require "openssl.ssl.context"
-  local store = require("openssl.x509.store").new()
-  store:add(ca_file)
-  local tls = context.new("TLS", false)
-  tls:setStore(store)
-  tls:setVerify(context.VERIFY_PEER)
-  return tls
-end
-
--- Reads one response with a length from a connection that may carry more.
-local function read_response(con)
-  local head = con:xread("*L")
-  if not head then return nil end
-  local status = tonumber(head:match("^HTTP/1%.1 (%d+)"))
-  local headers = {}
-  for line in function() return con:xread("*L") end do
-    if line == "\r\n" then break end
-    local name, value = line:match("^([^:]+): (.-)\r\n$")
-    headers[name:lower()] = value
-  end
-  local length = tonumber(headers["content-length"] or 0)
-  local raw = length > 0 and con:xread(length) or ""
-  local json = headers["content-type"] == "application/json"
-  return { status = status, headers = headers, raw = raw, body = json and cjson.decode(raw) or nil }
-end
-
-local function request_bytes(method, path, token, body, media)
-  local text = type(body) == "table" and cjson.encode(body) or body or ""
-  local lines = { method .. " " .. path .. " HTTP/1.1", "Host: 127.0.0.1" }
-  if token then lines[#lines + 1] = "Authorization: Token " .. token end
-  if text ~= "" then lines[#lines + 1] = "Content-Type: " .. (media or "application/json; charset=utf-8") end
-  lines[#lines + 1] = "Content-Length: " .. #text
-  return table.concat(lines, "\r\n") .. "\r\n\r\n" .. text
-end
+local connect, trusting = bare.connect, bare.trusting
+local read_response, request_bytes = bare.read_response, bare.request_bytes
 
 local function drain(con)
   local parts = {}
@@ -248,7 +200,7 @@ describe("the sandbox #tree", function()
 
   it("expires tokens, keeps a journal, and leaves no files when it is killed", function()
     local journal = os.tmpname()
-    local short = process.sandbox{ lifetime = 0, journal = journal }
+    local short = process.sandbox{ token_lifetime = 0, journal = journal }
     finally(function()
       short:close()
       os.remove(journal)

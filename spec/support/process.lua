@@ -18,14 +18,20 @@ local function quoted(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "
 local Sandbox = {}
 Sandbox.__index = Sandbox
 
-local VALUES = { "host", "port", "orders", "lifetime", "random", "rate", "journal" }
+local VALUES = {
+  "host", "port", "orders", "token_lifetime", "confirm", "limit", "rate_limit", "random", "rate", "journal",
+  "state",
+}
 
 local function arguments(options)
   local parts = { "--machine", "--until-eof" }
   for _, name in ipairs(VALUES) do
-    if options[name] then parts[#parts + 1] = "--" .. name .. " " .. quoted(options[name]) end
+    local option = "--" .. name:gsub("_", "-")
+    if options[name] then parts[#parts + 1] = option .. " " .. quoted(options[name]) end
   end
-  if options.plain then parts[#parts + 1] = "--plain" end
+  for _, name in ipairs{ "plain", "revoke" } do
+    if options[name] then parts[#parts + 1] = "--" .. name end
+  end
   return table.concat(parts, " ")
 end
 
@@ -33,7 +39,7 @@ local function parse(self)
   for line in self.output:lines() do
     if line == "" then return true end
     local name, value = line:match("^([%l_]+)=(.*)$")
-    local token = name:match("^token_(%l+)$")
+    local token = name:match("^token_([%l_]+)$")
     if token then
       self.tokens[token] = value
     elseif name == "orders" then
@@ -47,8 +53,9 @@ end
 
 --- Start a sandbox.
 -- @tparam[opt] table options `plain` (true for http) and the values of examples/sandbox.lua: `host`, `port`, `orders`,
---   `lifetime`, `random` (a seed), `rate`, `journal`
--- @treturn table `base_url`, `port`, `ca_file`, `tokens` (`retailer`, `supplier`, `clerk`, `expired`), `orders`,
+--   `token_lifetime`, `revoke` (true), `confirm`, `limit`, `rate_limit`, `random` (a seed), `rate`, `journal`,
+--   `state`
+-- @treturn table `base_url`, `port`, `ca_file`, `tokens` (`retailer`, `supplier`, `other_supplier`, `clerk`, `expired`), `orders`,
 --   `shipped_order`, `pid`
 function process.sandbox(options)
   local made = assert(io.popen('mktemp -d "${TMPDIR:-/tmp}/crux-spec.XXXXXX"'))

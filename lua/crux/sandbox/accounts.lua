@@ -8,27 +8,37 @@ local orders = require "crux.sandbox.orders"
 
 local accounts = {}
 
-local function user(name, kind, permissions)
+local function user(name, org, permissions)
   return {
-    username = name, password = name, kind = kind, permissions = permissions, uuid = orders.uuid(),
+    username = name, password = name, org = org, permissions = permissions, uuid = orders.uuid(),
+    kind = org == orders.RETAILER and "RETAILER" or "SUPPLIER",
   }
 end
 
 local Accounts = {}
 Accounts.__index = Accounts
 
---- Users whose names are also their passwords: `retailer`, `supplier`, and the retailer's `clerk`,
--- who may not cancel.
+--- Users whose names are also their passwords: `retailer`, `supplier`, `other_supplier`, and the
+-- retailer's `clerk`, who may not cancel.
 -- @tparam number lifetime seconds that a token is good for
-function accounts.new(lifetime)
+-- @tparam[opt] boolean revoke whether a login ends the user's earlier tokens
+-- @tparam[opt] function keep called with a token, its user's name (false once it was revoked) and
+--   the time when it expires
+function accounts.new(lifetime, revoke, keep)
   return setmetatable({
     lifetime = lifetime,
+    revoke = revoke,
+    keep = keep or function() end,
     tokens = {},
     users = {
-      retailer = user("retailer", "RETAILER",
-        { cancel_order = true, view_order = true, create_order = true }),
-      clerk = user("clerk", "RETAILER", { view_order = true }),
-      supplier = user("supplier", "SUPPLIER", { cancel_order = true, view_order = true }),
+      retailer = user("retailer", orders.RETAILER, {
+        cancel_order = true, view_order = true, create_order = true,
+      }),
+      clerk = user("clerk", orders.RETAILER, { view_order = true }),
+      supplier = user("supplier", orders.SUPPLIER, { cancel_order = true, view_order = true }),
+      other_supplier = user("other_supplier", orders.OTHER_SUPPLIER, {
+        cancel_order = true, view_order = true,
+      }),
     },
   }, Accounts)
 end
@@ -39,7 +49,13 @@ end
 function Accounts:issue(owner, lifetime)
   local token = rand.bytes(20):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end)
   self.tokens[token] = { user = owner, expires = cqueues.monotime() + (lifetime or self.lifetime) }
+  self.keep(token, owner.username, self.tokens[token].expires)
   return token
+end
+
+--- Put a token back that was kept.
+function Accounts:restore(token, username, expires)
+  if username then self.tokens[token] = { user = self.users[username], expires = expires } end
 end
 
 --- Whose is this `Authorization` header?
@@ -58,8 +74,14 @@ end
 
 --- What a login answers.
 function Accounts:login(owner)
+  for token, entry in pairs(self.tokens) do
+    if self.revoke and entry.user == owner then
+      self.tokens[token] = nil
+      self.keep(token, false, 0)
+    end
+  end
   local retailer = owner.kind == "RETAILER"
-  local org = retailer and orders.RETAILER or orders.SUPPLIER
+  local org = owner.org
   local permissions = json.list()
   for i, name in ipairs{ "cancel_order", "create_order", "view_order" } do
     permissions[i] = {

@@ -55,6 +55,17 @@ function certificate.authority(name)
   return { key = key, cert = cert }
 end
 
+--- An authority as text, and back.
+-- @tparam table authority
+-- @treturn table `{ key, cert }`, both PEM
+function certificate.export(authority)
+  return { key = authority.key:toPEM("private"), cert = authority.cert:toPEM("cert") }
+end
+
+function certificate.import(text)
+  return { key = pkey.new(text.key), cert = x509.new(text.cert) }
+end
+
 --- Make a server's certificate, or a client's.
 -- @tparam table options
 --   `names`: a list of DNS names and IP addresses;

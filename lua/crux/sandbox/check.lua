@@ -6,8 +6,7 @@ local json = require "crux.sandbox.json"
 
 local check = {}
 
-local FOUR = ("%x"):rep(4) .. "%-"
-local UUID = "^" .. ("%x"):rep(8) .. "%-" .. FOUR .. FOUR .. FOUR .. ("%x"):rep(12) .. "$"
+local UUID = "^" .. ("%x"):rep(8) .. ("%-" .. ("%x"):rep(4)):rep(3) .. "%-" .. ("%x"):rep(12) .. "$"
 
 --- Is it 8-4-4-4-12 hex digits?
 function check.is_uuid(text) return type(text) == "string" and text:find(UUID) ~= nil end
@@ -34,8 +33,8 @@ end
 
 function check.uuid(value)
   if not check.is_uuid(value) then
-    local found = type(value) == "table" and python_name(value) or tostring(value)
-    return only(('"%s" is not a valid UUID.'):format(found))
+    local shown = type(value) == "table" and python_name(value) or tostring(value)
+    return only(('"%s" is not a valid UUID.'):format(shown))
   end
 end
 
@@ -60,6 +59,54 @@ function check.price(value)
   if #text:match("^%d+") > 8 then
     return only "Ensure that there are no more than 10 digits in total."
   end
+end
+
+function check.position(value)
+  local number = type(value) ~= "boolean" and tonumber(value)
+  if not number or number % 1 ~= 0 then return only "A valid integer is required." end
+  if number < 0 then return only "Ensure this value is greater than or equal to 0." end
+end
+
+function check.boolean(value)
+  if type(value) ~= "boolean" then return only "Must be a valid boolean." end
+end
+
+--- A date, perhaps with a time.
+function check.date(value)
+  local rest = type(value) == "string" and value:match("^%d%d%d%d%-%d%d%-%d%d(.*)$")
+  if rest == "" then return nil end
+  if not rest or not rest:find("^[T ]%d%d:%d%d:%d%d[%.%d]*Z?$") then
+    return only "Datetime has wrong format. Use one of these formats instead: YYYY-MM-DDThh:mm:ssZ."
+  end
+end
+
+--- A check for one of these words.
+function check.choice(...)
+  local known = {}
+  for _, name in ipairs{ ... } do known[name] = true end
+  return function(value)
+    if type(value) ~= "string" or not known[value] then
+      return only(('"%s" is not a valid choice.'):format(python_name(value)))
+    end
+  end
+end
+
+--- A check for a list of values, of which `test` checks each.
+function check.each(test)
+  return function(value)
+    if not json.is_list(value) then
+      return only(('Expected a list of items but got type "%s".'):format(python_name(value)))
+    end
+    for _, item in ipairs(value) do
+      local problem = test(item)
+      if problem then return problem end
+    end
+  end
+end
+
+--- A check for an object with these rows.
+function check.object_of(rows)
+  return function(value) return check.object(value, rows) end
 end
 
 --- Check an object against rows of `{ name, check, required }`.

@@ -15,8 +15,9 @@
 -- | `close=yes` | answer, say `Connection: close` and do so |
 -- | `times=N` | only the first `N` requests with exactly these directives are treated so |
 -- | `id=WORD` | nothing; makes the directives differ from others, for `times` |
--- | `random=SEED` | one of: both drops, 500 after executing, 503, 429 with `Retry-After`, a delay |
--- | `rate=R` | with `random`: how often, 0 to 1; `random.rate` or 0.2 if left out |
+-- | `seconds=N` | in `/~outage/` alone: for how long |
+-- | `random=SEED` | a drop, 500 after executing, 503, 429 with `Retry-After: 0`, or a short delay |
+-- | `rate=R` | with `random`: how often, 0 to 1; if left out, that of the constructor, or 0.2 |
 -- @module crux.sandbox.faults
 
 local faults = {}
@@ -25,12 +26,12 @@ local KNOWN = {
   status = "^%d%d%d$", execute = "^yes$", retry_after = "^%d+$", body = "^%l+$", location = "^no$",
   delay = "^%d+$", delay_after = "^%d+$", drop = "^%l+$", close = "^yes$",
   times = "^%d+$", id = "^[%w_.-]+$",
-  random = "^%d+$", rate = "^[%d.]+$",
+  random = "^%d+$", rate = "^[%d.]+$", seconds = "^[%d.]+$",
 }
 
 local NUMBERS = {
   status = true, retry_after = true, delay = true, delay_after = true, times = true, random = true,
-  rate = true,
+  rate = true, seconds = true,
 }
 
 --- Reads fault directives.

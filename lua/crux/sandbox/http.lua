@@ -12,15 +12,12 @@ local MAX_HEAD, MAX_BODY = 64 * 1024, 10 * 1024 * 1024
 
 local REASONS = {
   [200] = "OK", [201] = "Created", [204] = "No Content", [301] = "Moved Permanently",
-  [302] = "Found",
-  [303] = "See Other", [307] = "Temporary Redirect", [308] = "Permanent Redirect",
+  [302] = "Found", [303] = "See Other", [307] = "Temporary Redirect", [308] = "Permanent Redirect",
   [400] = "Bad Request",
   [401] = "Unauthorized", [403] = "Forbidden", [404] = "Not Found", [405] = "Method Not Allowed",
   [408] = "Request Timeout", [409] = "Conflict", [411] = "Length Required",
-  [413] = "Content Too Large",
-  [415] = "Unsupported Media Type",
-  [422] = "Unprocessable Entity", [429] = "Too Many Requests",
-  [431] = "Request Header Fields Too Large",
+  [413] = "Content Too Large", [415] = "Unsupported Media Type", [422] = "Unprocessable Entity",
+  [429] = "Too Many Requests", [431] = "Request Header Fields Too Large",
   [500] = "Internal Server Error", [502] = "Bad Gateway", [503] = "Service Unavailable",
   [504] = "Gateway Timeout",
 }

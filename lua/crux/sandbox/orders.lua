@@ -2,6 +2,7 @@
 -- are made when it is first looked at, so that a hundred thousand orders are cheap.
 -- @module crux.sandbox.orders
 
+local cqueues = require "cqueues"
 local rand = require "openssl.rand"
 local json = require "crux.sandbox.json"
 
@@ -21,15 +22,14 @@ local NAMES = {
 
 local ADDRESS = {
   name = "Ada Example", business_name = "", address1 = "1 Example Way", address2 = "",
-  city = "Provo", state = "UT",
-  postal_code = "84601", phone_number = json.null, country = "US",
+  city = "Provo", state = "UT", postal_code = "84601", phone_number = json.null, country = "US",
 }
 
 --- A random UUID (version 4).
 function orders.uuid()
   local a, b, c, d = string.unpack(">I4I4I4I4", rand.bytes(16))
-  return ("%08x-%04x-4%03x-%04x-%04x%08x"):format(
-    a, b >> 16, b & 0xfff, c >> 16 & 0x3fff | 0x8000, c & 0xffff, d)
+  local variant = c >> 16 & 0x3fff | 0x8000
+  return ("%08x-%04x-4%03x-%04x-%04x%08x"):format(a, b >> 16, b & 0xfff, variant, c & 0xffff, d)
 end
 
 local function line(sku_id, supplier_uuid, quantity, cost)
@@ -44,7 +44,49 @@ local Store = {}
 Store.__index = Store
 
 --- An empty store.
-function orders.new() return setmetatable({ by_uuid = {}, sequence = {} }, Store) end
+-- @tparam[opt] string|number confirm when a supplier confirms what is to be cancelled: `"auto"` (at
+--   once), `"manual"`, or after so many seconds
+-- @tparam[opt] function keep called with each order that is new or changed
+function orders.new(confirm, keep)
+  return setmetatable({
+    confirm = confirm or "auto", keep = keep or function() end,
+    by_uuid = {}, sequence = {}, by_line = {},
+  }, Store)
+end
+
+local COUNTS = { "ordered", "allocated", "rejected", "asked" }
+
+--- Put an order back that was kept as JSON, which does not tell an integer from a float.
+function Store:restore(order)
+  order.number, order.created = math.tointeger(order.number), math.tointeger(order.created)
+  for _, item in ipairs(order.lines or {}) do
+    for _, name in ipairs(COUNTS) do item[name] = item[name] and math.tointeger(item[name]) end
+  end
+  self.sequence[order.number] = order
+  self.by_uuid[order.uuid] = order
+  if order.lines then self:index(order) end
+end
+
+-- Cancels so many of a line. One of which fewer than ordered are cancelled stays as it is but for
+-- its `quantity_rejected`.
+local function reduce(item, amount)
+  item.rejected = item.rejected + amount
+  if item.rejected == item.ordered then item.status, item.allocated = "Cancelled", 0 end
+  item.asked, item.due = nil, nil
+end
+
+-- Confirms what was due since the order was last looked at.
+function Store:settle(order)
+  local is_changed = false
+  for _, item in ipairs(order.lines) do
+    if item.due and item.due <= cqueues.monotime() then
+      reduce(item, item.asked)
+      is_changed = true
+    end
+  end
+  if is_changed then self.keep(order) end
+  return order
+end
 
 --- Add an order.
 -- @tparam[opt] table given `uuid`, `shipped`, and the fields of a request to create one; without
@@ -58,13 +100,15 @@ function Store:add(given)
   if given and given.uuid then order.uuid = given.uuid end
   self.sequence[order.number] = order
   self.by_uuid[order.uuid] = order
+  self.keep(order)
   return order
 end
 
 --- The order of that UUID (either case), its line items made; or nil.
 function Store:get(uuid)
   local order = self.by_uuid[uuid] or self.by_uuid[uuid:lower()]
-  if not order or order.lines then return order end
+  if not order then return nil end
+  if order.lines then return self:settle(order) end
   local given = order.given or {}
   order.lines = {}
   for i, sku in ipairs(given.skus or {}) do
@@ -81,7 +125,22 @@ function Store:get(uuid)
       item.status, item.allocated, item.tracking = "HasTracking", item.ordered, "1Z999AA10123456784"
     end
   end
+  self:index(order)
+  self.keep(order)
   return order
+end
+
+--- Have the lines of an order found by their own UUIDs.
+function Store:index(order)
+  for _, item in ipairs(order.lines) do self.by_line[item.uuid] = { order = order, item = item } end
+end
+
+--- The line of that UUID (either case) and its order; or nil. Only lines that were shown have one.
+function Store:line(uuid)
+  local found = self.by_line[uuid:lower()]
+  if not found then return nil end
+  self:settle(found.order)
+  return found.item, found.order
 end
 
 local PENDING = { Unallocated = true, Allocated = true, Backordered = true }
@@ -91,7 +150,9 @@ local function named(order, skus)
   local amounts = {}
   if not skus then
     for _, item in ipairs(order.lines) do
-      if PENDING[item.status] then amounts[item] = item.ordered - item.rejected end
+      if PENDING[item.status] and not item.asked then
+        amounts[item] = item.ordered - item.rejected
+      end
     end
     return amounts
   end
@@ -101,7 +162,7 @@ local function named(order, skus)
       local wanted = not sku.sku_id or tostring(sku.sku_id) == item.sku_id
       if wanted and item.supplier_uuid == sku.supplier_uuid:lower() then
         found = true
-        if not PENDING[item.status] then return nil, "pending" end
+        if not PENDING[item.status] or item.asked then return nil, "pending" end
         local amount = math.tointeger(tonumber(sku.quantity)) or item.ordered - item.rejected
         if amount > item.ordered - item.rejected then return nil, "quantity", i end
         amounts[item] = amount
@@ -112,22 +173,54 @@ local function named(order, skus)
   return amounts
 end
 
---- Cancel an order's pending line items, or those of `skus`. A line of which fewer than ordered are
--- cancelled stays as it is but for its `quantity_rejected`.
+--- Cancel an order's pending line items, or those of `skus`; or pass this on to the suppliers, who
+-- confirm or reject it: until then nothing is changed.
 -- @treturn[1] boolean true
 -- @treturn[2] nil
 -- @treturn[2] string `"pending"` (nothing to cancel any more), `"sku"` (no such line), `"quantity"`
 --   (more than ordered)
 -- @treturn[2] ?int which of the skus
-function orders.cancel(order, skus)
+function Store:cancel(order, skus)
   local amounts, why, index = named(order, skus)
   if not amounts then return nil, why, index end
   if next(amounts) == nil then return nil, "pending" end
-  for item, amount in pairs(amounts) do
-    item.rejected = item.rejected + amount
-    if item.rejected == item.ordered then item.status, item.allocated = "Cancelled", 0 end
-  end
+  for item, amount in pairs(amounts) do self:ask(item, amount) end
+  self.keep(order)
   return true
+end
+
+-- Cancels so many of a line, or passes it on.
+function Store:ask(item, amount)
+  if self.confirm == "auto" then return reduce(item, amount) end
+  item.asked = amount
+  if self.confirm ~= "manual" then item.due = cqueues.monotime() + self.confirm end
+end
+
+--- Cancel one line, or pass it on.
+-- @treturn boolean whether there was anything to cancel
+function Store:cancel_line(item)
+  if not PENDING[item.status] or item.asked then return false end
+  self:ask(item, item.ordered - item.rejected)
+  self.keep(self.by_line[item.uuid].order)
+  return true
+end
+
+--- Confirm or reject, as a supplier, what is asked for of these lines.
+-- @tparam table lines
+-- @tparam string supplier_uuid lines of other suppliers are left as they are
+-- @tparam boolean confirmed
+-- @treturn boolean whether there was anything
+function Store:decide(lines, supplier_uuid, confirmed)
+  local found = false
+  for _, item in ipairs(lines) do
+    if item.asked and item.supplier_uuid == supplier_uuid then
+      found = true
+      if confirmed then reduce(item, item.asked) end
+      item.asked, item.due = nil, nil
+      self.keep(self.by_line[item.uuid].order)
+    end
+  end
+  return found
 end
 
 local function allocation(item)
@@ -137,11 +230,15 @@ local function allocation(item)
   }
 end
 
+local DESIGNATED = {
+  HasTracking = true, Backordered = true, Rejected = true, Cancelled = true,
+}
+
 local function show_line(item, api)
   local shown = {
     status = item.status, item_uuid = item.item_uuid, item_name = "Item " .. item.sku_id,
-    sku_uuid = item.sku_uuid,
-    sku_id = item.sku_id, sku_name = "Item " .. item.sku_id, sku_title_variants = "",
+    sku_uuid = item.sku_uuid, sku_id = item.sku_id,
+    sku_name = "Item " .. item.sku_id, sku_title_variants = "",
     sku_special_instructions = json.null, cost = item.cost,
     tracking_numbers = json.list{ item.tracking },
     allocation = allocation(item),
@@ -149,13 +246,32 @@ local function show_line(item, api)
   local supplier_name = NAMES[item.supplier_uuid] or "Supplier"
   if api == "timp" then
     shown.line_item_uuid = item.uuid
+    shown.line_item_designation = DESIGNATED[item.status] and item.status or json.null
     shown.supplier = { uuid = item.supplier_uuid, organization_name = supplier_name }
     if item.status == "Unallocated" then shown.allocation = json.null end
   else
-    shown.uuid = item.uuid
-    shown.supplier_uuid, shown.supplier_name = item.supplier_uuid, supplier_name
+    shown.uuid, shown.supplier_uuid = item.uuid, item.supplier_uuid
+    shown.supplier_name = supplier_name
   end
   return shown
+end
+
+local function po_number(order)
+  return order.given and order.given.purchase_order_id or ("PO-%06d"):format(order.number)
+end
+
+--- Whether an order is one that a list asks for: by `term` (UUID, PO number or SKU id), `po_number`
+-- and `line_item_designation`. What else there is in a filter is checked and has no effect.
+function orders.matches(order, filter)
+  local term, designation = filter.term, filter.line_item_designation
+  local has_term = not term or order.uuid == term:lower() or po_number(order) == term
+  local has_line = not designation
+  for _, item in ipairs(order.lines) do
+    has_term = has_term or item.sku_id == term
+    has_line = has_line or item.status == designation
+      or designation == "NeedsTracking" and item.status == "Allocated"
+  end
+  return has_term and has_line and (not filter.po_number or po_number(order) == filter.po_number)
 end
 
 --- An order as the API shows it.
@@ -170,7 +286,7 @@ function orders.show(order, api)
   end
   return {
     uuid = order.uuid, is_allocated = allocated,
-    purchase_order_id = given.purchase_order_id or ("PO-%06d"):format(order.number),
+    purchase_order_id = po_number(order),
     created_date = os.date("!%Y-%m-%dT%H:%M:%S", order.created) .. ".000000Z",
     notes = given.notes or "",
     fees = { estimated_shipping_cost = "7.50", drop_ship_fee = "1.00", order_fee = "0.50" },

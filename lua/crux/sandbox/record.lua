@@ -11,17 +11,30 @@ Record.__index = Record
 -- @tparam[opt] string journal a file to which every event is appended at once, so that it outlives
 --   the process: lines `received UUID`, `executed UUID` and `answered UUID STATUS`, each before the
 --   step it is about is taken further
-local function new(journal)
+-- @tparam[opt] function keep called with a UUID and its entry whenever that has changed
+local function new(journal, keep)
   local file
   if journal then
     file = assert(io.open(journal, "a"))
     file:setvbuf("no")
   end
-  return setmetatable({ connections = 0, requests = 0, cancels = {}, journal = file }, Record)
+  return setmetatable({
+    connections = 0, requests = 0, cancels = {}, journal = file, keep = keep or function() end,
+  }, Record)
 end
 
 function Record:note(...)
   if self.journal then self.journal:write(table.concat({ ... }, " ") .. "\n") end
+end
+
+--- Put an entry back that was kept as JSON, which does not tell an integer from a float.
+function Record:restore(uuid, entry)
+  local answers = json.list()
+  for i, status in ipairs(entry.answers) do answers[i] = math.tointeger(status) end
+  self.cancels[uuid] = {
+    received = math.tointeger(entry.received), executed = math.tointeger(entry.executed),
+    answers = answers,
+  }
 end
 
 function Record:entry(uuid)
@@ -38,6 +51,7 @@ end
 function Record:received(uuid)
   local entry = self:entry(uuid)
   entry.received = entry.received + 1
+  self.keep(uuid:lower(), entry)
   self:note("received", uuid)
 end
 
@@ -45,13 +59,15 @@ end
 function Record:executed(uuid)
   local entry = self:entry(uuid)
   entry.executed = entry.executed + 1
+  self.keep(uuid:lower(), entry)
   self:note("executed", uuid)
 end
 
 --- It was answered with this status; 0 if the connection was dropped instead.
 function Record:answered(uuid, status)
-  local answers = self:entry(uuid).answers
-  answers[#answers + 1] = status
+  local entry = self:entry(uuid)
+  entry.answers[#entry.answers + 1] = status
+  self.keep(uuid:lower(), entry)
   self:note("answered", uuid, status)
 end
 
@@ -60,9 +76,8 @@ end
 function Record:show(uuid)
   local shown = { connections = self.connections, requests = self.requests }
   if uuid then
-    local entry = self.cancels[uuid:lower()]
-      or { received = 0, executed = 0, answers = json.list() }
-    for name, value in pairs(entry) do shown[name] = value end
+    local none = { received = 0, executed = 0, answers = json.list() }
+    for name, value in pairs(self.cancels[uuid:lower()] or none) do shown[name] = value end
   else
     shown.cancels = self.cancels
   end

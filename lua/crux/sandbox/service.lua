@@ -1,8 +1,7 @@
---- The exchange itself: what each request is answered. No I/O.
--- Routes, parties and permissions are those of `crux.api`. What is done, and the checks of the
--- fields, are rows of `HANDLERS`, written by hand as a second opinion. The checks run in the order
--- of Django REST Framework: URL, token, kind of organization, permission, verb, content type,
--- fields, and then the order's own state.
+--- The exchange itself: what each request is answered. No I/O. Routes, parties and permissions are
+-- those of `crux.api`; what is done, and the checks of the fields, are rows of `HANDLERS`, written
+-- by hand as a second opinion. The checks run in the order of Django REST Framework: URL, token,
+-- kind of organization, permission, verb, content type, fields, and then the order's own state.
 -- @module crux.sandbox.service
 
 local api = require "crux.api"
@@ -56,10 +55,36 @@ local WHY_NOT = {
 local function cancel(state, call)
   local order = state.orders:get(call.body.order_uuid)
   if not order then return 422, detail "There is no such order." end
-  local ok, why, index = orders.cancel(order, call.body.skus)
+  local ok, why, index = state.orders:cancel(order, call.body.skus)
   if not ok then return WHY_NOT[why](index, call.body.skus) end
   state.record:executed(order.uuid)
   return 204
+end
+
+local function cancel_item(state, call)
+  local item = state.orders:line(call.uuid)
+  if not item then return 404, detail "Not found." end
+  if not state.orders:cancel_line(item) then return WHY_NOT.pending() end
+  state.record:executed(item.uuid)
+  return 204
+end
+
+-- Confirms or rejects what a retailer asked for: of an order, or of one line.
+local function decision(of_line, confirmed)
+  return function(state, call)
+    local lines
+    if of_line then
+      lines = { (state.orders:line(call.uuid)) }
+    else
+      local order = state.orders:get(call.uuid)
+      lines = order and order.lines or {}
+    end
+    if #lines == 0 then return 404, detail "Not found." end
+    if not state.orders:decide(lines, call.user.org.uuid, confirmed) then
+      return 422, detail "There is no cancellation that waits for this supplier."
+    end
+    return 204
+  end
 end
 
 local function read(state, call)
@@ -74,15 +99,23 @@ end
 
 local function list(state, call)
   local body = call.body
-  local start, limit = tonumber(body.start) or 0, tonumber(body.limit) or 50
+  local start = tonumber(body.start) or 0
+  local limit = tonumber(body.limit)
+  local last = start + 50
+  if limit then last = state.limit == "size" and start + limit or limit + 1 end
   local descending = type(body.sort) == "table" and (body.sort.dir or body.sort.value) == "desc"
-  local sequence = state.orders.sequence
-  local shown = json.list()
-  for i = start + 1, math.min(start + limit, #sequence) do
-    local order = sequence[descending and #sequence + 1 - i or i]
+  local found, shown = state.orders.sequence, json.list()
+  if body.term or body.po_number or body.line_item_designation then
+    found = {}
+    for _, order in ipairs(state.orders.sequence) do
+      if orders.matches(state.orders:get(order.uuid), body) then found[#found + 1] = order end
+    end
+  end
+  for i = start + 1, math.min(last, #found) do
+    local order = found[descending and #found + 1 - i or i]
     shown[#shown + 1] = orders.show(state.orders:get(order.uuid), call.api)
   end
-  return 200, { total_results = #sequence, orders = shown }
+  return 200, { total_results = #found, orders = shown }
 end
 
 -- What is done for an endpoint, by its name; and the checks of its body, if it has one.
@@ -91,6 +124,11 @@ local HANDLERS = {
     call = cancel,
     fields = { { "order_uuid", check.uuid, true }, { "skus", check.list_of(SKU) } },
   },
+  cancel_order_item = { call = cancel_item },
+  confirm_order_cancellation = { call = decision(false, true) },
+  reject_order_cancellation = { call = decision(false, false) },
+  confirm_item_cancellation = { call = decision(true, true) },
+  reject_item_cancellation = { call = decision(true, false) },
   create_order = {
     call = create,
     fields = {
@@ -100,21 +138,42 @@ local HANDLERS = {
     },
   },
   get_order = { call = read },
-  list_orders = { call = list, fields = {} },
+  list_orders = {
+    call = list,
+    fields = {
+      { "start", check.position }, { "limit", check.position },
+      {
+        "sort", check.object_of{
+          { "key", check.choice("date", "status", "sku_id") },
+          { "dir", check.choice("asc", "desc") },
+          { "value", check.choice("asc", "desc") },
+        },
+      },
+      {
+        "line_item_allocation_statuses",
+        check.each(check.choice("Unallocated", "Partial", "Allocated")),
+      },
+      {
+        "line_item_designation",
+        check.choice("HasTracking", "NeedsTracking", "Backordered", "Rejected", "Cancelled"),
+      },
+      { "start_date", check.date }, { "end_date", check.date }, { "term", check.string },
+      { "org_uuids", check.each(check.uuid) }, { "po_number", check.string },
+      { "sent_to_supplier", check.boolean },
+    },
+  },
   login = {
     call = login,
     fields = { { "username", check.string, true }, { "password", check.string, true } },
   },
 }
 
--- Endpoints of the service that crux does not offer, as rows of `crux.api`.
+-- What the sandbox alone offers, as rows of `crux.api`.
 local OTHERS = {
-  { name = "login", route = "POST /organizations/user-login/", authenticated = false },
   {
-    name = "create_order", route = "POST /orders/create/",
-    party = "retailer", permission = "create_order",
+    name = "create_order", route = "POST /orders/create/", party = "retailer",
+    permission = "create_order",
   },
-  { name = "list_orders", route = "POST /orders/" },
 }
 
 -- `capture`: whether there is a UUID in the path; `generations`: a set, nil for all.
@@ -123,8 +182,8 @@ local function route(row)
   local pattern, captures = path:gsub("[%-.]", "%%%0"):gsub("{[^}]*}", "([%%x-]+)")
   local endpoint = {
     method = method, pattern = "^" .. pattern .. "$", capture = captures > 0,
-    open = row.authenticated == false, party = row.party, permission = row.permission,
-    handler = HANDLERS[row.name],
+    open = row.authenticated == false, party = row.party,
+    permission = row.permission, handler = HANDLERS[row.name],
   }
   assert(endpoint.handler, "expected a handler of " .. row.name)
   if row.generations then
@@ -168,8 +227,8 @@ end
 local function forbid(endpoint, user)
   local party = user.kind:lower()
   if endpoint.party and party ~= endpoint.party then
-    return 409, detail(("This action is for a %s, and this user belongs to a %s."):format(
-      endpoint.party, party))
+    local text = "This action is for a %s, and this user belongs to a %s."
+    return 409, detail(text:format(endpoint.party, party))
   end
   if endpoint.permission and not user.permissions[endpoint.permission] then
     return 403, detail "You do not have permission to perform this action."
@@ -187,8 +246,9 @@ function service.answer(state, request, decoded)
   local path, generation = split(request.path:match("^[^?]*"))
   local endpoint, capture = find(path, generation)
   if not endpoint then return 404, detail "Not found." end
+  local user, why
   if not endpoint.open then
-    local user, why = state.accounts:identify(request.headers.authorization)
+    user, why = state.accounts:identify(request.headers.authorization)
     if not user then return 401, detail(why), { "WWW-Authenticate: Token" } end
     local status, body = forbid(endpoint, user)
     if status then return status, body end
@@ -197,7 +257,7 @@ function service.answer(state, request, decoded)
     local message = ('Method "%s" not allowed.'):format(request.method)
     return 405, detail(message), { "Allow: " .. endpoint.method .. ", OPTIONS" }
   end
-  local call = { api = generation, uuid = capture }
+  local call = { api = generation, uuid = capture, user = user }
   local handler = endpoint.handler
   if handler.fields then
     local media = request.headers["content-type"] or ""
