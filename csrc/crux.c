@@ -218,11 +218,11 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   crux_state_setup(L);
   crux_json_setup(L);
   crux_headers_setup(L);
-  crux_arguments_open(L);
-  crux_failure_open(L);
+  crux_arguments_setup(L);
+  crux_failure_setup(L);
   crux_perform_setup(L);
   lua_pushvalue(L, state);
-  crux_client_open(L);
+  crux_client_setup(L);
   crux_pending_setup(L);
   lua_newtable(L);
   add_functions(L, state);

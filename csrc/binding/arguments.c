@@ -16,7 +16,7 @@ static int writer_gc(lua_State *L) {
   return 0;
 }
 
-void crux_arguments_open(lua_State *L) {
+void crux_arguments_setup(lua_State *L) {
   int state = lua_gettop(L);
   crux_new_class(L, CRUX_CLASS_WRITER, writer_gc, NULL);
   crux_new_object_at(L, state, sizeof(crux_json_writer), CRUX_CLASS_WRITER);

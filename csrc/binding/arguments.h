@@ -20,7 +20,9 @@ typedef struct {
 bool crux_read_arguments(lua_State *L, int index, const crux_endpoint *endpoint,
                          const crux_field_list *options, crux_config *client,
                          crux_arguments *arguments, crux_invalid *invalid);
+/* Overwrites the body, which may hold a password. */
 void crux_wipe_body(lua_State *L);
-void crux_arguments_open(lua_State *L);
+/* Makes the writer of bodies, in the state table, on top. */
+void crux_arguments_setup(lua_State *L);
 
 #endif

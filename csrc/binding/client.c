@@ -148,7 +148,7 @@ static int client_describe(lua_State *L) {
   return 1;
 }
 
-void crux_client_open(lua_State *L) {
+void crux_client_setup(lua_State *L) {
   static const luaL_Reg methods[] = {
     { "prepare", client_prepare },
     { "call", client_call },

@@ -5,7 +5,8 @@
 #include "state.h"
 #include "../http/outcome.h"
 
-void crux_failure_open(lua_State *L);
+/* Makes the metatable of errors, in the state table, on top. */
+void crux_failure_setup(lua_State *L);
 /* Pushes an error for something that was not sent, with the string on top as its message
    (popped) and the place of the fault, or NULL. */
 void crux_push_failure(lua_State *L, crux_kind kind, const char *field);

@@ -115,7 +115,7 @@ int crux_perform(lua_State *L, crux_request_handle *handle, const char *token, d
 
 crux_request_handle *crux_take_reusable_request(lua_State *L) {
   crux_request_handle *handle = crux_object_in(L, CRUX_SLOT_REUSABLE);
-  /* while the state is being closed, a finalizer of the user's may run after the handle's own */
+  /* while the lua_State is being closed, a finalizer of the user's may run after the handle's */
   if (!handle || handle->finalized) return crux_push_request(L);
   crux_pushslot(L, CRUX_SLOT_REUSABLE);
   lua_pushnil(L);

@@ -28,7 +28,7 @@ int crux_sleep(lua_State *L);
    hook raised the error on top. */
 int crux_run_hooks(lua_State *L);
 
-/* Fills the engine and its class into the state, which is the table on top. */
+/* Fills the engine and its class into the state table, on top. */
 void crux_perform_setup(lua_State *L);
 
 #endif
