@@ -1,4 +1,4 @@
-/* pending: attempts that do not block. */
+/* pending: attempts that do not block. Those that do: perform.h. */
 #ifndef CRUX_BINDING_PENDING_H
 #define CRUX_BINDING_PENDING_H
 

@@ -28,13 +28,13 @@ typedef struct crux_request_handle {
     bool unsent;                /* what was aborted was not sent */
     size_t aborted_bytes;       /* else so many bytes of it may have been */
   } pending;
-  bool safe;      /* the call changes nothing, so that it may be made again */
+  bool safe;      /* see crux_endpoint */
   bool finalized;
 } crux_request_handle;
 
 /* Pushes a new handle. */
 crux_request_handle *crux_push_request(lua_State *L);
-/* Checks the arguments at `index`, and makes of them the request of `handle`, which is on the stack.
+/* Checks the arguments at `index` and makes of them the request of `handle`, which is on the stack.
    Returns 0; or pushes nil and err, and returns 2. Options among the arguments are of the list
    `options`; they override the client's, or the defaults without a client (NULL). */
 int crux_prepare(lua_State *L, crux_request_handle *handle, const crux_endpoint *endpoint,
