@@ -75,8 +75,8 @@ local BLOCKING = {
 --   `crux.environment`
 -- @tparam[opt] table host how calls wait: `admit(level)`, if there is one, raises at that level
 --   where they cannot; `send` and `sleep` as for `crux.call.carry`; `await(what, seconds)` waits
---   for an inbox or a request, and may return early; `direct`: an attempt blocks, so that the first
---   can be made before Lua has to hold anything
+--   for an inbox or a request, and may return early; `direct`: attempts block, so that C can make
+--   the first one without a request that Lua holds
 -- @treturn[1] crux.client
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
@@ -98,7 +98,7 @@ function Client.make(options, env, host)
   local call_options = new_call_options(token, token ~= nil, retries, options.on_event)
   return setmetatable({
     _handle = handle, _host = host, _closed = false, _call_options = call_options,
-    -- C makes the first attempt by itself; false once the client is closed
+    -- the handle's `call` makes the first attempt; false once the client is closed
     _is_direct = host.direct and not call_options.has_callbacks or false,
     _scheduler = false, -- of `submit` and `step`, made when first needed
     _schedulers = setmetatable({}, { __mode = "k" }), -- that one, and those of running batches
@@ -151,7 +151,8 @@ local function check_call(client, name, arguments, level)
   check_open(client, name, level + 1)
 end
 
---- Makes a call to an endpoint that exists, and waits for its end.
+--- Makes a call to an endpoint that exists, and waits for its end: all attempts, unlike
+-- `core.perform`, which makes one.
 -- @tparam crux.client client
 -- @tparam string name
 -- @tparam table arguments

@@ -1,5 +1,6 @@
---- The functions of a module that make one call, such as `crux.cancel_order`: one per endpoint.
--- They share a default client, and so its connections, as long as the environment stays the same.
+--- Adds to a module the functions that make one call, such as `crux.cancel_order`: one for each
+-- endpoint. They share a default client, and so its connections, as long as the environment stays
+-- the same.
 -- @module crux.default_client
 local Client = require "crux.client"
 local core = require "crux.core"

@@ -12,7 +12,7 @@ end
 
 local Client = require "crux.client"
 local core = require "crux.core"
-local default_client = require "crux.default_client"
+local add_calls = require "crux.default_client"
 local wakeup = require "crux.resty.wakeup"
 
 local error, min, format = error, math.min, string.format
@@ -68,6 +68,6 @@ local resty = {
   new = Client.constructor(host),
 }
 
-default_client(resty, host)
+add_calls(resty, host)
 
 return resty

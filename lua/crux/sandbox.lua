@@ -82,7 +82,7 @@ end
 --- Make a sandbox; it listens from now on, and answers while `run` runs.
 -- @tparam[opt] table options `host` (`"127.0.0.1"`), `port` (0, any that is free), `tls` (true),
 --   `orders` (5: how many pending ones to start with), `token_lifetime` (7200 seconds), `random`
---   (`{ seed, rate }`: faults at random for every request without a directives), `journal` (a file
+--   (`{ seed, rate }`: faults at random for every request without directives), `journal` (a file
 --   that outlives the process: see `crux.sandbox.record`)
 -- @treturn table `base_url`, `port`, `ca_file` (nil without TLS), `tokens` (`retailer`, `supplier`,
 --   `clerk`, who lacks the permission to cancel, `expired`), `orders` (UUIDs of the pending ones),

@@ -9,7 +9,7 @@ local ipairs, setmetatable, max = ipairs, setmetatable, math.max
 local Scheduler = {}
 Scheduler.__index = Scheduler
 
--- What one `step` may do for calls that do not become done by it, so that it stays short.
+-- How many calls one `step` advances at most, if none of them becomes done: so it stays short.
 local WORK = 8
 
 local WEAK = { __mode = "v" }

@@ -28,7 +28,7 @@ local function read_arguments(arguments)
   return copy
 end
 
--- The account of all reads in that of the last.
+-- Adds the counts of earlier reads, in `total`, to the `meta` of the last one.
 local function add_up(meta, total)
   for _, name in next, { "attempts", "sends", "bytes_sent" } do
     total[name] = (total[name] or 0) + meta[name]
@@ -36,6 +36,7 @@ local function add_up(meta, total)
   end
 end
 
+-- `seen`: what the last order said; `last`: the `meta` of the last read; both nil without one.
 local function timed_out(seen, last, allowed)
   local err = core.failure("timeout", format("the order was still %s after %.14g s",
     seen and seen.state or "not read", allowed))
