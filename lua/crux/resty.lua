@@ -45,7 +45,7 @@ end
 -- How often `wait` and `cancel_orders` look at submitted calls, in seconds.
 local PERIOD = 0.005
 
-local host = {
+local waiting = {
   admit = admit, send = wakeup.send, sleep = sleep,
   await = function(_, seconds) sleep(min(seconds, PERIOD)) end,
 }
@@ -65,9 +65,9 @@ local resty = {
   -- @treturn[2] nil
   -- @treturn[2] table err of kind `invalid`
   -- @see crux.client.new
-  new = Client.constructor(host),
+  new = Client.constructor(waiting),
 }
 
-add_calls(resty, host)
+add_calls(resty, waiting)
 
 return resty
