@@ -108,13 +108,13 @@ static int client_prepare(lua_State *L) {
   return 3;
 }
 
-/* client:call(name, arguments): the first attempt, without a request that Lua has to hold. →
+/* client:attempt(name, arguments): the first attempt, without a request that Lua has to hold. →
    - result, if it was accepted;
    - nil, err, and the three values of `prepare`, if it failed: for further attempts;
    - nil, err, if the arguments are invalid;
    - nil, nil, and the three values of `prepare`, if options stand among the arguments: no attempt
      was made, since the Lua layer has to read the options first */
-static int client_call(lua_State *L) {
+static int client_attempt(lua_State *L) {
   crux_client *c = check_client(L);
   const crux_endpoint *endpoint = check_endpoint(L);
   crux_request_handle *handle;
@@ -156,7 +156,7 @@ static int client_describe(lua_State *L) {
 void crux_client_setup(lua_State *L) {
   static const luaL_Reg methods[] = {
     { "prepare", client_prepare },
-    { "call", client_call },
+    { "attempt", client_attempt },
     { "describe", client_describe },
     { "close", client_close },
     { NULL, NULL },

@@ -98,7 +98,7 @@ function Client.make(options, env, waiting)
   local call_options = new_call_options(token, token ~= nil, retries, options.on_event)
   return setmetatable({
     _handle = handle, _waiting = waiting, _closed = false, _call_options = call_options,
-    -- the handle's `call` makes the first attempt; false once the client is closed
+    -- the handle's `attempt` makes the first attempt; false once the client is closed
     _is_direct = waiting.direct and not call_options.has_callbacks or false,
     _scheduler = false, -- of `submit` and `step`, made when first needed
     _schedulers = setmetatable({}, { __mode = "k" }), -- that one, and those of running batches
@@ -162,7 +162,7 @@ end
 function Client.perform(client, name, arguments, level)
   local result, err, request, deadline, has_options
   if type(arguments) == "table" and type(client) == "table" and client._is_direct then
-    result, err, request, deadline, has_options = client._handle:call(name, arguments)
+    result, err, request, deadline, has_options = client._handle:attempt(name, arguments)
     if not request then return result, err end
   else
     check_call(client, name, arguments, level + 1)
