@@ -67,7 +67,7 @@ typedef struct {
   const char *name;         /* as Lua calls it; NULL ends the list */
   const char *method;
   const char *path;         /* below the prefix; "{name}" stands for the field of that name */
-  const crux_field *fields; /* in the order in which faults are reported and JSON is written */
+  const crux_field *fields; /* in the order in which problems are reported and JSON is written */
   unsigned generations;     /* those that have it */
   bool has_body;
   bool safe;                /* RFC 9110 9.2.1: it changes nothing at the server */
@@ -83,7 +83,7 @@ typedef struct {
 
 extern const crux_endpoint crux_endpoints[];
 extern const crux_generation crux_generations[];
-extern const crux_field crux_client_options[]; /* in the order in which faults are reported */
+extern const crux_field crux_client_options[]; /* in the order in which problems are reported */
 extern const crux_field crux_batch_options[];
 extern const crux_hint crux_hints[];      /* true of every endpoint */
 extern const crux_status crux_statuses[]; /* by the names that the service gives them */

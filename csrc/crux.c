@@ -1,5 +1,5 @@
 /* crux: the functions of the module crux.core, and what is registered when it is loaded. Each call
-   makes one attempt; the Lua layer decides when to make another. */
+   of an endpoint's function makes one attempt; the Lua layer decides when to make another. */
 #include "http/libcurl.h"
 #include "os/process.h"
 #include "binding/arguments.h"
@@ -24,7 +24,7 @@
 #define EXPORT
 #endif
 
-/* --- the calls --- */
+/* --- attempts --- */
 
 /***
 Makes exactly one attempt at a call, blocking until there is an answer or the deadline has passed.
@@ -37,7 +37,7 @@ Every endpoint has such a function, by its name.
 @treturn[2] table err
 @raise if the argument is not a table
 */
-static int call(lua_State *L) {
+static int attempt(lua_State *L) {
   const crux_endpoint *endpoint = lua_touserdata(L, lua_upvalueindex(2));
   crux_request_handle *handle;
   int count;
@@ -108,7 +108,7 @@ static int now(lua_State *L) {
 }
 
 /* core.random() → a number from 0 up to 1: for jitter, without moving the host's math.random */
-static int jitter(lua_State *L) {
+static int random_fraction(lua_State *L) {
   static atomic_ullong count;
   uint64_t x = (uint64_t)(crux_now() * 1e9) ^ (uint64_t)getpid() << 40 ^ (uint64_t)(uintptr_t)L;
   x += (atomic_fetch_add(&count, 1) + 1) * UINT64_C(0x9E3779B97F4A7C15);
@@ -124,13 +124,13 @@ The versions of libcurl and what it was built with, as it tells them at run time
 @function curl_version
 @treturn string
 */
-static int version(lua_State *L) {
+static int libcurl_version(lua_State *L) {
   lua_pushstring(L, curl_version());
   return 1;
 }
 
-/* core.assume_curl(number): takes libcurl for that version, for specs of what others need; 0
-   ends it. */
+/* core.assume_curl(number): treats libcurl as that version, so that specs reach the branches for
+   others; 0 ends it. */
 static int assume_curl(lua_State *L) {
   crux_libcurl_assume((unsigned)luaL_checknumber(L, 1));
   return 0;
@@ -158,8 +158,8 @@ static void add_functions(lua_State *L, int state) {
     { "is_token", is_token },
     { "check_batch", check_batch },
     { "now", now },
-    { "random", jitter },
-    { "curl_version", version },
+    { "random", random_fraction },
+    { "curl_version", libcurl_version },
     { "assume_curl", assume_curl },
     { NULL, NULL },
   };
@@ -180,7 +180,7 @@ static void add_endpoints(lua_State *L, int state) {
                  CRUX_ROWS_MAX);
     lua_pushvalue(L, state);
     lua_pushlightuserdata(L, (void *)&crux_endpoints[i]);
-    lua_pushcclosure(L, call, 2);
+    lua_pushcclosure(L, attempt, 2);
     lua_setfield(L, module, crux_endpoints[i].name);
     lua_pushstring(L, crux_endpoints[i].name);
     lua_rawseti(L, -2, i + 1);
@@ -218,11 +218,11 @@ EXPORT int luaopen_crux_core(lua_State *L) {
   crux_state_setup(L);
   crux_json_setup(L);
   crux_headers_setup(L);
-  crux_arguments_open(L);
-  crux_failure_open(L);
+  crux_arguments_setup(L);
+  crux_failure_setup(L);
   crux_perform_setup(L);
   lua_pushvalue(L, state);
-  crux_client_open(L);
+  crux_client_setup(L);
   crux_pending_setup(L);
   lua_newtable(L);
   add_functions(L, state);

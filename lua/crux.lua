@@ -10,7 +10,7 @@
 -- @see crux.client
 local Client = require "crux.client"
 local core = require "crux.core"
-local default_client = require "crux.default_client"
+local add_calls = require "crux.default_client"
 
 local crux = {
   --- The version of crux.
@@ -39,6 +39,6 @@ local crux = {
   new = Client.new,
 }
 
-default_client(crux)
+add_calls(crux)
 
 return crux

@@ -119,7 +119,7 @@ end
 local function check_err(err)
   same("table", type(err))
   must(OUTCOMES[err.outcome] and err.outcome ~= "accepted", tostring(err.outcome))
-  must(KINDS[err.kind], tostring(err.kind))
+  must(KINDS[err.kind], "a kind that is not in KINDS of spec/helper.lua: " .. tostring(err.kind))
   helper.is_line(err.message)
   must(#err.message > 0 and #err.message < 400, err.message)
   local own = err.field and err.message:sub(1, #err.field) == err.field

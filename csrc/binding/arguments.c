@@ -16,7 +16,7 @@ static int writer_gc(lua_State *L) {
   return 0;
 }
 
-void crux_arguments_open(lua_State *L) {
+void crux_arguments_setup(lua_State *L) {
   int state = lua_gettop(L);
   crux_new_class(L, CRUX_CLASS_WRITER, writer_gc, NULL);
   crux_new_object_at(L, state, sizeof(crux_json_writer), CRUX_CLASS_WRITER);
@@ -25,8 +25,11 @@ void crux_arguments_open(lua_State *L) {
 
 /* --- what is sent --- */
 
-/* The path with the fields that stand in it, which are UUIDs: RFC 3986 3.3 has nothing to escape in
-   them. */
+/* The lists of fields that arguments are checked against, as bits of crux_snapshot.given. */
+enum { FIELDS = 1, OPTIONS = 2 };
+
+/* Writes the path, with the values of the fields that are named in it. These are UUIDs, in which
+   nothing has to be escaped (RFC 3986 3.3). */
 static void write_target(lua_State *L, const crux_snapshot *s, const char *path, char *target) {
   size_t room = CRUX_TARGET_MAX - 1, len;
   char name[64];
@@ -48,6 +51,7 @@ static void write_target(lua_State *L, const crux_snapshot *s, const char *path,
   *target = '\0';
 }
 
+/* Whether the chosen generation of the API has the endpoint. */
 static bool has_endpoint(lua_State *L, const crux_endpoint *endpoint, const crux_config *config,
                          crux_invalid *invalid) {
   const crux_generation *generation = crux_generations;
@@ -66,7 +70,7 @@ static bool has_endpoint(lua_State *L, const crux_endpoint *endpoint, const crux
 static crux_config *config_of(lua_State *L, const crux_snapshot *s, const crux_base_url *url,
                               crux_config *client, crux_invalid *invalid) {
   crux_settings defaults;
-  bool has_options = s->given & ~1u;
+  bool has_options = s->given & OPTIONS;
   if (client && !has_options) return crux_config_retain(client);
   if (client) return crux_make_config(L, s, url, &client->settings, client->client, invalid);
   crux_default_settings(&defaults);
@@ -83,7 +87,7 @@ bool crux_read_arguments(lua_State *L, int index, const crux_endpoint *endpoint,
   arguments->config = NULL;
   crux_json_clear(writer);
   crux_snapshot_take(L, index, lists, &s);
-  arguments->token = s.given & 2 ? crux_snapshot_text(L, &s, "token") : NULL;
+  arguments->token = s.given & OPTIONS ? crux_snapshot_text(L, &s, "token") : NULL;
   if (!arguments->token && client) arguments->token = client->settings.token;
   if (!crux_schema_check(L, &s, writer, &url, invalid)) return false;
   arguments->config = config_of(L, &s, &url, client, invalid);

@@ -57,7 +57,8 @@ int crux_client_new(lua_State *L) {
   return 1;
 }
 
-/* Raises, with the names that there are. What is no name may be a secret in the wrong place. */
+/* Raises an error that lists the names there are. What was given is shown only if it looks like a
+   name: it may be a secret in the wrong place. */
 static void raise_unknown_call(lua_State *L, const char *name) {
   const crux_endpoint *endpoint;
   luaL_Buffer list;
@@ -77,7 +78,7 @@ static void raise_unknown_call(lua_State *L, const char *name) {
   lua_error(L);
 }
 
-/* The endpoint that the name at 2 is for. */
+/* The endpoint whose name is at index 2; raises if there is none. */
 static const crux_endpoint *check_endpoint(lua_State *L) {
   const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
   const crux_endpoint *endpoint = name ? crux_endpoint_find(name) : NULL;
@@ -85,7 +86,8 @@ static const crux_endpoint *check_endpoint(lua_State *L) {
   return endpoint;
 }
 
-/* With the handle on top: pushes its deadline and whether options stand among the arguments. */
+/* With the handle on top: pushes what `prepare` returns beside it, the deadline and whether options
+   stand among the arguments. */
 static void push_terms(lua_State *L, const crux_client *c, const crux_request_handle *handle,
                        double now) {
   lua_pushnumber(L, now + handle->config->settings.timeout);
@@ -106,10 +108,13 @@ static int client_prepare(lua_State *L) {
   return 3;
 }
 
-/* client:call(name, arguments) → result, after one attempt; or nil, err of it, and as from
-   `prepare` for further ones. Arguments with a fault: nil, err. Options among them: nil, nil,
-   and as from `prepare` for the first attempt. */
-static int client_call(lua_State *L) {
+/* client:attempt(name, arguments): the first attempt, without a request that Lua has to hold. →
+   - result, if it was accepted;
+   - nil, err, and the three values of `prepare`, if it failed: for further attempts;
+   - nil, err, if the arguments are invalid;
+   - nil, nil, and the three values of `prepare`, if options stand among the arguments: no attempt
+     was made, since the Lua layer has to read the options first */
+static int client_attempt(lua_State *L) {
   crux_client *c = check_client(L);
   const crux_endpoint *endpoint = check_endpoint(L);
   crux_request_handle *handle;
@@ -148,10 +153,10 @@ static int client_describe(lua_State *L) {
   return 1;
 }
 
-void crux_client_open(lua_State *L) {
+void crux_client_setup(lua_State *L) {
   static const luaL_Reg methods[] = {
     { "prepare", client_prepare },
-    { "call", client_call },
+    { "attempt", client_attempt },
     { "describe", client_describe },
     { "close", client_close },
     { NULL, NULL },

@@ -11,6 +11,7 @@ typedef struct {
 } crux_client;
 
 int crux_client_new(lua_State *L);
-void crux_client_open(lua_State *L);
+/* Makes the class, in the state table, on top. */
+void crux_client_setup(lua_State *L);
 
 #endif

@@ -25,7 +25,7 @@ static int failure_tostring(lua_State *L) {
   return 1;
 }
 
-void crux_failure_open(lua_State *L) {
+void crux_failure_setup(lua_State *L) {
   int state = lua_gettop(L);
   lua_newtable(L);
   lua_pushcfunction(L, failure_tostring);

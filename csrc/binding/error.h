@@ -5,9 +5,10 @@
 #include "state.h"
 #include "../http/outcome.h"
 
-void crux_failure_open(lua_State *L);
+/* Makes the metatable of errors, in the state table, on top. */
+void crux_failure_setup(lua_State *L);
 /* Pushes an error for something that was not sent, with the string on top as its message
-   (popped) and the place of the fault, or NULL. */
+   (popped). `field`: the path of the wrong argument or option, or NULL. */
 void crux_push_failure(lua_State *L, crux_kind kind, const char *field);
 /* Pushes nil and such an error, and returns their number. */
 int crux_fail(lua_State *L, crux_kind kind, const char *message);

@@ -1,4 +1,4 @@
-/* explain: the message and the hint of an attempt that failed. */
+/* explain: see explain.h. */
 #include "explain.h"
 
 #include "error.h"
@@ -108,10 +108,14 @@ static const char *aborted_message(crux_cause cause) {
   }
 }
 
-static void push_transport_message(lua_State *L, const crux_transfer *t) {
+/* Has no default, so that the compiler warns of a kind that is left out. */
+static void push_message(lua_State *L, const crux_endpoint *endpoint, const crux_transfer *t,
+                         int err) {
   const crux_reply *r = &t->reply;
   const char *host = t->request->config->host;
   switch (r->verdict.kind) {
+    case CRUX_KIND_HTTP:
+    case CRUX_KIND_AUTH: push_http_message(L, endpoint, t, err); return;
     case CRUX_KIND_ABORTED: lua_pushstring(L, aborted_message(r->cause)); return;
     case CRUX_KIND_MEMORY:
       lua_pushstring(L, r->cause == CRUX_CAUSE_NOFILE ? "no file descriptor left for a connection"
@@ -126,15 +130,15 @@ static void push_transport_message(lua_State *L, const crux_transfer *t) {
     case CRUX_KIND_TLS: push_tls_message(L, t, host); return;
     case CRUX_KIND_TIMEOUT: push_timeout_message(L, t, host); return;
     case CRUX_KIND_PROTOCOL: push_protocol_message(L, t, host); return;
-    default: push_network_message(L, t, host); return;
+    case CRUX_KIND_NONE: /* this and the next are no kinds of a failed attempt */
+    case CRUX_KIND_INVALID:
+    case CRUX_KIND_NETWORK: push_network_message(L, t, host); return;
   }
 }
 
 void crux_set_message(lua_State *L, const crux_endpoint *endpoint, const crux_transfer *t) {
   int err = lua_gettop(L);
-  crux_kind kind = t->reply.verdict.kind;
-  if (kind == CRUX_KIND_HTTP || kind == CRUX_KIND_AUTH) push_http_message(L, endpoint, t, err);
-  else push_transport_message(L, t);
+  push_message(L, endpoint, t, err);
   crux_sanitize(L, CRUX_SERVER_MESSAGE_MAX, NULL, 0);
   crux_setkey(L, err, CRUX_KEY_message);
 }
@@ -149,8 +153,8 @@ void crux_push_unknown_hint(lua_State *L, const crux_endpoint *endpoint) {
   else lua_pushliteral(L, "it may have been carried out: find out before sending it again");
 }
 
-/* What to do if nothing was sent. */
-static const char *transport_hint(crux_kind kind) {
+/* What to do if nothing was sent; NULL if there is nothing to say. */
+static const char *not_sent_hint(crux_kind kind) {
   switch (kind) {
     case CRUX_KIND_DNS:
       return "check base_url and this machine's name resolution; nothing was sent";
@@ -172,10 +176,10 @@ static void push_hint(lua_State *L, const crux_endpoint *endpoint, const crux_re
   const char *hint = crux_status_hint(endpoint->hints, r->response.status);
   if (hint) lua_pushstring(L, hint);
   else if (r->verdict.outcome == CRUX_UNKNOWN) crux_push_unknown_hint(L, endpoint);
-  else lua_pushstring(L, transport_hint(r->verdict.kind));
+  else lua_pushstring(L, not_sent_hint(r->verdict.kind));
 }
 
-/* What the hint adds for a status; it points at a field of the error only if that is there. */
+/* What is added to the hint of a status: which field of the error to look at, if it is set. */
 static const char *reference_of(lua_State *L, int status, int err) {
   const char *reference = "";
   if (status == 429) {

@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The names that most responses have are kept as Lua strings in the state, in a list with this
-   many places: to push one from there is cheaper than to look its text up. */
+/* The names that most responses have are kept as Lua strings in the state table, in a list with
+   this many places: to push one from there is cheaper than to look its text up. */
 #define PLACES 64
 #define HASH(first, last, len) ((unsigned)((first) + 11 * (last) + 6 * (len)) % PLACES)
 #define NAME(first, last, text) [HASH(first, last, sizeof text - 1)] = text

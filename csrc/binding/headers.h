@@ -5,7 +5,7 @@
 #include "state.h"
 #include "../http/response.h"
 
-/* Fills the names of common fields into the state, which is the table on top. */
+/* Fills the names of common fields into the state table, on top. */
 void crux_headers_setup(lua_State *L);
 /* Pushes a table: lower-case name → value, with the values of a repeated name joined by ", ". */
 void crux_push_headers(lua_State *L, const crux_response *r);

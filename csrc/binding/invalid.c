@@ -308,8 +308,8 @@ static void push_problem(lua_State *L, const crux_invalid *invalid, const char *
   }
 }
 
-/* Pushes the place of the fault; of an unknown field the key too, as it may be shown. Two of one
-   table are told apart by it. */
+/* Pushes the place of the problem. That of an unknown field ends in its key, in the form that may
+   be shown: so two unknown fields of one table have different places. */
 static const char *push_place(lua_State *L, const crux_invalid *invalid, const char *token) {
   const char *path = invalid->path, *name;
   char number[40];

@@ -1,5 +1,4 @@
-/* invalid: what is said of arguments and options that are not as they should be: all of it, and the
-   one rule about what may be shown. */
+/* invalid: makes the error for wrong arguments or options, and decides which values it may show. */
 #ifndef CRUX_BINDING_INVALID_H
 #define CRUX_BINDING_INVALID_H
 

@@ -25,7 +25,7 @@ static void copy_to_slot(lua_State *L, int state, int cjson, const char *name, i
 }
 
 /* Programs change the options of the shared instance, so crux makes its own. An instance reads
-   the locale's decimal point when it is made; the state remembers which that was. */
+   the locale's decimal point when it is made; the state table remembers it. */
 static void make_instance(lua_State *L, int state) {
   int cjson;
   lua_rawgeti(L, state, CRUX_SLOT_NEW);
@@ -38,8 +38,8 @@ static void make_instance(lua_State *L, int state) {
   lua_pushinteger(L, (unsigned char)*nl_langinfo(RADIXCHAR));
   lua_rawseti(L, state, CRUX_SLOT_DECIMAL_POINT);
   lua_pop(L, 1);
-  /* made after the instance: when the state is closed, finalizers run in reverse order, so that
-     this one runs before the instance's */
+  /* made after the instance: when the lua_State is closed, finalizers run in reverse order, so
+     that this one runs before the instance's */
   crux_new_object_at(L, state, sizeof(bool), CRUX_CLASS_GUARD);
   lua_rawseti(L, state, CRUX_SLOT_GUARD);
 }

@@ -1,4 +1,4 @@
-/* names: which row of field lists a name is, and which name a misspelt one is nearest to. */
+/* names: finds the row of a name in field lists, and the name nearest to a misspelt one. */
 #ifndef CRUX_BINDING_NAMES_H
 #define CRUX_BINDING_NAMES_H
 
@@ -6,7 +6,7 @@
 
 typedef struct {
   const crux_field *fields; /* NULL ends an array of lists */
-  unsigned hidden;          /* rows with one of these flags are not known */
+  unsigned hidden;          /* flags: a row that has one of them counts as unknown */
 } crux_field_list;
 
 /* The row of that name, or NULL; `*number` counts the rows in front of it, `*list` the lists. The

@@ -9,6 +9,7 @@ const crux_field_list crux_core_options = { crux_client_options, CRUX_LUA_ONLY }
 
 static const char agent[] = "crux/" CRUX_VERSION;
 
+/* lua/crux/api.lua repeats these, for the documentation: a spec compares them. */
 void crux_default_settings(crux_settings *s) {
   memset(s, 0, sizeof *s);
   s->origin = CRUX_SANDBOX;
@@ -22,18 +23,18 @@ void crux_default_settings(crux_settings *s) {
   s->max_body = 1024 * 1024;
 }
 
-/* --- where crux_settings keeps what --- */
+/* --- from an option to its field of crux_settings --- */
 
-#define TEXT(name) { #name, offsetof(crux_settings, name) }
+#define FIELD(name) { #name, offsetof(crux_settings, name) }
 
 static const struct {
   const char *name;
   size_t offset;
 } texts[] = {
-  TEXT(token), TEXT(ca_file), TEXT(ca_path), TEXT(cert_file), TEXT(key_file), TEXT(proxy),
-  TEXT(no_proxy), TEXT(user_agent),
+  FIELD(token), FIELD(ca_file), FIELD(ca_path), FIELD(cert_file), FIELD(key_file), FIELD(proxy),
+  FIELD(no_proxy), FIELD(user_agent),
 }, seconds[] = {
-  TEXT(timeout), TEXT(connect_timeout), TEXT(idle_timeout), TEXT(connection_lifetime),
+  FIELD(timeout), FIELD(connect_timeout), FIELD(idle_timeout), FIELD(connection_lifetime),
 };
 
 static const char *prefix_of(const char *api) {
@@ -42,7 +43,7 @@ static const char *prefix_of(const char *api) {
   return generation->prefix;
 }
 
-/* Those that the Lua layer alone knows are kept there. */
+/* An option that only the Lua layer acts on has no field here, and is not stored. */
 static void store(lua_State *L, const char *name, int value, const crux_base_url *url,
                   crux_settings *s) {
   const char *text = lua_type(L, value) == LUA_TSTRING ? lua_tostring(L, value) : NULL;
@@ -66,7 +67,7 @@ static void store(lua_State *L, const char *name, int value, const crux_base_url
   }
 }
 
-/* --- what is wrong with several together --- */
+/* --- options that do not go together --- */
 
 static void blame(crux_invalid *invalid, crux_problem problem, const char *name) {
   const crux_field *row = crux_client_options;
@@ -77,7 +78,7 @@ static void blame(crux_invalid *invalid, crux_problem problem, const char *name)
   strcpy(invalid->path, name);
 }
 
-/* Whether this libcurl knows every option that was asked for. */
+/* Whether this libcurl supports what the options for TLS and the proxy ask of it. */
 static bool is_built_in(const crux_settings *s, crux_invalid *invalid) {
   const char *name = NULL;
   CURLcode code;

@@ -72,16 +72,16 @@ int crux_new_inbox(lua_State *L) {
   return 1;
 }
 
-/* Drops a finished attempt from the inbox, so that callers who only poll or wait do not fill it. */
+/* Removes an attempt from the inbox, so that callers who only poll or wait do not fill it. */
 static void forget(crux_request_handle *h, crux_transfer *t) {
   inbox_handle *inbox = h->pending.inbox;
   if (inbox && inbox->inbox && h->generation == crux_process_generation())
     crux_inbox_forget(inbox->inbox, t);
 }
 
-/* Takes the attempt from the request and aborts it. Its reference is put before those in the list
-   `aborted`, which is returned. In a forked child the attempt is the parent's: it is leaked. */
-static crux_transfer *release_attempt(crux_request_handle *h, crux_transfer *aborted) {
+/* Takes the attempt from the request and aborts it. Returns the list `aborted` with the attempt in
+   front. In a forked child the attempt is the parent's: it is leaked. */
+static crux_transfer *take_and_abort(crux_request_handle *h, crux_transfer *aborted) {
   crux_transfer *t = h->pending.attempt;
   h->pending.attempt = NULL;
   h->pending.aborted_bytes = t->wire_len;
@@ -104,7 +104,7 @@ static int inbox_close(lua_State *L) {
   crux_nginx_unsubscribe(&handle->subscriber);
   for (h = handle->first; h; h = h->pending.next) {
     if (h->pending.attempt && !atomic_load(&h->pending.attempt->done))
-      aborted = release_attempt(h, aborted);
+      aborted = take_and_abort(h, aborted);
   }
   if (aborted) crux_worker_abort(aborted);
   crux_inbox_close(handle->inbox);
@@ -163,8 +163,8 @@ static int inbox_clear(lua_State *L) {
   return 0;
 }
 
-/* inbox:rearm(): for a wakeup that tells each notification once: what arrives from now on notifies
-   again */
+/* inbox:rearm(): for a reader that sees each notification once, and not how long it lasts: the next
+   attempt that ends notifies again */
 static int inbox_rearm(lua_State *L) {
   crux_inbox_rearm(check_inbox(L)->inbox);
   return 0;
@@ -347,14 +347,14 @@ static int request_answer(lua_State *L) {
 }
 
 static void abort_attempt(crux_request_handle *h) {
-  crux_transfer *aborted = h->pending.attempt ? release_attempt(h, NULL) : NULL;
+  crux_transfer *aborted = h->pending.attempt ? take_and_abort(h, NULL) : NULL;
   if (!aborted) return;
   forget(h, aborted);
   crux_worker_abort(aborted);
 }
 
 /* request:abort() → whether the attempt was not sent and never will be; how many bytes may have
-   been sent; whether the call changes nothing */
+   been sent; whether the call is safe */
 static int request_abort(lua_State *L) {
   crux_request_handle *h = check_handle(L);
   bool unsent = !h->pending.attempt && !h->pending.aborted_bytes;

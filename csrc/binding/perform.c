@@ -1,4 +1,4 @@
-/* perform: one attempt on the caller's thread. */
+/* perform: see perform.h. */
 #include "perform.h"
 
 #include "../http/engine.h"
@@ -29,7 +29,7 @@ static void on_done(crux_transfer *t, void *context) {
   crux_transfer_release(t);
 }
 
-/* In a forked child, that of the parent is replaced. NULL without memory or descriptors. */
+/* In a forked child a new engine replaces the parent's. NULL without memory or descriptors. */
 static crux_engine *engine_of(lua_State *L) {
   engine_handle *handle = crux_object_in(L, CRUX_SLOT_ENGINE);
   if (handle->engine && !crux_engine_is_ours(handle->engine)) {
@@ -115,7 +115,7 @@ int crux_perform(lua_State *L, crux_request_handle *handle, const char *token, d
 
 crux_request_handle *crux_take_reusable_request(lua_State *L) {
   crux_request_handle *handle = crux_object_in(L, CRUX_SLOT_REUSABLE);
-  /* while the state is being closed, a finalizer of the user's may run after the handle's own */
+  /* while the lua_State is being closed, a finalizer of the user's may run after the handle's */
   if (!handle || handle->finalized) return crux_push_request(L);
   crux_pushslot(L, CRUX_SLOT_REUSABLE);
   lua_pushnil(L);

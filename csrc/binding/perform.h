@@ -1,4 +1,4 @@
-/* perform: one attempt on the caller's thread. */
+/* perform: one attempt on the caller's thread, which blocks. Those that do not: pending.h. */
 #ifndef CRUX_BINDING_PERFORM_H
 #define CRUX_BINDING_PERFORM_H
 
@@ -12,7 +12,7 @@ void crux_drop_attempt(crux_request_handle *handle);
 
 /* Pushes a handle for a call that ends before Lua code can see the handle. It may have served such
    a call before: a new userdata with a finalizer would cost more than the rest of preparing a
-   request. It was referred to all the time, so that its finalizer cannot be due. */
+   request. Something has referred to it ever since, so its finalizer has not run. */
 crux_request_handle *crux_take_reusable_request(lua_State *L);
 /* Releases the request of the handle, which is at `index`, and keeps the handle for the next such
    call. */
@@ -28,7 +28,7 @@ int crux_sleep(lua_State *L);
    hook raised the error on top. */
 int crux_run_hooks(lua_State *L);
 
-/* Fills the engine and its class into the state, which is the table on top. */
+/* Fills the engine and its class into the state table, on top. */
 void crux_perform_setup(lua_State *L);
 
 #endif

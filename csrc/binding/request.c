@@ -62,7 +62,7 @@ bool crux_choose_token(const crux_request_handle *handle, const char **token) {
   return *token || !handle->endpoint->authenticated;
 }
 
-/* request:describe() → method, url, whether it changes nothing */
+/* request:describe() → method, url, whether it is safe */
 static int request_describe(lua_State *L) {
   const crux_request *r = crux_check_request(L, 1);
   lua_pushstring(L, r->method);

@@ -20,10 +20,10 @@ typedef struct place {
 typedef struct {
   lua_State *L;
   crux_json_writer *json; /* NULL: of options */
-  crux_base_url *url;
-  unsigned hidden;        /* rows of the list that is checked */
-  int depth;
-  bool has_unknown;
+  crux_base_url *url;     /* where the option base_url is parsed into, or NULL */
+  unsigned hidden;        /* flags: see crux_field_list, of the list that is checked */
+  int depth;              /* of nested tables */
+  bool has_unknown;       /* an unknown field was seen, at any depth */
   crux_invalid *invalid;
 } checker;
 
@@ -40,8 +40,9 @@ static size_t put_place(const place *at, char *into, size_t len) {
   return len + strlen(piece);
 }
 
-static bool fault(checker *c, crux_problem problem, const crux_field *field, const place *at,
-                  int value) {
+/* Fills in what is wrong, and where. Returns false, for the caller to return. */
+static bool report(checker *c, crux_problem problem, const crux_field *field, const place *at,
+                   int value) {
   crux_invalid *invalid = c->invalid;
   invalid->problem = problem;
   invalid->field = field;
@@ -52,7 +53,7 @@ static bool fault(checker *c, crux_problem problem, const crux_field *field, con
   return false;
 }
 
-/* --- tables, read --- */
+/* --- sizes --- */
 
 static bool fits(const crux_field_list *lists, int depth) {
   const crux_field *row;
@@ -110,7 +111,7 @@ static crux_problem check_choice(checker *c, const crux_field *field, const char
   return CRUX_VALID;
 }
 
-/* A type of which every value is written as its text is, in quotes. */
+/* For a type whose values need no escaping: the text is written as it is, in quotes. */
 static crux_problem check_plain(checker *c, bool is_valid, const char *s, size_t len) {
   if (!is_valid) return CRUX_WRONG_VALUE;
   if (!c->json) return CRUX_VALID;
@@ -262,7 +263,7 @@ static void put(checker *c, const char *punctuation) {
 static bool check_object(checker *c, const crux_field *field, int value, const place *at) {
   const crux_field_list lists[] = { { field->fields, 0 }, { NULL, 0 } };
   crux_snapshot s;
-  if (lua_type(c->L, value) != LUA_TTABLE) return fault(c, CRUX_WRONG_VALUE, field, at, value);
+  if (lua_type(c->L, value) != LUA_TTABLE) return report(c, CRUX_WRONG_VALUE, field, at, value);
   crux_snapshot_take(c->L, value, lists, &s);
   c->has_unknown = c->has_unknown || s.has_unknown;
   put(c, "{");
@@ -276,18 +277,18 @@ static bool check_value(checker *c, const crux_field *field, int value, const pl
 static bool check_list(checker *c, const crux_field *field, int value, const place *at) {
   place item = { at, NULL, 0 };
   int count;
-  if (lua_type(c->L, value) != LUA_TTABLE) return fault(c, CRUX_WRONG_VALUE, field, at, value);
+  if (lua_type(c->L, value) != LUA_TTABLE) return report(c, CRUX_WRONG_VALUE, field, at, value);
   luaL_checkstack(c->L, 8, "too many fields");
   count = count_items(c->L, value);
-  if (count < 0) return fault(c, CRUX_OTHER_KEYS, field, at, value);
+  if (count < 0) return report(c, CRUX_OTHER_KEYS, field, at, value);
   c->invalid->number = count;
-  if (!is_in_range(field, count)) return fault(c, CRUX_ITEM_COUNT, field, at, value);
+  if (!is_in_range(field, count)) return report(c, CRUX_ITEM_COUNT, field, at, value);
   put(c, "[");
   for (item.item = 1; item.item <= count; item.item++) {
     int top = lua_gettop(c->L) + 1;
     if (item.item > 1) put(c, ",");
     lua_rawgeti(c->L, value, item.item);
-    if (lua_isnil(c->L, top)) return fault(c, CRUX_HOLE, field, &item, top);
+    if (lua_isnil(c->L, top)) return report(c, CRUX_HOLE, field, &item, top);
     if (!check_value(c, field->fields, top, &item)) return false;
     lua_settop(c->L, top - 1);
   }
@@ -305,14 +306,14 @@ static bool check_value(checker *c, const crux_field *field, int value, const pl
   bool is_object = field->type == CRUX_TYPE_OBJECT, is_list = field->type == CRUX_TYPE_LIST;
   crux_problem problem = CRUX_VALID;
   if (is_object || is_list) {
-    if (c->depth == CRUX_DEPTH_MAX) return fault(c, CRUX_TOO_DEEP, field, at, value);
+    if (c->depth == CRUX_DEPTH_MAX) return report(c, CRUX_TOO_DEEP, field, at, value);
     c->depth++;
     if (is_object && !check_object(c, field, value, at)) return false;
     if (is_list && !check_list(c, field, value, at)) return false;
     c->depth--;
   } else problem = check_scalar(c, field, value);
   if (problem == CRUX_VALID) problem = problem_of_json(c->json);
-  return problem == CRUX_VALID || fault(c, problem, field, at, value);
+  return problem == CRUX_VALID || report(c, problem, field, at, value);
 }
 
 /* Rows from JSON or SQL have null for what is not there. */
@@ -330,7 +331,7 @@ static bool check_rows(checker *c, const crux_field *row, const int *at, const p
     if (is_absent(c, row, *at)) {
       if (!(row->flags & CRUX_REQUIRED)) continue;
       lua_pushnil(c->L);
-      return fault(c, CRUX_WRONG_VALUE, row, &here, lua_gettop(c->L));
+      return report(c, CRUX_WRONG_VALUE, row, &here, lua_gettop(c->L));
     }
     if (row->flags & CRUX_IN_PATH) c->json = NULL;
     else if (json) crux_json_put_key(json, row->name);
@@ -376,7 +377,7 @@ static void report_unknown(checker *c, const crux_snapshot *s, const place *at) 
     lua_pushvalue(L, first + 1);
     lua_replace(L, first);
   }
-  fault(c, CRUX_UNKNOWN_FIELD, NULL, at, first);
+  report(c, CRUX_UNKNOWN_FIELD, NULL, at, first);
   for (; i < CRUX_LISTS_MAX; i++) {
     invalid->lists[i] = s->lists[i];
     if (!s->lists[i].fields) break;
@@ -416,7 +417,7 @@ static bool find_unknown_object(checker *c, const crux_field *field, int value, 
   return false;
 }
 
-/* Holes and other keys in the list are faults too, but later ones. */
+/* Holes and other keys in the list are problems too, but reported later. */
 static bool find_unknown_item(checker *c, const crux_field *field, int value, const place *at) {
   lua_State *L = c->L;
   place item = { at, NULL, 0 };
@@ -466,7 +467,7 @@ bool crux_schema_check(lua_State *L, const crux_snapshot *s, crux_json_writer *j
     for (row = s->lists[i].fields; row->name; row++) at++;
   }
   if (is_valid && json && json->status != CRUX_JSON_OK)
-    is_valid = fault(&c, CRUX_NO_MEMORY, NULL, NULL, s->table);
+    is_valid = report(&c, CRUX_NO_MEMORY, NULL, NULL, s->table);
   if (is_valid && !c.has_unknown) return true;
   c.depth = 0;
   if (find_unknown(&c, s, NULL)) return false;

@@ -1,5 +1,5 @@
-/* schema: a table against field lists: what is wrong with it, as data, which invalid.c words; and
-   its JSON. */
+/* schema: checks a table against field lists, and writes its JSON. What is wrong is data, a
+   crux_invalid; invalid.c puts it into words. */
 #ifndef CRUX_BINDING_SCHEMA_H
 #define CRUX_BINDING_SCHEMA_H
 
@@ -8,7 +8,7 @@
 #include "../http/config.h"
 
 enum {
-  CRUX_LISTS_MAX = 3, /* that a table is held against, with the one that ends them */
+  CRUX_LISTS_MAX = 3, /* most lists that a table is checked against, the end included */
   CRUX_DEPTH_MAX = 16,
   CRUX_PATH_MAX = 256
 };
@@ -16,7 +16,7 @@ enum {
 typedef enum {
   CRUX_VALID,
   CRUX_UNKNOWN_FIELD, /* a key that is in none of the lists */
-  CRUX_WRONG_VALUE,   /* none of the field's type, or nothing where something is required */
+  CRUX_WRONG_VALUE,   /* not of the field's type, or absent though required */
   CRUX_OTHER_KEYS,    /* a list with other keys than 1, 2, 3 */
   CRUX_HOLE,          /* a list that lacks this item */
   CRUX_ITEM_COUNT,    /* a list with too few or too many items: `number` */
@@ -35,20 +35,20 @@ typedef struct {
   crux_problem problem;
   const crux_field *field;  /* what was expected; NULL: the field is unknown */
   crux_field_list lists[CRUX_LISTS_MAX]; /* of an unknown field: the known ones */
-  unsigned hidden;          /* of the list that `field` is in */
+  unsigned hidden;          /* flags: see crux_field_list, of the list that `field` is in */
   char path[CRUX_PATH_MAX]; /* of the value; of an unknown field: of the table that has it */
   const char *nearest;      /* the name that is nearest to an unknown one, or NULL */
   int value;                /* stack index of what was found; of an unknown field: of its name */
-  int number;
+  int number;               /* what it is depends on the problem */
 } crux_invalid;
 
 /* Whether the lists have few enough rows, those of nested tables too. */
 bool crux_schema_fits(const crux_field_list *lists);
 
-/* Whether the table is valid. An unknown field at any depth is reported first, then the first fault
-   in the order of the rows. With `json`, the first list is of arguments: they are written as an
-   object, and crux.null counts as absent in an optional scalar. A base URL is parsed into `url`.
-   Runs no Lua. */
+/* Returns whether the table is valid. If not, `invalid` has an unknown field at any depth; without
+   one, the first problem in the order of the rows. With `json`, the first list is of arguments:
+   they are written as an object, and crux.null counts as absent in an optional scalar. A base URL
+   is parsed into `url`. Runs no Lua. */
 bool crux_schema_check(lua_State *L, const crux_snapshot *s, crux_json_writer *json,
                        crux_base_url *url, crux_invalid *invalid);
 

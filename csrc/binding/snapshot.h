@@ -1,11 +1,11 @@
-/* snapshot: what a table holds for field lists, read at once. */
+/* snapshot: reads the values of a table for the rows of field lists, all at once. */
 #ifndef CRUX_BINDING_SNAPSHOT_H
 #define CRUX_BINDING_SNAPSHOT_H
 
 #include "names.h"
 #include "state.h"
 
-enum { CRUX_ROWS_MAX = 64 }; /* of all lists that a table is held against */
+enum { CRUX_ROWS_MAX = 64 }; /* most rows of all lists that a table is checked against */
 
 /* The values of a table for the rows of field lists, read raw and once. They stay on the stack, so
    that what is checked is what is used, whatever becomes of the table. */

@@ -1,4 +1,4 @@
-/* state: the keys and classes of one Lua state. */
+/* state: see state.h. */
 #include "state.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* state: the table of one Lua state, with its slots, keys and classes. Each C function has it as
-   upvalue 1. */
+/* state: the state table, one for each lua_State that loads crux. It holds slots, keys and classes.
+   Each C function has it as upvalue 1. */
 #ifndef CRUX_BINDING_STATE_H
 #define CRUX_BINDING_STATE_H
 
@@ -18,7 +18,7 @@
 #define CRUX_TICK 0.25
 
 /* The names of the fields of results, errors and dry runs. They are kept as Lua strings in the
-   state: to push one from a slot is cheaper than to look its text up. */
+   state table: to push one from a slot is cheaper than to look its text up. */
 #define CRUX_KEYS(KEY) \
   KEY(outcome) KEY(status) KEY(body) KEY(raw) KEY(headers) KEY(meta) \
   KEY(kind) KEY(message) KEY(retryable) KEY(detail) KEY(fields) KEY(field) KEY(retry_after) \
@@ -27,13 +27,13 @@
   KEY(method) KEY(url)
 #define CRUX_KEY_SLOT(name) CRUX_KEY_##name,
 
-/* Slots of the state. */
+/* Slots of the state table. */
 enum {
   CRUX_SLOT_DECODE = 1,    /* functions of the private lua-cjson instance */
   CRUX_SLOT_NULL,
   CRUX_SLOT_NEW,           /* makes a lua-cjson instance */
   CRUX_SLOT_DECIMAL_POINT, /* the locale's decimal point when the instance was made */
-  CRUX_SLOT_GUARD,         /* tells when the state is being closed, and the instance is gone */
+  CRUX_SLOT_GUARD,         /* tells that the lua_State is being closed, and cjson gone */
   CRUX_SLOT_ENGINE,        /* the engine of blocking calls */
   CRUX_SLOT_WORKER,        /* this state's reference to the worker thread, once it has one */
   CRUX_SLOT_NOOP,          /* a Lua function that does nothing: debug hooks run in it */
@@ -52,7 +52,7 @@ enum {
   CRUX_SLOTS
 };
 
-/* Fills the keys into the state, which is the table on top. */
+/* Fills the keys into the state table, on top. */
 void crux_state_setup(lua_State *L);
 
 static inline void crux_pushslot(lua_State *L, int slot) {
@@ -95,8 +95,8 @@ static inline void crux_getkey(lua_State *L, int table, int key) {
 
 /* --- userdata; `class` is one of CRUX_CLASS_... --- */
 
-/* Makes a class. The state, which is the table on top, becomes the upvalue of its finalizer and
-   methods. `methods` may be NULL. */
+/* Makes a class. The state table, on top, becomes the upvalue of its finalizer and methods.
+   `methods` may be NULL. */
 void crux_new_class(lua_State *L, int class, lua_CFunction gc, const luaL_Reg *methods);
 /* Sets the metatable of the value on top. */
 static inline void crux_set_class(lua_State *L, int class) {
@@ -105,7 +105,7 @@ static inline void crux_set_class(lua_State *L, int class) {
 }
 /* Pushes a userdata of the class, filled with zeros. Its class is written into its first bytes,
    before what this returns: to compare that is cheaper than to compare metatables, and holds
-   after debug.setmetatable. `state` is the index of the state. */
+   after debug.setmetatable. `state` is the index of the state table. */
 void *crux_new_object_at(lua_State *L, int state, size_t size, int class);
 static inline void *crux_new_object(lua_State *L, size_t size, int class) {
   return crux_new_object_at(L, lua_upvalueindex(1), size, class);

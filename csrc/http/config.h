@@ -36,6 +36,8 @@ crux_url_status crux_proxy_parse(const char *url);
 /* True for "localhost" and for the addresses of the loopback interface. */
 bool crux_is_loopback(const char *host);
 
+/* A further string has to be added to `texts` in config.c. A further field of another type that
+   decides whom a connection reaches, or how, has to be compared in crux_config_same_connections. */
 typedef struct {
   const char *origin;     /* this and the next two: see crux_base_url */
   const char *prefix;
@@ -77,8 +79,8 @@ void crux_config_release(crux_config *config);
 /* The origin's port. */
 unsigned crux_config_port(const crux_config *config);
 
-/* True if a connection that was made for one config may be used for the other: every string that
-   decides where it leads and how it is secured is the same, byte for byte. */
+/* True if a connection that was made for one config may be used for the other: every setting that
+   decides where it leads and how it is secured is the same, strings byte for byte. */
 bool crux_config_same_connections(const crux_config *a, const crux_config *b);
 
 #endif

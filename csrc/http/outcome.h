@@ -14,6 +14,7 @@ typedef enum {
   CRUX_UNKNOWN   /* it was sent, and nothing shows what the server did with it */
 } crux_outcome;
 
+/* In the order of their names in outcome.c; CRUX_KIND_MEMORY stays the last. */
 typedef enum {
   CRUX_KIND_NONE,     /* accepted: no error */
   CRUX_KIND_INVALID,  /* wrong arguments or options */
@@ -66,8 +67,8 @@ typedef struct {
 
 crux_verdict crux_judge(const crux_evidence *e);
 
-/* True if another attempt may be made. `retry_after`: the response has that field; `safe`: see
-   crux_request. */
+/* True if another attempt may be made: err.retryable. When it is made, lua/crux/retry.lua decides.
+   `retry_after`: the response has that field; `safe`: see crux_request. */
 bool crux_retryable(crux_verdict v, int status, bool retry_after, bool safe);
 
 const char *crux_outcome_name(crux_outcome outcome);

@@ -27,7 +27,8 @@
 -- *An option* is a field that may also have `default`, `default_doc` (the default in words),
 -- `environment` (the variables that set it; the first that is set wins), `lua` (its LuaLS type),
 -- `lua_only` (`crux.core` does not know it) and `with` (the option whose row in the README it
--- shares).
+-- shares). `default` and `environment` are for the documentation: the code has its own, in
+-- `crux_default_settings` or in Lua, and in `crux.environment`. Specs compare them.
 -- @module crux.api
 return {
   servers = {

@@ -158,15 +158,15 @@ end
 -- @param request userdata from the client's `prepare`
 -- @tparam number deadline seconds on the clock of `core.now`
 -- @tparam table options as for `new`
--- @tparam table host how to wait: `send(request, token, deadline)`, which makes an attempt and
+-- @tparam table waiting how to wait: `send(request, token, deadline)`, which makes an attempt and
 --   returns a result, or nil and an error, or nothing in a forked child; and `sleep(seconds)`
 -- @tparam[opt] table err what the first attempt came to, if it was made already
 -- @treturn[1] table result
 -- @treturn[2] nil
 -- @treturn[2] table err
 -- @raise what `on_event` raises; in a forked child, if the answer to what its parent sent is lost
-function Call.carry(client, request, deadline, options, host, err)
-  local send, sleep = host.send, host.sleep
+function Call.carry(client, request, deadline, options, waiting, err)
+  local send, sleep = waiting.send, waiting.sleep
   if not err and not options.has_callbacks then
     local result
     result, err = send(request, nil, deadline)

@@ -23,8 +23,8 @@ local function table_of(object, name)
   return type(value) == "table" and value or nil
 end
 
--- A line's status, or its designation: the word alone, or, as seen in timp, behind a number:
--- "ID: 1 Name: HasTracking".
+-- Whether a line's status or designation is this word. It is sent alone or, as seen in timp, behind
+-- a number: "ID: 1 Name: HasTracking".
 local function is_word(text, word)
   if type(text) ~= "string" then return false end
   return text == word or find(text, "Name: " .. word .. "$") ~= nil

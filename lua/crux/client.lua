@@ -77,15 +77,15 @@ local BLOCKING = {
 -- @tparam table options changed by this function
 -- @tparam table env options set by environment variables, for those left out; see
 --   `crux.environment`
--- @tparam[opt] table host how calls wait: `admit(level)`, if there is one, raises at that level
+-- @tparam[opt] table waiting how calls wait: `admit(level)`, if there is one, raises at that level
 --   where they cannot; `send` and `sleep` as for `crux.call.carry`; `await(what, seconds)` waits
---   for an inbox or a request, and may return early; `direct`: an attempt blocks, so that the first
---   can be made before Lua has to hold anything
+--   for an inbox or a request, and may return early; `direct`: attempts block, so that C can make
+--   the first one without a request that Lua holds
 -- @treturn[1] crux.client
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
 -- @local
-function Client.make(options, env, host)
+function Client.make(options, env, waiting)
   local env_source = {}
   for name, value in next, env do
     if options[name] == nil then
@@ -97,24 +97,24 @@ function Client.make(options, env, host)
     if env_source[err.field] then err.message = err.message .. ", in " .. env_source[err.field] end
     return nil, err
   end
-  host = host or BLOCKING
+  waiting = waiting or BLOCKING
   local token, retries = options.token, options.retries or RETRIES
   local call_options = new_call_options(token, token ~= nil, retries, options.on_event)
   return setmetatable({
-    _handle = handle, _host = host, _closed = false, _call_options = call_options,
+    _handle = handle, _waiting = waiting, _closed = false, _call_options = call_options,
     _timeout = tonumber(options.timeout) or TIMEOUT,
-    -- C makes the first attempt by itself; false once the client is closed
-    _is_direct = host.direct and not call_options.has_callbacks or false,
+    -- the handle's `attempt` makes the first attempt; false once the client is closed
+    _is_direct = waiting.direct and not call_options.has_callbacks or false,
     _scheduler = false, -- of `submit` and `step`, made when first needed
     _schedulers = setmetatable({}, { __mode = "k" }), -- that one, and those of running batches
   }, Client)
 end
 
---- Returns a function like `new`, for clients whose calls wait as `host` says.
--- @tparam[opt] table host as for `make`
+--- Returns a function like `new`, for clients whose calls wait as `waiting` says.
+-- @tparam[opt] table waiting as for `make`
 -- @treturn function
 -- @local
-function Client.constructor(host)
+function Client.constructor(waiting)
   return function(options)
     if options ~= nil then check_table(options, "options", 2) end
     if options and type(rawget(options, "new")) == "function" then
@@ -122,7 +122,7 @@ function Client.constructor(host)
     end
     local copy = {}
     for name, value in next, options or copy do copy[name] = value end
-    return Client.make(copy, environment.options(), host)
+    return Client.make(copy, environment.options(), waiting)
   end
 end
 
@@ -156,7 +156,8 @@ local function check_call(client, name, arguments, level)
   check_open(client, name, level + 1)
 end
 
---- Makes a call to an endpoint that exists, and waits for its end.
+--- Makes a call to an endpoint that exists, and waits for its end: all attempts, unlike
+-- `core.perform`, which makes one.
 -- @tparam crux.client client
 -- @tparam string name
 -- @tparam table arguments
@@ -166,17 +167,17 @@ end
 function Client.perform(client, name, arguments, level)
   local result, err, request, deadline, has_options
   if type(arguments) == "table" and type(client) == "table" and client._is_direct then
-    result, err, request, deadline, has_options = client._handle:call(name, arguments)
+    result, err, request, deadline, has_options = client._handle:attempt(name, arguments)
     if not request then return result, err end
   else
     check_call(client, name, arguments, level + 1)
-    local admit = client._host.admit
+    local admit = client._waiting.admit
     if admit then admit(level + 1) end
     request, deadline, has_options = client._handle:prepare(name, arguments)
     if not request then return nil, deadline end
   end
   local call_options = has_options and call_options_of(client, arguments) or client._call_options
-  return Call.carry(client, request, deadline, call_options, client._host, err)
+  return Call.carry(client, request, deadline, call_options, client._waiting, err)
 end
 
 local perform = Client.perform
@@ -263,9 +264,9 @@ end
 function Client:wait_cancelled(arguments)
   check_open(self, "wait_cancelled", 2)
   check_table(arguments, "arguments", 2)
-  local host = self._host
-  if host.admit then host.admit(2) end
-  local clock = { now = host.now or core.now, sleep = host.sleep }
+  local waiting = self._waiting
+  if waiting.admit then waiting.admit(2) end
+  local clock = { now = waiting.now or core.now, sleep = waiting.sleep }
   local shown, err = wait(self, arguments, clock, self._timeout)
   return shown, err
 end
@@ -290,7 +291,7 @@ end
 -- @treturn crux.scheduler
 -- @local
 function Client:new_scheduler()
-  local scheduler = Scheduler.new(self, self._host)
+  local scheduler = Scheduler.new(self, self._waiting)
   self._schedulers[scheduler] = true
   return scheduler
 end

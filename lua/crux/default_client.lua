@@ -1,5 +1,6 @@
---- The functions of a module that make one call, such as `crux.cancel_order`: one per endpoint.
--- They share a default client, and so its connections, as long as the environment stays the same.
+--- Adds to a module the functions that make one call, such as `crux.cancel_order`: one for each
+-- endpoint. They share a default client, and so its connections, as long as the environment stays
+-- the same.
 -- @module crux.default_client
 local Client = require "crux.client"
 local core = require "crux.core"
@@ -10,9 +11,9 @@ local format = string.format
 
 --- Adds the functions to a module.
 -- @tparam table module
--- @tparam[opt] table host how the calls wait, as for `Client.make`
+-- @tparam[opt] table waiting how the calls wait, as for `Client.make`
 -- @see crux.client:call
-return function(module, host)
+return function(module, waiting)
   local default, default_env = nil, {}
 
   -- The default client: another one once the environment has changed. What the call's own arguments
@@ -26,7 +27,7 @@ return function(module, host)
       is_same = is_same and default_env[name] == env[name]
     end
     if is_same then return default end
-    local client, err = Client.make({}, env, host)
+    local client, err = Client.make({}, env, waiting)
     if not client then return nil, err end
     default, default_env = client, env
     return client

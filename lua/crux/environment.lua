@@ -1,5 +1,6 @@
 --- Options set by environment variables. They are read on the caller's thread at each call, since
--- libcurl would read some of them itself, later and on another thread.
+-- libcurl would read some of them itself, later and on another thread. The variables are written
+-- here and, for the documentation, in `crux.api`: a spec compares the two.
 -- @module crux.environment
 local pcall, select = pcall, select
 local _G = _G

@@ -98,7 +98,8 @@ local function protected(self, step, in_step)
   error(value, 0)
 end
 
--- Makes the pending of a call and starts the first attempt.
+-- Makes the pending of a call and starts the first attempt. `_slot`: see `Scheduler:register`;
+-- `_moving`: `start` or `collect` is running, so that a callback must not wait for the call.
 -- @local
 function Pending.new(scheduler, call)
   local self = setmetatable({

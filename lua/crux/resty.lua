@@ -12,7 +12,7 @@ end
 
 local Client = require "crux.client"
 local core = require "crux.core"
-local default_client = require "crux.default_client"
+local add_calls = require "crux.default_client"
 local wakeup = require "crux.resty.wakeup"
 
 local error, min, format = error, math.min, string.format
@@ -45,7 +45,7 @@ end
 -- How often `wait` and `cancel_orders` look at submitted calls, in seconds.
 local PERIOD = 0.005
 
-local host = {
+local waiting = {
   admit = admit, send = wakeup.send, sleep = sleep,
   await = function(_, seconds) sleep(min(seconds, PERIOD)) end,
 }
@@ -68,9 +68,9 @@ local resty = {
   -- @treturn[2] nil
   -- @treturn[2] table err of kind `invalid`
   -- @see crux.client.new
-  new = Client.constructor(host),
+  new = Client.constructor(waiting),
 }
 
-default_client(resty, host)
+add_calls(resty, waiting)
 
 return resty

@@ -1,5 +1,6 @@
---- When to try again. Pure but for the jitter: it looks at a call and at an error, and changes
--- neither.
+--- When to try again. Whether that is allowed at all, `crux_retryable` in `csrc/http/outcome.c`
+-- has decided: `err.retryable`. Pure but for the jitter: it looks at a call and at an error, and
+-- changes neither.
 -- @module crux.retry
 local core = require "crux.core"
 

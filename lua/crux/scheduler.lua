@@ -9,18 +9,18 @@ local ipairs, setmetatable, max = ipairs, setmetatable, math.max
 local Scheduler = {}
 Scheduler.__index = Scheduler
 
--- What one `step` may do for calls that do not become done by it, so that it stays short.
+-- How many calls one `step` advances at most, if none of them becomes done: so it stays short.
 local WORK = 8
 
 local WEAK = { __mode = "v" }
 
 --- Makes a scheduler.
 -- @param client kept alive by each call
--- @tparam table host how calls wait: `sleep(seconds)`, and `await(what, seconds)`, where `what` is
---   an inbox or a request; both may return early
-function Scheduler.new(client, host)
+-- @tparam table waiting how calls wait: `sleep(seconds)`, and `await(what, seconds)`, where `what`
+--   is an inbox or a request; both may return early
+function Scheduler.new(client, waiting)
   return setmetatable({
-    _client = client, _host = host, _closed = false,
+    _client = client, _waiting = waiting, _closed = false,
     _inbox = core.inbox(),
     _calls = setmetatable({}, WEAK), -- by slot; false: a free slot; nil: the call was collected
     _slots = 0,                      -- how many there are
@@ -184,10 +184,10 @@ function Scheduler:finish(pending, in_step)
 end
 
 --- Waits up to `seconds` for the end of a request's attempt.
-function Scheduler:await(request, seconds) self._host.await(request, seconds) end
+function Scheduler:await(request, seconds) self._waiting.await(request, seconds) end
 
 --- Pauses the caller.
-function Scheduler:sleep(seconds) self._host.sleep(seconds) end
+function Scheduler:sleep(seconds) self._waiting.sleep(seconds) end
 
 -- --- stepping ---
 
@@ -244,7 +244,7 @@ end
 -- @tparam number seconds
 function Scheduler:wait(seconds)
   local timeout = self:timeout()
-  self._host.await(self._inbox, timeout and timeout < seconds and timeout or seconds)
+  self._waiting.await(self._inbox, timeout and timeout < seconds and timeout or seconds)
 end
 
 --- Returns how many calls are in flight.

@@ -28,7 +28,7 @@ local function read_arguments(arguments)
   return copy
 end
 
--- The account of all reads in that of the last.
+-- Adds the counts of earlier reads, in `total`, to the `meta` of the last one.
 local function add_up(meta, total)
   for _, name in next, { "attempts", "sends", "bytes_sent" } do
     total[name] = (total[name] or 0) + meta[name]
@@ -36,6 +36,7 @@ local function add_up(meta, total)
   end
 end
 
+-- `seen`: what the last order said; `last`: the `meta` of the last read; both nil without one.
 local function timed_out(seen, last, allowed)
   local err = core.failure("timeout", format("the order was still %s after %.14g s",
     seen and seen.state or "not read", allowed))
@@ -46,19 +47,19 @@ end
 --- See `Client:wait_cancelled`.
 -- @tparam crux.client client or another object with `get_order`
 -- @tparam table arguments
--- @tparam table host `now` and `sleep`, in seconds
+-- @tparam table clock `now` and `sleep`, in seconds
 -- @tparam number most the client's own timeout, for each read
 -- @local
-return function(client, arguments, host, most)
+return function(client, arguments, clock, most)
   local allowed, err = seconds(arguments, "timeout", TIMEOUT)
   local interval
   if allowed then interval, err = seconds(arguments, "interval", INTERVAL) end
   if not interval then return nil, err end
-  local deadline, request = host.now() + allowed, read_arguments(arguments)
+  local deadline, request = clock.now() + allowed, read_arguments(arguments)
   local skus = rawget(arguments, "skus")
   local seen, last, total = nil, nil, {}
   while true do
-    local left = deadline - host.now()
+    local left = deadline - clock.now()
     if left <= 0 then return nil, timed_out(seen, last, allowed) end
     request.timeout = min(left, most)
     local result, failure = client:get_order(request)
@@ -79,6 +80,6 @@ return function(client, arguments, host, most)
       failure.cancellation = seen
       return nil, failure
     else pause = max(interval, failure.retry_after or 0) end
-    host.sleep(min(pause, max(deadline - host.now(), 0)))
+    clock.sleep(min(pause, max(deadline - clock.now(), 0)))
   end
 end
