@@ -87,6 +87,7 @@
 ---@field http_version string of the response, or else of the request
 ---@field time crux.time how long it took
 ---@field body_error? string why `body` is nil though the server sent one
+---@field event_error? string the text of the first error that `on_event` raised
 
 ---Seconds; the first three are 0 on a connection that was there before.
 ---@class crux.time
@@ -103,15 +104,21 @@
 ---@field headers table<string, string> by their names on the wire; `Authorization` is redacted
 ---@field body? string the bytes of the body
 
----What `on_event` is called with, in the caller's thread.
+---What `on_event` is called with, in the caller's thread. An error in it does not end the call: the first one is in `meta.event_error`.
 ---@class crux.event
 ---@field name "request"|"response"|"retry" what happened
+---@field endpoint string the endpoint's name
+---@field order_uuid? string the call's argument of that name
 ---@field attempt integer which attempt, from 1
 ---@field method string the HTTP method
 ---@field url string the whole URL
 ---@field outcome? crux.outcome of the attempt, once it has ended
 ---@field kind? crux.kind of its error
 ---@field status? integer the HTTP status
+---@field reason? string the message of its error
+---@field elapsed? number seconds that the attempt took
+---@field sends? integer 1 if a byte of the attempt was handed to a connection, or 0
+---@field reused? boolean whether its connection was there before
 ---@field pause? number of a retry: seconds until the next attempt
 
 ---What a batch returns. The lists are there only if `items` is a list.

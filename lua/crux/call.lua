@@ -9,12 +9,13 @@
 -- `err`.
 -- @module crux.call
 local core = require "crux.core"
+local event = require "crux.event"
 local retry = require "crux.retry"
 local token = require "crux.token"
 
-local error, match, select = error, string.match, select
+local error, select = error, select
 
-local release = core.release
+local emit, release = event.emit, core.release
 
 local Call = {}
 
@@ -34,19 +35,9 @@ function Call.new(request, deadline, options)
   if options.has_callbacks then
     call.has_callbacks, call.on_event, call.token = true, options.on_event, options.token
     if call.token then call.given = {} end -- the set of tokens that the function has returned
-    -- Asked now: by the time of an event a finalizer may have released the request.
-    if call.on_event then call.method, call.url = request:describe() end
+    if call.on_event then event.prepare(call) end
   end
   return call
-end
-
--- Calls `on_event`. `answer`: a result or error, or nil.
-local function emit(call, name, answer, pause)
-  answer = answer or {}
-  call.on_event{
-    name = name, attempt = call.attempts, method = call.method, url = call.url, pause = pause,
-    outcome = answer.outcome, kind = answer.kind, status = answer.status,
-  }
 end
 
 --- Prepares an attempt: gets its token and emits the event `request`.
@@ -56,7 +47,7 @@ end
 -- @treturn[2] nil
 -- @treturn[2] table err there must be no attempt: pass this to `settle`, unless the call is `done`
 --   by now, aborted by its own callback
--- @raise what `on_event` raises
+-- @raise the interpreter's Ctrl-C, in a callback
 function Call.begin(call)
   local given, err
   if call.token then
@@ -86,11 +77,9 @@ end
 function Call.finish(call, result, err)
   local meta = (result or err).meta
   meta.attempts, meta.sends, meta.bytes_sent = call.attempts, call.sends, call.bytes_sent
-  if err and call.given and call.attempts > 1 then
-    -- C has removed the last attempt's token from the server's words, not those before it
-    local status, words = match(err.message, "^(HTTP [^:]*: )(.*)")
-    if status then err.message = status .. token.redact(call, words) end
-  end
+  if call.event_error then meta.event_error = call.event_error end
+  -- C has removed the last attempt's token from the server's words, not those before it
+  if err and call.given and call.attempts > 1 then err.message = token.public(call, err.message) end
   return conclude(call, result, err)
 end
 
@@ -112,7 +101,8 @@ end
 -- @tparam ?table result
 -- @tparam ?table err
 -- @treturn boolean whether the call is done
--- @raise what `on_event` raises; `call.last_known` is then the result or error so far
+-- @raise the interpreter's Ctrl-C, in a callback; `call.last_known` is then the result or error so
+--   far
 function Call.settle(call, result, err)
   local on_event = call.on_event
   -- most calls end here; `meta` of a first attempt counts right as it is
@@ -126,10 +116,8 @@ function Call.settle(call, result, err)
     if meta.sends > 0 then call.last_sent = err
     elseif err.outcome == "not_sent" and call.last_sent then last_known = call.last_sent end
   end
-  if on_event then
-    call.last_known = last_known
-    if meta.attempts > 0 then emit(call, "response", result or err) end
-  end
+  if call.has_callbacks then call.last_known = last_known end
+  if on_event and meta.attempts > 0 then emit(call, "response", result or err) end
   if call.done then return true end -- `on_event` has aborted it
   if result then return Call.finish(call, result) end
   return pause(call, err, last_known)
@@ -164,7 +152,7 @@ end
 -- @treturn[1] table result
 -- @treturn[2] nil
 -- @treturn[2] table err
--- @raise what `on_event` raises; in a forked child, if the answer to what its parent sent is lost
+-- @raise the interpreter's Ctrl-C; in a forked child, if the answer to what its parent sent is lost
 function Call.carry(client, request, deadline, options, host, err)
   local send, sleep = host.send, host.sleep
   if not err and not options.has_callbacks then

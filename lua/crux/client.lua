@@ -186,8 +186,8 @@ Client.perform = perform
 -- @treturn[1] table result
 -- @treturn[2] nil
 -- @treturn[2] table err
--- @raise on an unknown name, a closed client, or arguments that are not a table; what `on_event`
---   raises
+-- @raise on an unknown name, a closed client, or arguments that are not a table; Ctrl-C in a
+--   callback
 -- @usage local result, err = client:call("cancel_order", { order_uuid = uuid, timeout = 5 })
 -- @see submit
 function Client:call(name, arguments)
@@ -265,8 +265,8 @@ end
 -- @treturn[1] crux.pending
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
--- @raise on an unknown name, a closed client, or arguments that are not a table; what `on_event`
---   raises
+-- @raise on an unknown name, a closed client, or arguments that are not a table; Ctrl-C in a
+--   callback
 -- @usage local pending = assert(client:submit("cancel_order", { order_uuid = uuid }))
 -- local done, result, err = pending:wait(5)
 -- @see crux.pending
@@ -282,7 +282,7 @@ end
 --- Starts due retries and collects finished calls, without blocking. Call it when `pollfd` is
 -- readable or `timeout` has passed, until it returns nil.
 -- @treturn ?crux.pending a done call that was not returned before
--- @raise on a closed client; what `on_event` raises
+-- @raise on a closed client; Ctrl-C in a callback
 -- @usage local pending = client:step()
 -- while pending do
 --   print(pending:poll())

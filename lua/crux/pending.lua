@@ -77,8 +77,8 @@ local function collect(self, in_step)
   return is_for_step
 end
 
--- Runs `start` or `collect`. Whatever is raised in there (by `on_event`, by a hook such as that of
--- Ctrl-C, for lack of memory) ends the call with what was known by then, and is raised again.
+-- Runs `start` or `collect`. Whatever is raised in there (by a hook such as that of Ctrl-C, in a
+-- callback too, or for lack of memory) ends the call with what was known by then, and is raised again.
 local function protected(self, step, in_step)
   local ok, value = pcall(step, self, in_step)
   if ok then return value end
@@ -145,7 +145,7 @@ end
 -- @treturn boolean done
 -- @treturn ?table result
 -- @treturn ?table err
--- @raise what `on_event` raises
+-- @raise Ctrl-C in a callback
 -- @usage local done, result, err = pending:poll()
 -- if done then print((result or err).outcome) end
 -- @see crux.client:step
@@ -164,7 +164,7 @@ end
 -- @treturn boolean done
 -- @treturn ?table result
 -- @treturn ?table err
--- @raise what `on_event` raises; if `seconds` is not a number, or NaN; inside the call's own
+-- @raise Ctrl-C in a callback; if `seconds` is not a number, or NaN; inside the call's own
 --   `on_event` or token function, since the call cannot go on before that returns
 -- @usage local done, result, err = pending:wait(5)
 -- @see poll

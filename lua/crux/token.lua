@@ -1,9 +1,10 @@
 --- Token functions: a `token` option that is a function is called before every attempt, and once
 -- more after a 401. What the function raises or returns may hold a token, so no message repeats it.
 -- @module crux.token
+local callback = require "crux.callback"
 local core = require "crux.core"
 
-local next, pcall, type = next, pcall, type
+local match, next, pcall, type = string.match, next, pcall, type
 
 local token = {}
 
@@ -12,8 +13,19 @@ local token = {}
 -- @tparam string text
 -- @treturn string
 function token.redact(call, text)
+  if not call.given then return text end
   for given in next, call.given do text = core.redact(text, given) end
   return text
+end
+
+--- Removes these tokens from an error's message: from the server's words in it, since a short token
+-- may be part of our own.
+-- @tparam table call
+-- @tparam string message
+-- @treturn string
+function token.public(call, message)
+  local status, words = match(message, "^(HTTP [^:]*: )(.*)")
+  return status and status .. token.redact(call, words) or message
 end
 
 -- Why what the function returned is not a token.
@@ -33,8 +45,10 @@ end
 -- @treturn[1] string token
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `auth`
+-- @raise the interpreter's Ctrl-C
 function token.ask(call, again)
   local ok, found, reason = pcall(call.token, again)
+  if not ok then callback.pass_interrupt(found) end
   if ok and core.is_token(found) then
     call.given[found] = true
     return found
