@@ -1,5 +1,5 @@
-/* crux: the functions of the module crux.core, and what is registered when it is loaded. Each call makes one
-   attempt; the Lua layer decides when to make another. */
+/* crux: the functions of the module crux.core, and what is registered when it is loaded. Each call
+   makes one attempt; the Lua layer decides when to make another. */
 #include "http/libcurl.h"
 #include "os/process.h"
 #include "binding/arguments.h"

@@ -105,6 +105,8 @@ build = {
     ["crux.sandbox.service"] = "lua/crux/sandbox/service.lua",
     ["crux.scheduler"] = "lua/crux/scheduler.lua",
     ["crux.token"] = "lua/crux/token.lua",
+    ["crux.unreadable"] = "lua/crux/unreadable.lua",
+    ["crux.wait"] = "lua/crux/wait.lua",
   },
   -- Definitions for the Lua language server.
   copy_directories = { "library" },

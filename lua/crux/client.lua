@@ -151,8 +151,14 @@ local function check_call(client, name, arguments, level)
   check_open(client, name, level + 1)
 end
 
--- See Client.perform.
-local function perform(client, name, arguments, level)
+--- Makes a call to an endpoint that exists, and waits for its end.
+-- @tparam crux.client client
+-- @tparam string name
+-- @tparam table arguments
+-- @tparam number level the user's, as the caller would give it to `error`
+-- @return as `call`
+-- @local
+function Client.perform(client, name, arguments, level)
   local result, err, request, deadline, has_options
   if type(arguments) == "table" and type(client) == "table" and client._is_direct then
     result, err, request, deadline, has_options = client._handle:call(name, arguments)
@@ -168,15 +174,7 @@ local function perform(client, name, arguments, level)
   return Call.carry(client, request, deadline, call_options, client._host, err)
 end
 
---- Makes a call to an endpoint that exists, and waits for its end.
--- @function Client.perform
--- @tparam crux.client client
--- @tparam string name
--- @tparam table arguments
--- @tparam number level the user's, as the caller would give it to `error`
--- @return as `call`
--- @local
-Client.perform = perform
+local perform = Client.perform
 
 --- Makes a call and waits until there is an answer or its deadline has passed. Each endpoint also
 -- has a method of its own: `client:cancel_order(arguments)`, `client:get_order(arguments)`. In

@@ -7,7 +7,7 @@
 local core = require "crux.core"
 local unreadable = require "crux.unreadable"
 
-local next, rawget, setmetatable, type = next, rawget, setmetatable, type
+local next, rawget, type = next, rawget, type
 local floor, max = math.floor, math.max
 local find, format = string.find, string.format
 
@@ -65,11 +65,15 @@ local function is_over_limit(result)
   return why ~= nil and find(why, "longer than max_body", 1, true) == 1
 end
 
-local Pager = {}
-Pager.__index = Pager
+-- A pager is a table of `client`, `arguments`, `page`, `start` and
+--
+-- - `is_size`: `limit` is the size of a page;
+-- - `is_full`: the last page brought as many orders as were asked for;
+-- - `seen`: the set of UUIDs so far;
+-- - `stale`: pages in a row without a new order.
 
 -- Asks for the page at `self.start`; smaller ones, as long as the body is over `max_body`.
-function Pager:request()
+local function request(self)
   while true do
     local arguments = self.arguments
     arguments.start = self.start
@@ -88,35 +92,13 @@ end
 -- A gap: pages overlap by one order, and this one does not begin with an order that was seen.
 -- Orders before it have vanished, and those that follow the last one seen have moved to positions
 -- before this page. An empty page is a gap if the one before was full, else it is the end.
-function Pager:has_gap(list)
+local function has_gap(self, list)
   if self.start == 0 then return false end
   if list[1] == nil then return self.is_full end
   return not self.seen[uuid_of(list[1])]
 end
 
--- Reads pages until one has new orders: a list of these; or nil at the end, and an error, if one
--- was the end.
-function Pager:advance()
-  while self.stale < PATIENCE do
-    local list, err = self:request()
-    if not list then return nil, err end
-    local count = #list
-    self.is_size = self.is_size or count > self.page
-    if self:has_gap(list) then
-      self.start = max(self.start - self.page + 1, 0)
-    elseif count == 0 then return nil
-    else
-      local fresh = self:take_new(list)
-      self.start = self.start + count - 1 -- pages overlap by one order
-      self.is_full = count >= self.page - 1
-      self.stale = fresh[1] == nil and self.stale + 1 or 0
-      if fresh[1] ~= nil then return fresh end
-    end
-  end
-  return nil
-end
-
-function Pager:take_new(list)
+local function take_new(self, list)
   local fresh, seen = {}, self.seen
   for index = 1, #list do
     local uuid = uuid_of(list[index])
@@ -128,6 +110,28 @@ function Pager:take_new(list)
   return fresh
 end
 
+-- Reads pages until one has new orders: a list of these; or nil at the end, and an error, if one
+-- was the end.
+local function advance(self)
+  while self.stale < PATIENCE do
+    local list, err = request(self)
+    if not list then return nil, err end
+    local count = #list
+    self.is_size = self.is_size or count > self.page
+    if has_gap(self, list) then
+      self.start = max(self.start - self.page + 1, 0)
+    elseif count == 0 then return nil
+    else
+      local fresh = take_new(self, list)
+      self.start = self.start + count - 1 -- pages overlap by one order
+      self.is_full = count >= self.page - 1
+      self.stale = fresh[1] == nil and self.stale + 1 or 0
+      if fresh[1] ~= nil then return fresh end
+    end
+  end
+  return nil
+end
+
 --- An iterator over the orders that a filter finds; see `Client:orders`.
 -- @tparam crux.client client or another object with `list_orders`
 -- @tparam table filter
@@ -135,16 +139,16 @@ end
 -- @local
 return function(client, filter)
   local arguments, page = read(filter)
-  local pager = arguments and setmetatable({
+  local pager = arguments and {
     client = client, arguments = arguments, page = page,
     start = 0, is_size = false, is_full = false, seen = {}, stale = 0,
-  }, Pager)
+  }
   local list, position, failed, ended = {}, 0, not pager and page or nil, false
   return function()
     if ended then return nil end
     position = position + 1
     if not failed and list[position] == nil then
-      list, failed = pager:advance()
+      list, failed = advance(pager)
       position = 1
     end
     if list and not failed then return list[position] end

@@ -1,6 +1,6 @@
---- A CRUXconnect of one's own, on loopback: a real server over HTTPS with orders in memory, to try things against.
--- Needs Lua 5.4, lua-cqueues, lua-luaossl and lua-cjson, and of crux nothing but `crux.api`, its data: it is for
--- developing and testing.
+--- A CRUXconnect of one's own, on loopback: a real server over HTTPS with orders in memory, to try
+-- things against. Needs Lua 5.4, lua-cqueues, lua-luaossl and lua-cjson, and of crux nothing but
+-- `crux.api`, its data: it is for developing and testing.
 --
 --     local sandbox = require "crux.sandbox"
 --     local s = sandbox.new{ orders = 100 }
@@ -8,17 +8,19 @@
 --     s:run()                                        -- until somebody calls s:stop()
 --     s:close()
 --
--- It speaks v1 and, under `/timp`, the later API: `POST /organizations/user-login/`, `PATCH /orders/cancel/`,
--- `GET /orders/<uuid>/`, `POST /orders/create/`, `POST /orders/`, with the documented codes and with error bodies in
--- the shapes of Django REST Framework. A cancellation is confirmed at once: the order then shows the line items as
--- `Cancelled`, all that were pending, or those of the `skus` (in timp too). Users: `retailer`, `supplier`, `clerk`;
--- each one's password is the user's name.
+-- It speaks v1 and, under `/timp`, the later API: `POST /organizations/user-login/`, `PATCH
+-- /orders/cancel/`, `GET /orders/<uuid>/`, `POST /orders/create/`, `POST /orders/`, with the
+-- documented codes and with error bodies in the shapes of Django REST Framework. A cancellation is
+-- confirmed at once: the order then shows the line items as `Cancelled`, all that were pending, or
+-- those of the `skus` (in timp too). Users: `retailer`, `supplier`, `clerk`; each one's password is
+-- the user's name.
 --
--- A path may begin with fault directives, as in `/~status=503,retry_after=2/orders/cancel/`:
--- see `crux.sandbox.faults`. And there are pages about the server itself, which are not counted as requests:
--- `GET /~record/` (connections, requests, and for every order how often a cancellation was received and executed, and
--- what was answered: 0 for a dropped connection), `GET /~record/orders/<uuid>/` (one order: read it with
--- `crux.get_order` and `base_url .. "/~record"`), `GET /~orders/` (the UUIDs).
+-- A path may begin with fault directives, as in `/~status=503,retry_after=2/orders/cancel/`: see
+-- `crux.sandbox.faults`. And there are pages about the server itself, which are not counted as
+-- requests: `GET /~record/` (connections, requests, and for every order how often a cancellation
+-- was received and executed, and what was answered: 0 for a dropped connection), `GET
+-- /~record/orders/<uuid>/` (one order: read it with `crux.get_order` and `base_url .. "/~record"`),
+-- `GET /~orders/` (the UUIDs).
 -- @module crux.sandbox
 
 local cqueues = require "cqueues"
@@ -40,8 +42,10 @@ local sandbox = {}
 local Sandbox = {}
 Sandbox.__index = Sandbox
 
-local OPTIONS = { host = true, port = true, tls = true, orders = true, token_lifetime = true, random = true,
-                  journal = true }
+local OPTIONS = {
+  host = true, port = true, tls = true, orders = true, token_lifetime = true, random = true,
+  journal = true,
+}
 
 local function temporary_directory()
   local made = assert(io.popen('mktemp -d "${TMPDIR:-/tmp}/crux-sandbox.XXXXXX"'))
@@ -55,7 +59,8 @@ local function silence(_, _, why) return why end
 local function seed_orders(self, count)
   self.orders = {}
   for i = 1, count do
-    self.orders[i] = self.state.orders:add(i == 1 and { uuid = orders.DOCUMENTED_ORDER } or nil).uuid
+    local given = i == 1 and { uuid = orders.DOCUMENTED_ORDER } or nil
+    self.orders[i] = self.state.orders:add(given).uuid
   end
   self.shipped_order = self.state.orders:add{ shipped = true }.uuid
 end
@@ -75,13 +80,14 @@ local function listen(self, host, port)
 end
 
 --- Make a sandbox; it listens from now on, and answers while `run` runs.
--- @tparam[opt] table options
---   `host` (`"127.0.0.1"`), `port` (0, any that is free), `tls` (true), `orders` (5: how many pending ones to start
---   with), `token_lifetime` (7200 seconds), `random` (`{ seed, rate }`: faults at random for every request without a
---   directives), `journal` (a file that outlives the process: see `crux.sandbox.record`)
--- @treturn table `base_url`, `port`, `ca_file` (nil without TLS), `tokens` (`retailer`, `supplier`, `clerk`, who lacks
---   the permission to cancel, `expired`), `orders` (UUIDs of the pending ones), `shipped_order` (the UUID of one that
---   is not pending any more), `record`, `loop` (its cqueues controller)
+-- @tparam[opt] table options `host` (`"127.0.0.1"`), `port` (0, any that is free), `tls` (true),
+--   `orders` (5: how many pending ones to start with), `token_lifetime` (7200 seconds), `random`
+--   (`{ seed, rate }`: faults at random for every request without a directives), `journal` (a file
+--   that outlives the process: see `crux.sandbox.record`)
+-- @treturn table `base_url`, `port`, `ca_file` (nil without TLS), `tokens` (`retailer`, `supplier`,
+--   `clerk`, who lacks the permission to cancel, `expired`), `orders` (UUIDs of the pending ones),
+--   `shipped_order` (the UUID of one that is not pending any more), `record`, `loop` (its cqueues
+--   controller)
 function sandbox.new(options)
   options = options or {}
   for name in pairs(options) do
@@ -89,7 +95,8 @@ function sandbox.new(options)
   end
   local users = accounts.new(options.token_lifetime or 7200)
   local self = setmetatable({
-    loop = cqueues.new(), stopped = false, wake = condition.new(), live = {}, record = record.new(options.journal),
+    loop = cqueues.new(), stopped = false, wake = condition.new(), live = {},
+    record = record.new(options.journal),
     decide = faults.decider{ random = options.random },
   }, Sandbox)
   self.state = { accounts = users, orders = orders.new(), record = self.record }
@@ -108,13 +115,14 @@ function sandbox.new(options)
   return self
 end
 
--- ------------------------------------------------------------------------------------------------------ answering
+-- --- answering ---
 
 local NO_CONTENT = http.format{ status = 204 }
 
 local function format(status, body, headers, close)
   if status == 204 and not close then return NO_CONTENT end
-  return http.format{ status = status, body = body and json.encode(body), headers = headers, close = close }, close
+  local encoded = body and json.encode(body)
+  return http.format{ status = status, body = encoded, headers = headers, close = close }, close
 end
 
 local function admin(self, path)
@@ -129,11 +137,14 @@ end
 
 local DETAIL = {
   [429] = "Request was throttled.", [500] = "A server error occurred.", [502] = "Bad gateway.",
-  [503] = "Service temporarily unavailable, try again later.", [504] = "The upstream did not answer in time.",
+  [503] = "Service temporarily unavailable, try again later.",
+  [504] = "The upstream did not answer in time.",
 }
 
 local BODIES = {
-  html = function(status) return ("<html><body><h1>%d</h1></body></html>"):format(status), "text/html" end,
+  html = function(status)
+    return ("<html><body><h1>%d</h1></body></html>"):format(status), "text/html"
+  end,
   garbage = function() return '{"detail": "trunca' end,
   empty = function() return "" end,
 }
@@ -151,7 +162,8 @@ local function faulty_answer(self, fault, path, close)
   elseif status >= 400 then
     body = json.encode{ detail = DETAIL[status] or "This failed on request." }
   end
-  return http.format{ status = status, body = body, type = media, headers = headers, close = close }, close
+  local answer = { status = status, body = body, type = media, headers = headers, close = close }
+  return http.format(answer), close
 end
 
 local function respond(self, request)
@@ -190,7 +202,9 @@ local function respond(self, request)
   end
   local close = request.close or fault.close ~= nil
   local status, body, headers
-  if not fault.status or fault.execute then status, body, headers = service.answer(self.state, request, decoded) end
+  if not fault.status or fault.execute then
+    status, body, headers = service.answer(self.state, request, decoded)
+  end
   if fault.delay_after then cqueues.sleep(fault.delay_after / 1000) end
   if uuid then counted:answered(uuid, fault.drop and 0 or fault.status or status) end
   if fault.drop then return nil end
@@ -198,7 +212,7 @@ local function respond(self, request)
   return format(status, body, headers, close)
 end
 
--- -------------------------------------------------------------------------------------------------------- running
+-- --- running ---
 
 local function attend(self, con)
   con:setmode("b", "bn")

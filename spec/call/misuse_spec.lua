@@ -90,10 +90,21 @@ describe("an error is raised", function()
   end)
 
   it("for a value of another type in place of a userdata of crux.core", function()
-    for _, value in ipairs{ {}, 1, io.stdout, core.inbox() } do
+    for _, value in ipairs{ {}, 1, io.stdout, core.inbox(), core.null } do
       raises("expected crux.request, found " .. type(value), core.perform, value, "t", 0)
       raises("expected crux.request, found " .. type(value), core.release, value)
     end
+  end)
+
+  it("for a userdata of another library that was given the metatable of one of crux.core", function()
+    local file = assert(io.tmpfile())
+    local own, inbox = debug.getmetatable(file), core.inbox()
+    debug.setmetatable(file, debug.getmetatable(inbox))
+    local ok, message = pcall(inbox.in_flight, file)
+    debug.setmetatable(file, own)
+    file:close()
+    assert.is_false(ok)
+    assert.is_truthy(message:find("expected crux.inbox, found userdata", 1, true), message)
   end)
 
   it("for a closed client", function()

@@ -325,6 +325,36 @@ describe("an endpoint", function()
     assert.same({ false, "many has more than 64 fields and options" }, { ok, why })
   end)
 
+  describe("has its own hints", function()
+    local server
+
+    setup(function() server = fault.serve{ script = helper.ANSWER, shared = {} } end)
+    teardown(function() server:close() end)
+
+    local function hint(name, status)
+      server:set{ answer = helper.response(status, "{}") }
+      local arguments = { token = helper.TOKEN, base_url = server.base_url }
+      if name == "change" then
+        arguments.order_uuid, arguments.line_uuid, arguments.api = U, S, "timp"
+      elseif name == "enter" then arguments.username, arguments.password = "u", "p" end
+      local _, err = helper.call(core[name], arguments)
+      return err.hint
+    end
+
+    it("for a status, before those for all endpoints", function()
+      assert.equal("a hint of its own", hint("change", 404))
+      assert.equal("a hint for all", hint("every", 404))
+      assert.is_nil(hint("every", 403))
+    end)
+
+    it("for an unknown outcome, with the call that shows what became of it", function()
+      assert.equal("it may have been carried out: look with every before sending it again",
+        hint("change", 500))
+      assert.is_nil(hint("enter", 500):find("look", 1, true))
+      assert.equal("nothing was changed: it may be tried again", hint("every", 500))
+    end)
+  end)
+
   describe("that needs no token", function()
     local server
 

@@ -118,7 +118,7 @@ describe("examples/cancel.lua", function()
   end)
 end)
 
-describe("every example:", function()
+describe("each example:", function()
   before_each(function() sandbox = process.sandbox{ plain = true } end)
 
   for _, example in ipairs{ "cancel", "many", "cqueues", "luv" } do

@@ -105,7 +105,7 @@ for _, number in ipairs(libcurl.ways()) do
     end)
 
     if not refuses_path then
-      it("calls over TLS succeed with the server's authority in ca_path", function()
+      it("calls over TLS succeed with ca_path", function()
         assert.equal(SUCCEED, calls(tls, ("ca_path = %q"):format(fault.ca_path)))
       end)
     end

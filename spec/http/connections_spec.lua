@@ -79,7 +79,7 @@ describe("32 calls at once on a fresh client", function()
 end)
 
 -- What cannot be registered for a forked child to close is closed at once.
-describe("a socket of which fstat knows nothing, #stock", function()
+describe("a socket that fstat does not know #stock", function()
   local object
 
   setup(function() object = forks.compile("no_fstat.c") end)

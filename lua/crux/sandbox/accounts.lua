@@ -9,20 +9,24 @@ local orders = require "crux.sandbox.orders"
 local accounts = {}
 
 local function user(name, kind, permissions)
-  return { username = name, password = name, kind = kind, permissions = permissions, uuid = orders.uuid() }
+  return {
+    username = name, password = name, kind = kind, permissions = permissions, uuid = orders.uuid(),
+  }
 end
 
 local Accounts = {}
 Accounts.__index = Accounts
 
---- Users whose names are also their passwords: `retailer`, `supplier`, and the retailer's `clerk`, who may not cancel.
+--- Users whose names are also their passwords: `retailer`, `supplier`, and the retailer's `clerk`,
+-- who may not cancel.
 -- @tparam number lifetime seconds that a token is good for
 function accounts.new(lifetime)
   return setmetatable({
     lifetime = lifetime,
     tokens = {},
     users = {
-      retailer = user("retailer", "RETAILER", { cancel_order = true, view_order = true, create_order = true }),
+      retailer = user("retailer", "RETAILER",
+        { cancel_order = true, view_order = true, create_order = true }),
       clerk = user("clerk", "RETAILER", { view_order = true }),
       supplier = user("supplier", "SUPPLIER", { cancel_order = true, view_order = true }),
     },
@@ -67,7 +71,8 @@ function Accounts:login(owner)
     }
   end
   return {
-    auth_token = self:issue(owner), org_uuid = org.uuid, user_uuid = owner.uuid, org_type = owner.kind,
+    auth_token = self:issue(owner), org_uuid = org.uuid, user_uuid = owner.uuid,
+    org_type = owner.kind,
     retailer_uuid = retailer and org.uuid or "", supplier_uuid = retailer and "" or org.uuid,
     permission_assignments = { permissions = permissions, org_user = { uuid = owner.uuid } },
   }

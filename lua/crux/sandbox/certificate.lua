@@ -1,5 +1,5 @@
---- Certificates for local servers: a throw-away authority and what it signs.
--- Elliptic-curve keys, since making an RSA key takes a tenth of a second and an EC key none to speak of.
+--- Certificates for local servers: a throw-away authority and what it signs. Elliptic-curve keys,
+-- since making an RSA key takes a tenth of a second and an EC key none to speak of.
 -- @module crux.sandbox.certificate
 
 local altname = require "openssl.x509.altname"

@@ -1,19 +1,22 @@
---- Field checks in the words of Django REST Framework: each returns nil, or what goes under the field's name.
+--- Field checks in the words of Django REST Framework: each returns nil, or what goes under the
+-- field's name.
 -- @module crux.sandbox.check
 
 local json = require "crux.sandbox.json"
 
 local check = {}
 
-local UUID = "^" .. ("%x"):rep(8) .. "%-" .. ("%x"):rep(4) .. "%-" .. ("%x"):rep(4) .. "%-" .. ("%x"):rep(4)
-  .. "%-" .. ("%x"):rep(12) .. "$"
+local FOUR = ("%x"):rep(4) .. "%-"
+local UUID = "^" .. ("%x"):rep(8) .. "%-" .. FOUR .. FOUR .. FOUR .. ("%x"):rep(12) .. "$"
 
 --- Is it 8-4-4-4-12 hex digits?
 function check.is_uuid(text) return type(text) == "string" and text:find(UUID) ~= nil end
 
 local function only(message) return json.list{ message } end
 
-local PYTHON_NAMES = { string = "str", number = "int", boolean = "bool", table = "dict", userdata = "NoneType" }
+local PYTHON_NAMES = {
+  string = "str", number = "int", boolean = "bool", table = "dict", userdata = "NoneType",
+}
 
 local function python_name(value)
   if json.is_list(value) then return "list" end
@@ -31,7 +34,8 @@ end
 
 function check.uuid(value)
   if not check.is_uuid(value) then
-    return only(('"%s" is not a valid UUID.'):format(type(value) == "table" and python_name(value) or tostring(value)))
+    local found = type(value) == "table" and python_name(value) or tostring(value)
+    return only(('"%s" is not a valid UUID.'):format(found))
   end
 end
 
@@ -39,15 +43,23 @@ function check.positive(value)
   local number = type(value) ~= "boolean" and tonumber(value)
   if not number or number % 1 ~= 0 then return only "A valid integer is required." end
   if number < 1 then return only "Ensure this value is greater than or equal to 1." end
-  if number > 2147483647 then return only "Ensure this value is less than or equal to 2147483647." end
+  if number > 2147483647 then
+    return only "Ensure this value is less than or equal to 2147483647."
+  end
 end
 
 function check.price(value)
   local text = type(value) == "number" and ("%.14g"):format(value) or value
-  if type(text) ~= "string" or not text:find("^%-?%d+%.?%d*$") then return only "A valid number is required." end
+  if type(text) ~= "string" or not text:find("^%-?%d+%.?%d*$") then
+    return only "A valid number is required."
+  end
   if text:find("^%-") then return only "Ensure this value is greater than or equal to 0." end
-  if #(text:match("%.(%d*)$") or "") > 2 then return only "Ensure that there are no more than 2 decimal places." end
-  if #text:match("^%d+") > 8 then return only "Ensure that there are no more than 10 digits in total." end
+  if #(text:match("%.(%d*)$") or "") > 2 then
+    return only "Ensure that there are no more than 2 decimal places."
+  end
+  if #text:match("^%d+") > 8 then
+    return only "Ensure that there are no more than 10 digits in total."
+  end
 end
 
 --- Check an object against rows of `{ name, check, required }`.

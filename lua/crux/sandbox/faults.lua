@@ -6,7 +6,7 @@
 -- | `status=N` | answer `N` and execute nothing |
 -- | `execute=yes` | with `status`: execute first, then answer `N` all the same |
 -- | `retry_after=S` | with `status`: add `Retry-After: S` |
--- | `body=html`, `empty`, `garbage` | with `status`: an HTML page, no body, or broken JSON instead of `{"detail": …}` |
+-- | `body=html`, `empty`, `garbage` | with `status`: an HTML page, no body, or broken JSON |
 -- | `location=no` | with a 3xx `status`: leave out the `Location` |
 -- | `delay=MS` | wait before executing |
 -- | `delay_after=MS` | wait between executing and answering |
@@ -15,20 +15,23 @@
 -- | `close=yes` | answer, say `Connection: close` and do so |
 -- | `times=N` | only the first `N` requests with exactly these directives are treated so |
 -- | `id=WORD` | nothing; makes the directives differ from others, for `times` |
--- | `random=SEED` | one of: both drops, 500 after executing, 503, 429 with `Retry-After: 0`, a delay of up to 20 ms |
--- | `rate=R` | with `random`: how often, 0 to 1, the constructor's `random.rate` or 0.2 if left out |
+-- | `random=SEED` | one of: both drops, 500 after executing, 503, 429 with `Retry-After`, a delay |
+-- | `rate=R` | with `random`: how often, 0 to 1; `random.rate` or 0.2 if left out |
 -- @module crux.sandbox.faults
 
 local faults = {}
 
 local KNOWN = {
   status = "^%d%d%d$", execute = "^yes$", retry_after = "^%d+$", body = "^%l+$", location = "^no$",
-  delay = "^%d+$", delay_after = "^%d+$", drop = "^%l+$", close = "^yes$", times = "^%d+$", id = "^[%w_.-]+$",
+  delay = "^%d+$", delay_after = "^%d+$", drop = "^%l+$", close = "^yes$",
+  times = "^%d+$", id = "^[%w_.-]+$",
   random = "^%d+$", rate = "^[%d.]+$",
 }
 
-local NUMBERS = { status = true, retry_after = true, delay = true, delay_after = true, times = true, random = true,
-                  rate = true }
+local NUMBERS = {
+  status = true, retry_after = true, delay = true, delay_after = true, times = true, random = true,
+  rate = true,
+}
 
 --- Reads fault directives.
 -- @tparam string text what stands between `~` and `/`
@@ -65,8 +68,8 @@ local MIX = {
 }
 
 --- What decides, for one server, which requests fail and how.
--- @tparam[opt] table options `random = { seed, rate }`: random faults of requests without directives, and the rate
---   of those with the directive `random`
+-- @tparam[opt] table options `random = { seed, rate }`: random faults of requests without
+--   directives, and the rate of those with the directive `random`
 -- @treturn function given parsed directives (or nil), returns the fault to inject, or nil
 function faults.decider(options)
   local used, generators = {}, {}

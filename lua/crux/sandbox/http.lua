@@ -1,4 +1,5 @@
---- The least of HTTP/1.1 that a server must speak: one connection at a time, kept alive, requests with a length.
+--- The least of HTTP/1.1 that a server must speak: one connection at a time, kept alive, requests
+-- with a length.
 -- @module crux.sandbox.http
 
 local cqueues = require "cqueues"
@@ -10,13 +11,18 @@ local poll, EAGAIN = cqueues.poll, errno.EAGAIN
 local MAX_HEAD, MAX_BODY = 64 * 1024, 10 * 1024 * 1024
 
 local REASONS = {
-  [200] = "OK", [201] = "Created", [204] = "No Content", [301] = "Moved Permanently", [302] = "Found",
-  [303] = "See Other", [307] = "Temporary Redirect", [308] = "Permanent Redirect", [400] = "Bad Request",
+  [200] = "OK", [201] = "Created", [204] = "No Content", [301] = "Moved Permanently",
+  [302] = "Found",
+  [303] = "See Other", [307] = "Temporary Redirect", [308] = "Permanent Redirect",
+  [400] = "Bad Request",
   [401] = "Unauthorized", [403] = "Forbidden", [404] = "Not Found", [405] = "Method Not Allowed",
-  [408] = "Request Timeout", [409] = "Conflict", [411] = "Length Required", [413] = "Content Too Large",
+  [408] = "Request Timeout", [409] = "Conflict", [411] = "Length Required",
+  [413] = "Content Too Large",
   [415] = "Unsupported Media Type",
-  [422] = "Unprocessable Entity", [429] = "Too Many Requests", [431] = "Request Header Fields Too Large",
-  [500] = "Internal Server Error", [502] = "Bad Gateway", [503] = "Service Unavailable", [504] = "Gateway Timeout",
+  [422] = "Unprocessable Entity", [429] = "Too Many Requests",
+  [431] = "Request Header Fields Too Large",
+  [500] = "Internal Server Error", [502] = "Bad Gateway", [503] = "Service Unavailable",
+  [504] = "Gateway Timeout",
 }
 
 local function receive(con)
@@ -43,7 +49,9 @@ local function parse_head(head)
   local method, path, version = head:match("^(%u+) (%S+) HTTP/1%.([01])\r\n")
   if not method then return nil end
   local headers = {}
-  for name, value in head:gmatch("\r\n([^:\r\n]+):[ \t]*([^\r\n]*)") do headers[name:lower()] = value end
+  for name, value in head:gmatch("\r\n([^:\r\n]+):[ \t]*([^\r\n]*)") do
+    headers[name:lower()] = value
+  end
   local connection = (headers.connection or ""):lower()
   return {
     method = method, path = path, headers = headers,
@@ -52,15 +60,17 @@ local function parse_head(head)
 end
 
 --- The bytes of a response.
--- @tparam table answer `{ status, body, type, headers, close }`, all but the status optional; `headers` is a list of
---   whole lines
+-- @tparam table answer `{ status, body, type, headers, close }`, all but the status optional;
+--   `headers` is a list of whole lines
 function http.format(answer)
   local status = answer.status
   local lines = { ("HTTP/1.1 %d %s"):format(status, REASONS[status] or "Unknown") }
   for _, line in ipairs(answer.headers or {}) do lines[#lines + 1] = line end
   if status ~= 204 then
     local body = answer.body or ""
-    if body ~= "" then lines[#lines + 1] = "Content-Type: " .. (answer.type or "application/json") end
+    if body ~= "" then
+      lines[#lines + 1] = "Content-Type: " .. (answer.type or "application/json")
+    end
     lines[#lines + 1] = "Content-Length: " .. #body
   end
   if answer.close then lines[#lines + 1] = "Connection: close" end
@@ -73,8 +83,8 @@ end
 
 --- Serve one connection until either side closes it.
 -- @param con a cqueues socket, past its TLS handshake, in mode `("b", "bn")`
--- @tparam function respond given `{ method, path, headers, body }`, returns the bytes of the answer (nil for none at
---   all) and whether to close the connection after it
+-- @tparam function respond given `{ method, path, headers, body }`, returns the bytes of the answer
+--   (nil for none at all) and whether to close the connection after it
 function http.serve(con, respond)
   local buffer = ""
   while true do

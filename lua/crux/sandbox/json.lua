@@ -1,5 +1,6 @@
---- JSON for the sandbox: lua-cjson's decoder, and an encoder that knows an empty list from an empty object.
--- Debian's lua-cjson writes `{}` for both. Works on an instance of its own, so that nobody's settings matter.
+--- JSON for the sandbox: lua-cjson's decoder, and an encoder that knows an empty list from an empty
+-- object. Debian's lua-cjson writes `{}` for both. Works on an instance of its own, so that
+-- nobody's settings matter.
 -- @module crux.sandbox.json
 
 local cjson = require("cjson").new()
@@ -13,7 +14,9 @@ local LIST = {}
 function json.list(items) return setmetatable(items or {}, LIST) end
 
 --- Is this decoded value a list? An empty table is taken for one, since cjson cannot tell.
-function json.is_list(value) return type(value) == "table" and (value[1] ~= nil or next(value) == nil) end
+function json.is_list(value)
+  return type(value) == "table" and (value[1] ~= nil or next(value) == nil)
+end
 
 --- Decode; nil and a message if it is not JSON.
 function json.decode(text)

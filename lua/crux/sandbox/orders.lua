@@ -1,5 +1,5 @@
---- Orders in memory: what they look like, and what cancelling does to them.
--- An order's line items are made when it is first looked at, so that a hundred thousand orders are cheap.
+--- Orders in memory: what they look like, and what cancelling does to them. An order's line items
+-- are made when it is first looked at, so that a hundred thousand orders are cheap.
 -- @module crux.sandbox.orders
 
 local rand = require "openssl.rand"
@@ -7,7 +7,8 @@ local json = require "crux.sandbox.json"
 
 local orders = {}
 
---- Who takes part. The first supplier and `DOCUMENTED_ORDER` are those of the service's documentation.
+--- Who takes part. The first supplier and `DOCUMENTED_ORDER` are those of the service's
+-- documentation.
 orders.RETAILER = { name = "Sandbox Retailer", uuid = "0d5ba4ac-93a0-4f7c-8a0c-3ed1a5a6b0f1" }
 orders.SUPPLIER = { name = "Sandbox Supplier", uuid = "757ce28d-fbd6-4b9f-8051-f847482e169f" }
 orders.OTHER_SUPPLIER = { name = "Other Supplier", uuid = "c3b1b2f6-5d0e-4a4b-9a52-6a3f2f0f5b7e" }
@@ -19,14 +20,16 @@ local NAMES = {
 }
 
 local ADDRESS = {
-  name = "Ada Example", business_name = "", address1 = "1 Example Way", address2 = "", city = "Provo", state = "UT",
+  name = "Ada Example", business_name = "", address1 = "1 Example Way", address2 = "",
+  city = "Provo", state = "UT",
   postal_code = "84601", phone_number = json.null, country = "US",
 }
 
 --- A random UUID (version 4).
 function orders.uuid()
   local a, b, c, d = string.unpack(">I4I4I4I4", rand.bytes(16))
-  return ("%08x-%04x-4%03x-%04x-%04x%08x"):format(a, b >> 16, b & 0xfff, c >> 16 & 0x3fff | 0x8000, c & 0xffff, d)
+  return ("%08x-%04x-4%03x-%04x-%04x%08x"):format(
+    a, b >> 16, b & 0xfff, c >> 16 & 0x3fff | 0x8000, c & 0xffff, d)
 end
 
 local function line(sku_id, supplier_uuid, quantity, cost)
@@ -44,11 +47,14 @@ Store.__index = Store
 function orders.new() return setmetatable({ by_uuid = {}, sequence = {} }, Store) end
 
 --- Add an order.
--- @tparam[opt] table given `uuid`, `shipped`, and the fields of a request to create one; without `skus` it has two
---   lines, 2 of `"000106"` from `SUPPLIER` and 1 of `"000107"` from `OTHER_SUPPLIER`
+-- @tparam[opt] table given `uuid`, `shipped`, and the fields of a request to create one; without
+--   `skus` it has two lines, 2 of `"000106"` from `SUPPLIER` and 1 of `"000107"` from
+--   `OTHER_SUPPLIER`
 -- @treturn table the order
 function Store:add(given)
-  local order = { uuid = orders.uuid(), given = given, created = os.time(), number = #self.sequence + 1 }
+  local order = {
+    uuid = orders.uuid(), given = given, created = os.time(), number = #self.sequence + 1,
+  }
   if given and given.uuid then order.uuid = given.uuid end
   self.sequence[order.number] = order
   self.by_uuid[order.uuid] = order
@@ -106,11 +112,12 @@ local function named(order, skus)
   return amounts
 end
 
---- Cancel an order's pending line items, or those of `skus`. A line of which fewer than ordered are cancelled stays as
--- it is but for its `quantity_rejected`.
+--- Cancel an order's pending line items, or those of `skus`. A line of which fewer than ordered are
+-- cancelled stays as it is but for its `quantity_rejected`.
 -- @treturn[1] boolean true
 -- @treturn[2] nil
--- @treturn[2] string `"pending"` (nothing to cancel any more), `"sku"` (no such line), `"quantity"` (more than ordered)
+-- @treturn[2] string `"pending"` (nothing to cancel any more), `"sku"` (no such line), `"quantity"`
+--   (more than ordered)
 -- @treturn[2] ?int which of the skus
 function orders.cancel(order, skus)
   local amounts, why, index = named(order, skus)
@@ -132,9 +139,11 @@ end
 
 local function show_line(item, api)
   local shown = {
-    status = item.status, item_uuid = item.item_uuid, item_name = "Item " .. item.sku_id, sku_uuid = item.sku_uuid,
+    status = item.status, item_uuid = item.item_uuid, item_name = "Item " .. item.sku_id,
+    sku_uuid = item.sku_uuid,
     sku_id = item.sku_id, sku_name = "Item " .. item.sku_id, sku_title_variants = "",
-    sku_special_instructions = json.null, cost = item.cost, tracking_numbers = json.list{ item.tracking },
+    sku_special_instructions = json.null, cost = item.cost,
+    tracking_numbers = json.list{ item.tracking },
     allocation = allocation(item),
   }
   local supplier_name = NAMES[item.supplier_uuid] or "Supplier"
@@ -143,7 +152,8 @@ local function show_line(item, api)
     shown.supplier = { uuid = item.supplier_uuid, organization_name = supplier_name }
     if item.status == "Unallocated" then shown.allocation = json.null end
   else
-    shown.uuid, shown.supplier_uuid, shown.supplier_name = item.uuid, item.supplier_uuid, supplier_name
+    shown.uuid = item.uuid
+    shown.supplier_uuid, shown.supplier_name = item.supplier_uuid, supplier_name
   end
   return shown
 end
@@ -161,7 +171,8 @@ function orders.show(order, api)
   return {
     uuid = order.uuid, is_allocated = allocated,
     purchase_order_id = given.purchase_order_id or ("PO-%06d"):format(order.number),
-    created_date = os.date("!%Y-%m-%dT%H:%M:%S", order.created) .. ".000000Z", notes = given.notes or "",
+    created_date = os.date("!%Y-%m-%dT%H:%M:%S", order.created) .. ".000000Z",
+    notes = given.notes or "",
     fees = { estimated_shipping_cost = "7.50", drop_ship_fee = "1.00", order_fee = "0.50" },
     retailer = {
       name = orders.RETAILER.name, uuid = orders.RETAILER.uuid,
@@ -169,7 +180,8 @@ function orders.show(order, api)
     },
     address = given.address or ADDRESS,
     requested_shipping = {
-      shipping_carrier = given.shipping_carrier or "UPS", shipping_method = given.shipping_method or "Ground",
+      shipping_carrier = given.shipping_carrier or "UPS",
+      shipping_method = given.shipping_method or "Ground",
     },
     line_items = lines,
   }

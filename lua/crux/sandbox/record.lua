@@ -6,9 +6,11 @@ local json = require "crux.sandbox.json"
 local Record = {}
 Record.__index = Record
 
---- An empty record: `connections`, `requests`, and `cancels`, by order UUID `{ received, executed, answers }`.
--- @tparam[opt] string journal a file to which every event is appended at once, so that it outlives the process: lines
---   `received UUID`, `executed UUID` and `answered UUID STATUS`, each before the step it is about is taken further
+--- An empty record: `connections`, `requests`, and `cancels`, by order UUID `{ received, executed,
+-- answers }`.
+-- @tparam[opt] string journal a file to which every event is appended at once, so that it outlives
+--   the process: lines `received UUID`, `executed UUID` and `answered UUID STATUS`, each before the
+--   step it is about is taken further
 local function new(journal)
   local file
   if journal then
@@ -58,7 +60,8 @@ end
 function Record:show(uuid)
   local shown = { connections = self.connections, requests = self.requests }
   if uuid then
-    local entry = self.cancels[uuid:lower()] or { received = 0, executed = 0, answers = json.list() }
+    local entry = self.cancels[uuid:lower()]
+      or { received = 0, executed = 0, answers = json.list() }
     for name, value in pairs(entry) do shown[name] = value end
   else
     shown.cancels = self.cancels

@@ -1,7 +1,8 @@
 --- The exchange itself: what each request is answered. No I/O.
--- Routes, parties and permissions are those of `crux.api`; what is done, and the checks of the fields, are rows of
--- `HANDLERS`, written by hand as a second opinion. The checks run in the order of Django REST Framework: URL, token,
--- kind of organization, permission, verb, content type, fields, and then the order's own state.
+-- Routes, parties and permissions are those of `crux.api`. What is done, and the checks of the
+-- fields, are rows of `HANDLERS`, written by hand as a second opinion. The checks run in the order
+-- of Django REST Framework: URL, token, kind of organization, permission, verb, content type,
+-- fields, and then the order's own state.
 -- @module crux.sandbox.service
 
 local api = require "crux.api"
@@ -86,19 +87,33 @@ end
 
 -- What is done for an endpoint, by its name; and the checks of its body, if it has one.
 local HANDLERS = {
-  cancel_order = { call = cancel, fields = { { "order_uuid", check.uuid, true }, { "skus", check.list_of(SKU) } } },
-  create_order = { call = create,
-    fields = { { "skus", check.list_of(ORDERED_SKU), true }, { "purchase_order_id", check.string }, { "notes", notes },
-               { "shipping_carrier", anything }, { "shipping_method", anything }, { "address", anything } } },
+  cancel_order = {
+    call = cancel,
+    fields = { { "order_uuid", check.uuid, true }, { "skus", check.list_of(SKU) } },
+  },
+  create_order = {
+    call = create,
+    fields = {
+      { "skus", check.list_of(ORDERED_SKU), true }, { "purchase_order_id", check.string },
+      { "notes", notes }, { "shipping_carrier", anything }, { "shipping_method", anything },
+      { "address", anything },
+    },
+  },
   get_order = { call = read },
   list_orders = { call = list, fields = {} },
-  login = { call = login, fields = { { "username", check.string, true }, { "password", check.string, true } } },
+  login = {
+    call = login,
+    fields = { { "username", check.string, true }, { "password", check.string, true } },
+  },
 }
 
 -- Endpoints of the service that crux does not offer, as rows of `crux.api`.
 local OTHERS = {
   { name = "login", route = "POST /organizations/user-login/", authenticated = false },
-  { name = "create_order", route = "POST /orders/create/", party = "retailer", permission = "create_order" },
+  {
+    name = "create_order", route = "POST /orders/create/",
+    party = "retailer", permission = "create_order",
+  },
   { name = "list_orders", route = "POST /orders/" },
 }
 
@@ -107,8 +122,9 @@ local function route(row)
   local method, path = row.route:match("^(%u+) (/%S*)$")
   local pattern, captures = path:gsub("[%-.]", "%%%0"):gsub("{[^}]*}", "([%%x-]+)")
   local endpoint = {
-    method = method, pattern = "^" .. pattern .. "$", capture = captures > 0, open = row.authenticated == false,
-    party = row.party, permission = row.permission, handler = HANDLERS[row.name],
+    method = method, pattern = "^" .. pattern .. "$", capture = captures > 0,
+    open = row.authenticated == false, party = row.party, permission = row.permission,
+    handler = HANDLERS[row.name],
   }
   assert(endpoint.handler, "expected a handler of " .. row.name)
   if row.generations then
@@ -152,7 +168,8 @@ end
 local function forbid(endpoint, user)
   local party = user.kind:lower()
   if endpoint.party and party ~= endpoint.party then
-    return 409, detail(("This action is for a %s, and this user belongs to a %s."):format(endpoint.party, party))
+    return 409, detail(("This action is for a %s, and this user belongs to a %s."):format(
+      endpoint.party, party))
   end
   if endpoint.permission and not user.permissions[endpoint.permission] then
     return 403, detail "You do not have permission to perform this action."
