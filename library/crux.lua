@@ -13,7 +13,7 @@
 
 ---Options of `crux.new`; a call takes them too.
 ---@class crux.options
----@field token? string|(fun(refused?: boolean): string?, string?) a string, or a function called before each attempt that returns one or `nil, reason`. After a 401 it is called once more, with `true`
+---@field token? string|(fun(refused?: string): string?, string?) a string, or a function called before each attempt that returns one or `nil, reason`. After a 401 it is called once more, with the refused token
 ---@field base_url? string `https://…`, such as `crux.PRODUCTION`; `http://` only to this machine
 ---@field api? "v1"|"timp" the API's generation: `"v1"` or `"timp"`, the later one
 ---@field timeout? number seconds for the whole call, with all attempts and pauses; at most a day

@@ -184,9 +184,9 @@ return {
   client_options = {
     {
       "token", "token", environment = { "CRUX_TOKEN" }, secret = true,
-      lua = "string|(fun(refused?: boolean): string?, string?)",
+      lua = "string|(fun(refused?: string): string?, string?)",
       doc = "a string, or a function called before each attempt that returns one or "
-        .. "`nil, reason`. After a 401 it is called once more, with `true`",
+        .. "`nil, reason`. After a 401 it is called once more, with the refused token",
     },
     {
       "base_url", "url", environment = { "CRUX_BASE_URL" }, default_doc = "`crux.SANDBOX`",

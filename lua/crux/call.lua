@@ -23,7 +23,8 @@ local Call = {}
 -- @param request userdata from the client's `prepare`
 -- @tparam number deadline seconds on the clock of `core.now`
 -- @tparam table options `retries`; `token`, if it is a function; `has_token`, whether there is a
---   token, a string included; `on_event`; `has_callbacks`, whether there is either function
+--   token, a string included; `source`, that of the function; `on_event`; `has_callbacks`, whether
+--   there is either function
 -- @treturn table call
 function Call.new(request, deadline, options)
   local call = {
@@ -34,10 +35,24 @@ function Call.new(request, deadline, options)
   if not options.has_token then call.lacks_token = true end
   if options.has_callbacks then
     call.has_callbacks, call.on_event, call.token = true, options.on_event, options.token
-    if call.token then call.given = {} end -- the set of tokens that the function has returned
+    if call.token then
+      call.source, call.given = options.source, {} -- the set of tokens that this call was given
+    end
     if call.on_event then event.prepare(call) end
   end
   return call
+end
+
+local pause
+
+-- Asks again for another token, in place of the refused one. Returns whether there is one: else the
+-- call is done, or `due` says when to ask again.
+local function resume(call)
+  local err = call.refusal
+  call.refusal = nil
+  if pause(call, err, call.last_known) or call.refusal then return false end
+  call.due = nil
+  return true
 end
 
 --- Prepares an attempt: gets its token and emits the event `request`.
@@ -45,11 +60,12 @@ end
 -- @treturn[1] boolean true
 -- @treturn[1] ?string the attempt's token, if a function returned it
 -- @treturn[2] nil
--- @treturn[2] table err there must be no attempt: pass this to `settle`, unless the call is `done`
---   by now, aborted by its own callback
+-- @treturn[2] ?table err there must be no attempt: pass this to `settle`, unless the call is `done`
+--   by now, aborted by its own callback; nil: it pauses again
 -- @raise the interpreter's Ctrl-C, in a callback
 function Call.begin(call)
   local given, err
+  if call.refusal and not resume(call) then return nil end
   if call.token then
     given, err = token.for_attempt(call)
     if not given then return nil, err end
@@ -84,11 +100,16 @@ function Call.finish(call, result, err)
 end
 
 -- Works out when the next attempt is due, if there is to be one. Returns whether the call is done.
-local function pause(call, err, last_known)
-  local seconds
-  if call.token and token.refresh(call, err) then seconds = 0
-  else seconds = retry.pause(call, err, core.now()) end
+function pause(call, err, last_known)
+  local seconds, has_new_token, wait
+  if call.token then has_new_token, wait = token.refresh(call, err) end
   if call.done then return true end -- the token function has aborted it
+  if wait then
+    call.refusal, call.due = err, core.now() + wait
+    return false
+  end
+  if has_new_token then seconds, call.renewals = 0, (call.renewals or 0) + 1
+  else seconds = retry.pause(call, err, core.now()) end
   if not seconds then return Call.finish(call, nil, last_known) end
   call.due = core.now() + seconds
   if call.on_event then emit(call, "retry", err, seconds) end
@@ -147,7 +168,8 @@ end
 -- @tparam number deadline seconds on the clock of `core.now`
 -- @tparam table options as for `new`
 -- @tparam table host how to wait: `send(request, token, deadline)`, which makes an attempt and
---   returns a result, or nil and an error, or nothing in a forked child; and `sleep(seconds)`
+--   returns a result, or nil and an error, or nothing in a forked child; `sleep(seconds)`; and
+--   `concurrent`, whether other calls go on meanwhile
 -- @tparam[opt] table err what the first attempt came to, if it was made already
 -- @treturn[1] table result
 -- @treturn[2] nil
@@ -165,6 +187,7 @@ function Call.carry(client, request, deadline, options, host, err)
     if not err then error(core.INHERITED, 0) end
   end
   local call, done = Call.new(request, deadline, options), false
+  call.can_wait = host.concurrent
   if err then
     call.attempts = err.meta.attempts
     done = Call.settle(call, nil, err)
@@ -177,7 +200,8 @@ function Call.carry(client, request, deadline, options, host, err)
       return Call.give_up(call, nil, request:inherited())
     end
     if ready then done = Call.settle(call, send(request, given, deadline))
-    else done = Call.settle(call, nil, given) end
+    elseif given then done = Call.settle(call, nil, given)
+    else done = call.done end
   end
   return call.result, call.err
 end

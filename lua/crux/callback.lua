@@ -1,6 +1,7 @@
 --- Calls of the user's own functions: what they raise, and what of it may be shown.
 -- @module crux.callback
-local error, find, pcall, tostring, type = error, string.find, pcall, tostring, type
+local error, find, match, pcall, tostring = error, string.find, string.match, pcall, tostring
+local type = type
 
 local callback = {}
 
@@ -19,8 +20,8 @@ end
 function callback.text(why)
   if type(why) == "string" then return why end
   local ok, text = pcall(tostring, why)
-  if ok and type(text) == "string" then return text end
-  callback.pass_interrupt(text)
+  if not ok then callback.pass_interrupt(text)
+  elseif type(text) == "string" and not match(text, "^[%a_.]+: 0?x?%x+$") then return text end
   return "an error that is a " .. type(why)
 end
 

@@ -7,6 +7,7 @@ local batch = require "crux.batch"
 local core = require "crux.core"
 local curl = require "crux.curl"
 local environment = require "crux.environment"
+local tokens = require "crux.token"
 
 local concat, error, format, ipairs = table.concat, error, string.format, ipairs
 local match, next, rawget, setmetatable, type = string.match, next, rawget, setmetatable, type
@@ -54,10 +55,13 @@ end
 -- --- making a client ---
 
 -- The options that this layer, and not C, acts on: see `Call.new`.
-local function new_call_options(token, has_token, retries, on_event)
+-- `sources`: those of the client's token functions.
+local function new_call_options(sources, token, has_token, retries, on_event)
   if type(token) ~= "function" then token = nil end -- a string stays in C, where nothing prints it
+  local source = token and (sources[token] or tokens.source())
+  if token then sources[token] = source end
   return {
-    token = token, has_token = has_token, retries = retries, on_event = on_event,
+    token = token, has_token = has_token, source = source, retries = retries, on_event = on_event,
     has_callbacks = token ~= nil or on_event ~= nil,
   }
 end
@@ -75,8 +79,8 @@ local BLOCKING = {
 --   `crux.environment`
 -- @tparam[opt] table host how calls wait: `admit(level)`, if there is one, raises at that level
 --   where they cannot; `send` and `sleep` as for `crux.call.carry`; `await(what, seconds)` waits
---   for an inbox or a request, and may return early; `direct`: an attempt blocks, so that the first
---   can be made before Lua has to hold anything
+--   for an inbox or a request, and may return early; `concurrent`: other calls go on meanwhile;
+--   `direct`: an attempt blocks, so that the first can be made before Lua has to hold anything
 -- @treturn[1] crux.client
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
@@ -95,9 +99,11 @@ function Client.make(options, env, host)
   end
   host = host or BLOCKING
   local token, retries = options.token, options.retries or RETRIES
-  local call_options = new_call_options(token, token ~= nil, retries, options.on_event)
+  local sources = setmetatable({}, { __mode = "k" })
+  local call_options = new_call_options(sources, token, token ~= nil, retries, options.on_event)
   return setmetatable({
     _handle = handle, _host = host, _closed = false, _call_options = call_options,
+    _sources = sources, -- by token function: what its calls share
     -- C makes the first attempt by itself; false once the client is closed
     _is_direct = host.direct and not call_options.has_callbacks or false,
     _scheduler = false, -- of `submit` and `step`, made when first needed
@@ -139,7 +145,8 @@ local function call_options_of(client, arguments)
   local defaults, token = client._call_options, rawget(arguments, "token")
   local has_token = token ~= nil or defaults.has_token
   if token == nil then token = defaults.token end
-  return new_call_options(token, has_token, rawget(arguments, "retries") or defaults.retries,
+  return new_call_options(client._sources, token, has_token,
+    rawget(arguments, "retries") or defaults.retries,
     rawget(arguments, "on_event") or defaults.on_event)
 end
 

@@ -44,11 +44,11 @@ local function attempt(self)
   local call, request, scheduler = self._call, self._request, self._scheduler
   local ready, token = Call.begin(call)
   if call.has_callbacks then -- which may have aborted the call, closed the client or forked
-    if call.done then return end
+    if call.done then return finish(self) end
     if scheduler:is_closed() or request:inherited() then return self:abort() end
   end
   if not ready then
-    settle(self, nil, token)
+    if token then settle(self, nil, token) else scheduler:pause(self, call.due) end
     return
   end
   local started, err = request:start(token, call.deadline, scheduler:register(self))
@@ -78,7 +78,8 @@ local function collect(self, in_step)
 end
 
 -- Runs `start` or `collect`. Whatever is raised in there (by a hook such as that of Ctrl-C, in a
--- callback too, or for lack of memory) ends the call with what was known by then, and is raised again.
+-- callback too, or for lack of memory) ends the call with what was known by then, and is raised
+-- again.
 local function protected(self, step, in_step)
   local ok, value = pcall(step, self, in_step)
   if ok then return value end
@@ -104,6 +105,7 @@ function Pending.new(scheduler, call)
   local self = setmetatable({
     _call = call, _request = call.request, _scheduler = scheduler, _slot = false, _moving = false,
   }, Pending)
+  call.can_wait = true
   scheduler:add(call.request)
   -- Without callbacks nothing needs protection: an error that is raised here leaves a pending that
   -- nobody holds, and the garbage collector aborts it.
