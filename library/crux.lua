@@ -18,7 +18,7 @@
 ---@field api? "v1"|"timp" the API's generation: `"v1"` or `"timp"`, the later one
 ---@field timeout? number seconds for the whole call, with all attempts and pauses; at most a day
 ---@field connect_timeout? number seconds for name look-up, connecting and TLS of one attempt
----@field retries? integer further attempts, 0 to 10
+---@field retries? integer further attempts, 0 to 10, while the budget that all retries of a client share lasts
 ---@field max_connections? integer per client, 1 to 65535; calls beyond it are queued
 ---@field idle_timeout? number seconds that an unused connection is kept; 0: a new connection for every call
 ---@field connection_lifetime? number seconds after which a connection is not used again, to follow changes in DNS

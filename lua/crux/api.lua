@@ -206,7 +206,7 @@ return {
     },
     {
       "retries", "whole", lua = "integer", low = 0, high = 10, default = 2, lua_only = true,
-      doc = "further attempts, 0 to 10",
+      doc = "further attempts, 0 to 10, while the budget that all retries of a client share lasts",
     },
     {
       "max_connections", "whole", lua = "integer", low = 1, high = 65535, default = 32,

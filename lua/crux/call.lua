@@ -24,7 +24,7 @@ local Call = {}
 -- @tparam number deadline seconds on the clock of `core.now`
 -- @tparam table options `retries`; `token`, if it is a function; `has_token`, whether there is a
 --   token, a string included; `source`, that of the function; `on_event`; `has_callbacks`, whether
---   there is either function
+--   there is either function; `budget`, that of the client's retries
 -- @treturn table call
 function Call.new(request, deadline, options)
   local call = {
@@ -32,6 +32,7 @@ function Call.new(request, deadline, options)
     attempts = 0, sends = 0, bytes_sent = 0,
     done = false, result = nil, -- named so that the table has room for it
   }
+  call.budget = options.budget
   if not options.has_token then call.lacks_token = true end
   if options.has_callbacks then
     call.has_callbacks, call.on_event, call.token = true, options.on_event, options.token
@@ -109,7 +110,10 @@ function pause(call, err, last_known)
     return false
   end
   if has_new_token then seconds, call.renewals = 0, (call.renewals or 0) + 1
-  else seconds = retry.pause(call, err, core.now()) end
+  else
+    seconds = retry.pause(call, err, core.now())
+    if seconds and call.budget then retry.spend(call.budget, err) end
+  end
   if not seconds then return Call.finish(call, nil, last_known) end
   call.due = core.now() + seconds
   if call.on_event then emit(call, "retry", err, seconds) end
@@ -125,7 +129,8 @@ end
 -- @raise the interpreter's Ctrl-C, in a callback; `call.last_known` is then the result or error so
 --   far
 function Call.settle(call, result, err)
-  local on_event = call.on_event
+  local on_event, budget = call.on_event, call.budget
+  if result and budget then retry.earn(budget) end
   -- most calls end here; `meta` of a first attempt counts right as it is
   if result and call.attempts == 1 and not on_event then return conclude(call, result) end
   local meta, last_known = (result or err).meta, result or err
@@ -181,6 +186,7 @@ function Call.carry(client, request, deadline, options, host, err)
     local result
     result, err = send(request, nil, deadline)
     if result then -- most calls end here
+      if options.budget then retry.earn(options.budget) end
       release(request)
       return result
     end

@@ -7,6 +7,7 @@ local batch = require "crux.batch"
 local core = require "crux.core"
 local curl = require "crux.curl"
 local environment = require "crux.environment"
+local retry = require "crux.retry"
 local tokens = require "crux.token"
 
 local concat, error, format, ipairs = table.concat, error, string.format, ipairs
@@ -55,13 +56,15 @@ end
 -- --- making a client ---
 
 -- The options that this layer, and not C, acts on: see `Call.new`.
--- `sources`: those of the client's token functions.
-local function new_call_options(sources, token, has_token, retries, on_event)
+-- `shared`: what all calls of the client share, which are the `sources` of token functions and the
+-- `budget` of retries.
+local function new_call_options(shared, token, has_token, retries, on_event)
   if type(token) ~= "function" then token = nil end -- a string stays in C, where nothing prints it
-  local source = token and (sources[token] or tokens.source())
-  if token then sources[token] = source end
+  local source = token and (shared.sources[token] or tokens.source())
+  if token then shared.sources[token] = source end
   return {
     token = token, has_token = has_token, source = source, retries = retries, on_event = on_event,
+    budget = shared.budget,
     has_callbacks = token ~= nil or on_event ~= nil,
   }
 end
@@ -99,16 +102,23 @@ function Client.make(options, env, host)
   end
   host = host or BLOCKING
   local token, retries = options.token, options.retries or RETRIES
-  local sources = setmetatable({}, { __mode = "k" })
-  local call_options = new_call_options(sources, token, token ~= nil, retries, options.on_event)
-  return setmetatable({
+  local client
+  local shared = { sources = setmetatable({}, { __mode = "k" }) } -- by token function
+  shared.budget = retry.budget(function(is_full)
+    client._is_direct = is_full and client._can_be_direct and not client._closed
+  end)
+  local call_options = new_call_options(shared, token, token ~= nil, retries, options.on_event)
+  local can_be_direct = host.direct and not call_options.has_callbacks or false
+  client = setmetatable({
     _handle = handle, _host = host, _closed = false, _call_options = call_options,
-    _sources = sources, -- by token function: what its calls share
-    -- C makes the first attempt by itself; false once the client is closed
-    _is_direct = host.direct and not call_options.has_callbacks or false,
+    _shared = shared, _can_be_direct = can_be_direct,
+    -- C makes the first attempt by itself; false once the client is closed, and while successes
+    -- have to be told to the budget
+    _is_direct = can_be_direct,
     _scheduler = false, -- of `submit` and `step`, made when first needed
     _schedulers = setmetatable({}, { __mode = "k" }), -- that one, and those of running batches
   }, Client)
+  return client
 end
 
 --- Returns a function like `new`, for clients whose calls wait as `host` says.
@@ -145,7 +155,7 @@ local function call_options_of(client, arguments)
   local defaults, token = client._call_options, rawget(arguments, "token")
   local has_token = token ~= nil or defaults.has_token
   if token == nil then token = defaults.token end
-  return new_call_options(client._sources, token, has_token,
+  return new_call_options(client._shared, token, has_token,
     rawget(arguments, "retries") or defaults.retries,
     rawget(arguments, "on_event") or defaults.on_event)
 end
