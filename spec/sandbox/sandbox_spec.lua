@@ -347,6 +347,16 @@ describe("the fault server #tree", function()
     end
   end)
 
+  it("keeps a port that refuses from being bound by others", function()
+    local server = fault.refused()
+    local other = socket.listen{ host = "127.0.0.1", port = server.port, reuseaddr = true }
+    other:onerror(function(_, _, why) return why end)
+    local _, why = other:listen()
+    assert.equal(require("cqueues.errno").EADDRINUSE, why)
+    other:close()
+    server:close()
+  end)
+
   it("reports errors in scripts", function()
     assert.error_matches(function() fault.serve{ script = "x x" } end, "syntax error")
     local server = fault.serve{ script = "error 'boo'" }

@@ -412,7 +412,8 @@ end
 -- meanwhile.
 function commands.refused(id)
   local sock, port = listen()
-  local near = socket.connect{ host = "127.0.0.1", port = port }
+  -- without SO_REUSEADDR, or bind(0) of another listener may be given that very port
+  local near = socket.connect{ host = "127.0.0.1", port = port, reuseaddr = false }
   assert(near:connect(1))
   local far = assert(sock:accept(1))
   local _, _, refused = near:localname()
