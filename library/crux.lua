@@ -29,6 +29,7 @@
 ---@field proxy? string the URL of a proxy, or `""` for none
 ---@field no_proxy? string hosts that are reached without it
 ---@field user_agent? string a product such as `"shop/1.2"`, put before crux's own
+---@field headers? table<string, string> further request headers, such as `traceparent`. Those of a call are added to the client's; the same name wins
 ---@field max_body? integer bytes of a response body that are read, 1 to 64 MiB
 ---@field on_event? fun(event: crux.event) called for each request, response and retry
 

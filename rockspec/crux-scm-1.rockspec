@@ -41,6 +41,7 @@ build = {
         "csrc/binding/pending.c",
         "csrc/binding/perform.c",
         "csrc/binding/request.c",
+        "csrc/binding/request_headers.c",
         "csrc/binding/result.c",
         "csrc/binding/schema.c",
         "csrc/binding/snapshot.c",

@@ -140,15 +140,15 @@ static int request_has_token(lua_State *L) {
   return 1;
 }
 
-/* Pushes a table of the field lines of a head, by their names on the wire. */
-static void push_field_lines(lua_State *L, const char *line, const char *end) {
+/* Adds field lines to the table on top, by their names on the wire. */
+static void add_field_lines(lua_State *L, const char *line, const char *end, bool shown) {
   const char *colon, *next;
-  lua_createtable(L, 0, 8);
   for (; line < end; line = next + 2) {
     next = strstr(line, "\r\n");
     colon = strchr(line, ':');
     lua_pushlstring(L, line, (size_t)(colon - line));
-    lua_pushlstring(L, colon + 2, (size_t)(next - colon - 2));
+    if (shown) lua_pushlstring(L, colon + 2, (size_t)(next - colon - 2));
+    else lua_pushliteral(L, "[redacted]");
     lua_rawset(L, -3);
   }
 }
@@ -156,12 +156,15 @@ static void push_field_lines(lua_State *L, const char *line, const char *end) {
 /* request:dry_run() → { method, url, headers, body } */
 static int request_dry_run(lua_State *L) {
   const crux_request *r = crux_check_request(L, 1);
+  const char *headers = r->config->settings.headers;
   int dry;
   lua_createtable(L, 0, 4);
   dry = lua_gettop(L);
   crux_set_text(L, CRUX_KEY_method, r->method);
   crux_set_text(L, CRUX_KEY_url, r->url);
-  push_field_lines(L, strstr(r->head, "\r\n") + 2, r->head + r->head_len);
+  lua_createtable(L, 0, 8);
+  add_field_lines(L, strstr(r->head, "\r\n") + 2, r->head + r->head_len, true);
+  if (headers) add_field_lines(L, headers, headers + strlen(headers), false);
   if (crux_check_handle(L, 1)->endpoint->authenticated) {
     lua_pushliteral(L, "Token [redacted]");
     lua_setfield(L, -2, "Authorization");

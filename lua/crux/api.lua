@@ -72,6 +72,12 @@ return {
     string = { c = "STRING", lua = "string", doc = "a string" },
     proxy = { c = "PROXY", lua = "string", doc = "a URL, or `\"\"`" },
     product = { c = "PRODUCT", lua = "string", doc = "a product token, RFC 9110 10.1.5" },
+    headers = {
+      c = "HEADERS", lua = "table<string, string>", low = 0, high = 8192,
+      doc = "a table of header names and values, 8 KiB in all; not Host, Authorization, "
+        .. "Content-Type, Content-Length, Accept, User-Agent, Connection, Expect, "
+        .. "Transfer-Encoding, TE or Upgrade",
+    },
     ["function"] = { c = "FUNCTION", lua = "function", doc = "a function" },
     kinds = {
       c = "KINDS", lua = "table<crux.kind, boolean>",
@@ -245,6 +251,11 @@ return {
     {
       "user_agent", "product",
       doc = "a product such as `\"shop/1.2\"`, put before crux's own",
+    },
+    {
+      "headers", "headers", secret = true,
+      doc = "further request headers, such as `traceparent`. Those of a call are added to the "
+        .. "client's; the same name wins",
     },
     {
       "max_body", "whole", lua = "integer", low = 1, high = 67108864, default = 1048576,
