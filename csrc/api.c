@@ -285,6 +285,7 @@ const crux_field crux_client_options[] = {
   { "proxy", CRUX_TYPE_PROXY, CRUX_SECRET, 0, 0, NULL, NULL },
   { "no_proxy", CRUX_TYPE_STRING, 0, 0, 0, NULL, NULL },
   { "user_agent", CRUX_TYPE_PRODUCT, 0, 0, 0, NULL, NULL },
+  { "headers", CRUX_TYPE_HEADERS, CRUX_SECRET, 0, 8192, NULL, NULL },
   { "max_body", CRUX_TYPE_WHOLE, 0, 1, 67108864, NULL, NULL },
   { "on_event", CRUX_TYPE_FUNCTION, CRUX_LUA_ONLY, 0, 0, NULL, NULL },
   { .name = NULL },

@@ -29,6 +29,7 @@ typedef enum {
   CRUX_TYPE_STRING,    /* any without a NUL */
   CRUX_TYPE_PROXY,     /* a proxy's URL, or "" */
   CRUX_TYPE_PRODUCT,   /* RFC 9110 10.1.5: product */
+  CRUX_TYPE_HEADERS,   /* a table of names and values of request headers */
   CRUX_TYPE_FUNCTION,
   CRUX_TYPE_KINDS      /* a set of error kinds: its keys are strings */
 } crux_type;

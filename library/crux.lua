@@ -13,12 +13,12 @@
 
 ---Options of `crux.new`; a call takes them too.
 ---@class crux.options
----@field token? string|(fun(refused?: boolean): string?, string?) a string, or a function called before each attempt that returns one or `nil, reason`. After a 401 it is called once more, with `true`
+---@field token? string|(fun(refused?: string): string?, string?) a string, or a function called before each attempt that returns one or `nil, reason`. After a 401 it is called once more, with the refused token
 ---@field base_url? string `https://…`, such as `crux.PRODUCTION`; `http://` only to this machine
 ---@field api? "v1"|"timp" the API's generation: `"v1"` or `"timp"`, the later one
 ---@field timeout? number seconds for the whole call, with all attempts and pauses; at most a day
 ---@field connect_timeout? number seconds for name look-up, connecting and TLS of one attempt
----@field retries? integer further attempts, 0 to 10
+---@field retries? integer further attempts, 0 to 10, while the budget that all retries of a client share lasts
 ---@field max_connections? integer per client, 1 to 65535; calls beyond it are queued
 ---@field idle_timeout? number seconds that an unused connection is kept; 0: a new connection for every call
 ---@field connection_lifetime? number seconds after which a connection is not used again, to follow changes in DNS
@@ -29,6 +29,7 @@
 ---@field proxy? string the URL of a proxy, or `""` for none
 ---@field no_proxy? string hosts that are reached without it
 ---@field user_agent? string a product such as `"shop/1.2"`, put before crux's own
+---@field headers? table<string, string> further request headers, such as `traceparent`. Those of a call are added to the client's; the same name wins
 ---@field max_body? integer bytes of a response body that are read, 1 to 64 MiB
 ---@field on_event? fun(event: crux.event) called for each request, response and retry
 
@@ -125,6 +126,7 @@
 ---@field http_version string of the response, or else of the request
 ---@field time crux.time how long it took
 ---@field body_error? string why `body` is nil though the server sent one
+---@field event_error? string the text of the first error that `on_event` raised
 
 ---Seconds; the first three are 0 on a connection that was there before.
 ---@class crux.time
@@ -141,15 +143,22 @@
 ---@field headers table<string, string> by their names on the wire; `Authorization` is redacted
 ---@field body? string the bytes of the body
 
----What `on_event` is called with, in the caller's thread.
+---What `on_event` is called with, in the caller's thread. An error in it does not end the call: the first one is in `meta.event_error`.
 ---@class crux.event
 ---@field name "request"|"response"|"retry" what happened
+---@field endpoint string the endpoint's name
+---@field order_uuid? string the call's argument of that name
+---@field order_item_uuid? string the call's argument of that name
 ---@field attempt integer which attempt, from 1
 ---@field method string the HTTP method
 ---@field url string the whole URL
 ---@field outcome? crux.outcome of the attempt, once it has ended
 ---@field kind? crux.kind of its error
 ---@field status? integer the HTTP status
+---@field reason? string the message of its error
+---@field elapsed? number seconds that the attempt took
+---@field sends? integer 1 if a byte of the attempt was handed to a connection, or 0
+---@field reused? boolean whether its connection was there before
 ---@field pause? number of a retry: seconds until the next attempt
 
 ---What a batch returns. The lists are there only if `items` is a list.

@@ -181,7 +181,8 @@ function helper.events()
   local list = {}
   local known = {
     name = "string", attempt = "number", method = "string", url = "string", outcome = "string", kind = "string",
-    status = "number", pause = "number",
+    status = "number", pause = "number", endpoint = "string", order_uuid = "string", order_item_uuid = "string",
+    reason = "string", elapsed = "number", sends = "number", reused = "boolean",
   }
   return function(event)
     for name, value in pairs(event) do same(known[name], type(value), name) end

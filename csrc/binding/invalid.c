@@ -22,7 +22,8 @@ static bool is_showable_type(crux_type type) {
     case CRUX_TYPE_DIRECTORY:
     case CRUX_TYPE_STRING:
     case CRUX_TYPE_PROXY:
-    case CRUX_TYPE_PRODUCT: return false;
+    case CRUX_TYPE_PRODUCT:
+    case CRUX_TYPE_HEADERS: return false;
     default: return true;
   }
 }
@@ -133,6 +134,7 @@ static void push_seconds(lua_State *L, const crux_field *field) {
 }
 
 #define TOKEN "a string of printable ASCII without spaces"
+#define HEADERS "a table of unreserved header names and values, at most 8 KiB"
 #define BASE_URL "an https:// URL with no user, query or fragment"
 #define DECIMAL "a number or string from 0 to 99999999.99 with at most two decimals"
 
@@ -166,6 +168,7 @@ static void push_expected(lua_State *L, const crux_field *field, unsigned hidden
     case CRUX_TYPE_STRING: text = "a string"; break;
     case CRUX_TYPE_PROXY: text = "a proxy URL, or an empty string for none"; break;
     case CRUX_TYPE_PRODUCT: text = "a product token such as 'shop/1.2'"; break;
+    case CRUX_TYPE_HEADERS: text = HEADERS; break;
     case CRUX_TYPE_FUNCTION: text = "a function"; break;
     case CRUX_TYPE_KINDS: text = "a set of kinds such as { auth = true }"; break;
   }

@@ -1,8 +1,10 @@
 /* options: see options.h. */
 #include "options.h"
 
+#include "../http/buffer.h"
 #include "../http/connection.h"
 #include "../os/process.h"
+#include "request_headers.h"
 
 const crux_field_list crux_lua_options = { crux_client_options, 0 };
 const crux_field_list crux_core_options = { crux_client_options, CRUX_LUA_ONLY };
@@ -104,10 +106,19 @@ crux_config *crux_make_config(lua_State *L, const crux_snapshot *s, const crux_b
   const int *value = s->at;
   crux_settings settings = *base;
   crux_config *config;
+  char lines[CRUX_HEADERS_MAX + 1];
   for (; list->fields; list++) {
     for (row = list->fields; row->name; row++, value++) {
       if (*value && list->fields == crux_client_options)
         store(L, row->name, *value, url, &settings);
+      if (*value && row->type == CRUX_TYPE_HEADERS) {
+        if (!crux_read_headers(L, *value, base->headers, lines)) {
+          blame(invalid, CRUX_WRONG_VALUE, row->name);
+          invalid->value = *value;
+          return NULL;
+        }
+        settings.headers = lines;
+      }
     }
   }
   if (settings.key_file && !settings.cert_file) {
@@ -117,6 +128,7 @@ crux_config *crux_make_config(lua_State *L, const crux_snapshot *s, const crux_b
   }
   if (!is_built_in(&settings, invalid)) return NULL;
   config = crux_config_new(&settings, agent, client);
+  if (settings.headers == lines) crux_wipe(lines, sizeof lines);
   if (!config) invalid->problem = CRUX_NO_MEMORY;
   return config;
 }

@@ -1,4 +1,5 @@
 /* request: see request.h. */
+#define _GNU_SOURCE /* memmem */
 #include "request.h"
 
 #include "../os/process.h"
@@ -9,7 +10,10 @@
 #include "json.h"
 #include "secrets.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#define CRUX_UUID_LEN 36
 
 crux_request_handle *crux_check_handle(lua_State *L, int index) {
   return crux_check(L, index, CRUX_CLASS_REQUEST);
@@ -71,6 +75,51 @@ static int request_describe(lua_State *L) {
   return 3;
 }
 
+/* The value of a field of the endpoint, which is a UUID: in the path, or else in the body, whose
+   JSON has no blanks and escapes each quotation mark of a value. NULL: there is none. */
+static const char *find_uuid(const crux_request_handle *handle, const char *name) {
+  const crux_request *r = handle->request;
+  const crux_settings *s = &r->config->settings;
+  const char *path = handle->endpoint->path, *brace, *value;
+  size_t at = strlen(s->origin) + strlen(s->prefix) + strlen(s->api_prefix), len = strlen(name);
+  char key[64];
+  for (; (brace = strchr(path, '{')); path = strchr(brace, '}') + 1, at += CRUX_UUID_LEN) {
+    at += (size_t)(brace - path);
+    if (strncmp(brace + 1, name, len) == 0 && brace[1 + len] == '}') return r->url + at;
+  }
+  if (!r->body) return NULL;
+  snprintf(key, sizeof key, "\"%s\":\"", name);
+  value = memmem(r->body, r->body_len, key, strlen(key));
+  return value ? value + strlen(key) : NULL;
+}
+
+static void push_uuid(lua_State *L, const char *name) {
+  const char *value = find_uuid(crux_check_handle(L, 1), name);
+  if (value) lua_pushlstring(L, value, CRUX_UUID_LEN);
+  else lua_pushnil(L);
+}
+
+/* request:subject() → the endpoint's name, order_uuid and order_item_uuid, nil where it has none */
+static int request_subject(lua_State *L) {
+  crux_check_request(L, 1);
+  lua_pushstring(L, crux_check_handle(L, 1)->endpoint->name);
+  push_uuid(L, "order_uuid");
+  push_uuid(L, "order_item_uuid");
+  return 3;
+}
+
+/* request:clean(text) → the text as it may stand in a log, without the token that the request has
+   of its own; nil once the request is released */
+static int request_clean(lua_State *L) {
+  const crux_request_handle *handle = crux_check_handle(L, 1);
+  const char *token = handle->config ? handle->config->settings.token : NULL;
+  luaL_checkstring(L, 2);
+  lua_settop(L, 2);
+  if (!handle->config) lua_pushnil(L);
+  else crux_sanitize(L, CRUX_MESSAGE_MAX, token, token ? strlen(token) : 0);
+  return 1;
+}
+
 /* request:unknown_hint() → what to do after an unknown outcome */
 static int request_unknown_hint(lua_State *L) {
   crux_push_unknown_hint(L, crux_check_handle(L, 1)->endpoint);
@@ -92,15 +141,15 @@ static int request_has_token(lua_State *L) {
   return 1;
 }
 
-/* Pushes a table of the field lines of a head, by their names on the wire. */
-static void push_field_lines(lua_State *L, const char *line, const char *end) {
+/* Adds field lines to the table on top, by their names on the wire. */
+static void add_field_lines(lua_State *L, const char *line, const char *end, bool shown) {
   const char *colon, *next;
-  lua_createtable(L, 0, 8);
   for (; line < end; line = next + 2) {
     next = strstr(line, "\r\n");
     colon = strchr(line, ':');
     lua_pushlstring(L, line, (size_t)(colon - line));
-    lua_pushlstring(L, colon + 2, (size_t)(next - colon - 2));
+    if (shown) lua_pushlstring(L, colon + 2, (size_t)(next - colon - 2));
+    else lua_pushliteral(L, "[redacted]");
     lua_rawset(L, -3);
   }
 }
@@ -110,12 +159,15 @@ static void push_field_lines(lua_State *L, const char *line, const char *end) {
 static int request_dry_run(lua_State *L) {
   const crux_request *r = crux_check_request(L, 1);
   const crux_endpoint *endpoint = crux_check_handle(L, 1)->endpoint;
+  const char *headers = r->config->settings.headers;
   int dry;
   lua_createtable(L, 0, 4);
   dry = lua_gettop(L);
   crux_set_text(L, CRUX_KEY_method, r->method);
   crux_set_text(L, CRUX_KEY_url, r->url);
-  push_field_lines(L, strstr(r->head, "\r\n") + 2, r->head + r->head_len);
+  lua_createtable(L, 0, 8);
+  add_field_lines(L, strstr(r->head, "\r\n") + 2, r->head + r->head_len, true);
+  if (headers) add_field_lines(L, headers, headers + strlen(headers), false);
   if (endpoint->authenticated) {
     lua_pushliteral(L, "Token [redacted]");
     lua_setfield(L, -2, "Authorization");
@@ -131,10 +183,12 @@ static int request_dry_run(lua_State *L) {
 }
 
 const luaL_Reg crux_request_methods[] = {
+  { "clean", request_clean },
   { "describe", request_describe },
   { "dry_run", request_dry_run },
   { "has_token", request_has_token },
   { "inherited", request_inherited },
+  { "subject", request_subject },
   { "unknown_hint", request_unknown_hint },
   { NULL, NULL },
 };

@@ -2,7 +2,9 @@
 #include "schema.h"
 
 #include "json.h"
+#include "request_headers.h"
 #include "values.h"
+#include "../http/buffer.h"
 
 #include <limits.h>
 #include <math.h>
@@ -207,6 +209,13 @@ static crux_problem check_kinds(lua_State *L, int value) {
 
 static crux_problem valid_if(bool is_valid) { return is_valid ? CRUX_VALID : CRUX_WRONG_VALUE; }
 
+static crux_problem check_headers(lua_State *L, int value) {
+  char lines[CRUX_HEADERS_MAX + 1];
+  bool is_valid = crux_read_headers(L, value, NULL, lines);
+  crux_wipe(lines, sizeof lines);
+  return valid_if(is_valid);
+}
+
 static crux_problem check_option(checker *c, const crux_field *field, int value) {
   lua_State *L = c->L;
   const char *text = crux_text_at(L, value);
@@ -223,6 +232,7 @@ static crux_problem check_option(checker *c, const crux_field *field, int value)
     case CRUX_TYPE_DIRECTORY: return check_file(c, text, field->type);
     case CRUX_TYPE_PROXY: return check_proxy(text);
     case CRUX_TYPE_PRODUCT: return valid_if(text && crux_is_product(text));
+    case CRUX_TYPE_HEADERS: return check_headers(L, value);
     case CRUX_TYPE_FUNCTION: return valid_if(lua_isfunction(L, value));
     case CRUX_TYPE_KINDS: return check_kinds(L, value);
     default: return valid_if(text); /* CRUX_TYPE_STRING */

@@ -121,6 +121,22 @@ static bool is_tchar(char c) {
          (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
+bool crux_is_free_header(const char *s, size_t len) {
+  static const char *const reserved[] = {
+    "Host", "Authorization", "Content-Type", "Content-Length", "Accept", "User-Agent",
+    "Connection", "Expect", "Transfer-Encoding", "TE", "Upgrade",
+  };
+  size_t i;
+  if (len == 0) return false;
+  for (i = 0; i < len; i++) {
+    if (!is_tchar(s[i])) return false;
+  }
+  for (i = 0; i < sizeof reserved / sizeof *reserved; i++) {
+    if (strlen(reserved[i]) == len && strncasecmp(reserved[i], s, len) == 0) return false;
+  }
+  return true;
+}
+
 /* RFC 9110 10.1.5: product = token ["/" product-version] */
 bool crux_is_product(const char *s) {
   size_t name = 0, version = 0;

@@ -23,6 +23,8 @@ bool crux_is_token(const char *s);
 /* Whether it has the newline that reading a file leaves. */
 bool crux_ends_line(const char *s);
 bool crux_is_product(const char *s);
+/* Whether it is a header's name that the caller may set. */
+bool crux_is_free_header(const char *s, size_t len);
 /* Why a file or directory cannot be used, as errno; 0 if it can. */
 int crux_file_error(const char *path, bool is_directory);
 bool crux_is_encrypted_key(const char *path);

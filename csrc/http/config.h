@@ -43,7 +43,9 @@ typedef struct {
   const char *prefix;
   bool tls;
   const char *api_prefix; /* path of the API's generation, a string literal */
-  const char *token;      /* this and the next seven may be NULL */
+  const char *headers;    /* further field lines, each with CRLF; this and the next eight may be
+                             NULL */
+  const char *token;
   const char *ca_file;    /* trust anchors, PEM */
   const char *ca_path;    /* directory of trust anchors */
   const char *cert_file;  /* client certificate, PEM */

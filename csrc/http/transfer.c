@@ -18,9 +18,11 @@ static const char AUTHORIZATION[] = "Authorization: Token ";
 
 static void write_wire(crux_transfer *t, const char *token) {
   const crux_request *r = t->request;
+  const char *headers = r->config->settings.headers;
   char *end = t->wire;
   memcpy(end, r->head, r->head_len);
   end += r->head_len;
+  if (headers) end = stpcpy(end, headers);
   if (token) {
     end = stpcpy(end, AUTHORIZATION);
     t->token_at = (size_t)(end - t->wire);
@@ -35,8 +37,9 @@ static void write_wire(crux_transfer *t, const char *token) {
 
 crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline,
                                  double connect_timeout) {
-  size_t size = request->head_len + sizeof AUTHORIZATION + (token ? strlen(token) : 0) +
-                sizeof "\r\n\r\n" + request->body_len;
+  const char *headers = request->config->settings.headers;
+  size_t size = request->head_len + (headers ? strlen(headers) : 0) + sizeof AUTHORIZATION +
+                (token ? strlen(token) : 0) + sizeof "\r\n\r\n" + request->body_len;
   crux_transfer *t = malloc(sizeof *t + size);
   if (!t) return NULL;
   memset(t, 0, sizeof *t);

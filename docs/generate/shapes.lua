@@ -67,6 +67,7 @@ return {
         { "http_version", "string", "of the response, or else of the request" },
         { "time", "crux.time", "how long it took" },
         { "body_error", "string?", "why `body` is nil though the server sent one" },
+        { "event_error", "string?", "the text of the first error that `on_event` raised" },
       },
     },
     {
@@ -92,15 +93,23 @@ return {
     },
     {
       name = "crux.event", title = "An event",
-      doc = "What `on_event` is called with, in the caller's thread.",
+      doc = "What `on_event` is called with, in the caller's thread. An error in it does not end the call: the "
+        .. "first one is in `meta.event_error`.",
       fields = {
         { "name", '"request"|"response"|"retry"', "what happened" },
+        { "endpoint", "string", "the endpoint's name" },
+        { "order_uuid", "string?", "the call's argument of that name" },
+        { "order_item_uuid", "string?", "the call's argument of that name" },
         { "attempt", "integer", "which attempt, from 1" },
         { "method", "string", "the HTTP method" },
         { "url", "string", "the whole URL" },
         { "outcome", "crux.outcome?", "of the attempt, once it has ended" },
         { "kind", "crux.kind?", "of its error" },
         { "status", "integer?", "the HTTP status" },
+        { "reason", "string?", "the message of its error" },
+        { "elapsed", "number?", "seconds that the attempt took" },
+        { "sends", "integer?", "1 if a byte of the attempt was handed to a connection, or 0" },
+        { "reused", "boolean?", "whether its connection was there before" },
         { "pause", "number?", "of a retry: seconds until the next attempt" },
       },
     },

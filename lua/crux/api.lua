@@ -73,6 +73,12 @@ return {
     string = { c = "STRING", lua = "string", doc = "a string" },
     proxy = { c = "PROXY", lua = "string", doc = "a URL, or `\"\"`" },
     product = { c = "PRODUCT", lua = "string", doc = "a product token, RFC 9110 10.1.5" },
+    headers = {
+      c = "HEADERS", lua = "table<string, string>", low = 0, high = 8192,
+      doc = "a table of header names and values, 8 KiB in all; not Host, Authorization, "
+        .. "Content-Type, Content-Length, Accept, User-Agent, Connection, Expect, "
+        .. "Transfer-Encoding, TE or Upgrade",
+    },
     ["function"] = { c = "FUNCTION", lua = "function", doc = "a function" },
     kinds = {
       c = "KINDS", lua = "table<crux.kind, boolean>",
@@ -357,9 +363,9 @@ return {
   client_options = {
     {
       "token", "token", environment = { "CRUX_TOKEN" }, secret = true,
-      lua = "string|(fun(refused?: boolean): string?, string?)",
+      lua = "string|(fun(refused?: string): string?, string?)",
       doc = "a string, or a function called before each attempt that returns one or "
-        .. "`nil, reason`. After a 401 it is called once more, with `true`",
+        .. "`nil, reason`. After a 401 it is called once more, with the refused token",
     },
     {
       "base_url", "url", environment = { "CRUX_BASE_URL" }, default_doc = "`crux.SANDBOX`",
@@ -379,7 +385,7 @@ return {
     },
     {
       "retries", "whole", lua = "integer", low = 0, high = 10, default = 2, lua_only = true,
-      doc = "further attempts, 0 to 10",
+      doc = "further attempts, 0 to 10, while the budget that all retries of a client share lasts",
     },
     {
       "max_connections", "whole", lua = "integer", low = 1, high = 65535, default = 32,
@@ -418,6 +424,11 @@ return {
     {
       "user_agent", "product",
       doc = "a product such as `\"shop/1.2\"`, put before crux's own",
+    },
+    {
+      "headers", "headers", secret = true,
+      doc = "further request headers, such as `traceparent`. Those of a call are added to the "
+        .. "client's; the same name wins",
     },
     {
       "max_body", "whole", lua = "integer", low = 1, high = 67108864, default = 1048576,

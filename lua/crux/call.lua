@@ -9,12 +9,13 @@
 -- `err`.
 -- @module crux.call
 local core = require "crux.core"
+local event = require "crux.event"
 local retry = require "crux.retry"
 local token = require "crux.token"
 
-local error, match, select = error, string.match, select
+local error, select = error, select
 
-local release = core.release
+local emit, release = event.emit, core.release
 
 local Call = {}
 
@@ -22,7 +23,8 @@ local Call = {}
 -- @param request userdata from the client's `prepare`
 -- @tparam number deadline seconds on the clock of `core.now`
 -- @tparam table options `retries`; `token`, if it is a function; `has_token`, whether there is a
---   token, a string included; `on_event`; `has_callbacks`, whether there is either function
+--   token, a string included; `source`, that of the function; `on_event`; `has_callbacks`, whether
+--   there is either function; `budget`, that of the client's retries
 -- @treturn table call
 function Call.new(request, deadline, options)
   local call = {
@@ -30,23 +32,28 @@ function Call.new(request, deadline, options)
     attempts = 0, sends = 0, bytes_sent = 0,
     done = false, result = nil, -- named so that the table has room for it
   }
+  call.budget = options.budget
   if not options.has_token then call.lacks_token = true end
   if options.has_callbacks then
     call.has_callbacks, call.on_event, call.token = true, options.on_event, options.token
-    if call.token then call.given = {} end -- the set of tokens that the function has returned
-    -- Asked now: by the time of an event a finalizer may have released the request.
-    if call.on_event then call.method, call.url = request:describe() end
+    if call.token then
+      call.source, call.given = options.source, {} -- the set of tokens that this call was given
+    end
+    if call.on_event then event.prepare(call) end
   end
   return call
 end
 
--- Calls `on_event`. `answer`: a result or error, or nil.
-local function emit(call, name, answer, pause)
-  answer = answer or {}
-  call.on_event{
-    name = name, attempt = call.attempts, method = call.method, url = call.url, pause = pause,
-    outcome = answer.outcome, kind = answer.kind, status = answer.status,
-  }
+local pause
+
+-- Asks again for another token, in place of the refused one. Returns whether there is one: else the
+-- call is done, or `due` says when to ask again.
+local function resume(call)
+  local err = call.refusal
+  call.refusal = nil
+  if pause(call, err, call.last_known) or call.refusal then return false end
+  call.due = nil
+  return true
 end
 
 --- Prepares an attempt: gets its token and emits the event `request`.
@@ -54,11 +61,12 @@ end
 -- @treturn[1] boolean true
 -- @treturn[1] ?string the attempt's token, if a function returned it
 -- @treturn[2] nil
--- @treturn[2] table err there must be no attempt: pass this to `settle`, unless the call is `done`
---   by now, aborted by its own callback
--- @raise what `on_event` raises
+-- @treturn[2] ?table err there must be no attempt: pass this to `settle`, unless the call is `done`
+--   by now, aborted by its own callback; nil: it pauses again
+-- @raise the interpreter's Ctrl-C, in a callback
 function Call.begin(call)
   local given, err
+  if call.refusal and not resume(call) then return nil end
   if call.token then
     given, err = token.for_attempt(call)
     if not given then return nil, err end
@@ -86,20 +94,26 @@ end
 function Call.finish(call, result, err)
   local meta = (result or err).meta
   meta.attempts, meta.sends, meta.bytes_sent = call.attempts, call.sends, call.bytes_sent
-  if err and call.given and call.attempts > 1 then
-    -- C has removed the last attempt's token from the server's words, not those before it
-    local status, words = match(err.message, "^(HTTP [^:]*: )(.*)")
-    if status then err.message = status .. token.redact(call, words) end
-  end
+  if call.event_error then meta.event_error = call.event_error end
+  -- C has removed the last attempt's token from the server's words, not those before it
+  if err and call.given and call.attempts > 1 then err.message = token.public(call, err.message) end
   return conclude(call, result, err)
 end
 
 -- Works out when the next attempt is due, if there is to be one. Returns whether the call is done.
-local function pause(call, err, last_known)
-  local seconds
-  if call.token and token.refresh(call, err) then seconds = 0
-  else seconds = retry.pause(call, err, core.now()) end
+function pause(call, err, last_known)
+  local seconds, has_new_token, wait
+  if call.token then has_new_token, wait = token.refresh(call, err) end
   if call.done then return true end -- the token function has aborted it
+  if wait then
+    call.refusal, call.due = err, core.now() + wait
+    return false
+  end
+  if has_new_token then seconds, call.renewals = 0, (call.renewals or 0) + 1
+  else
+    seconds = retry.pause(call, err, core.now())
+    if seconds and call.budget then retry.spend(call.budget, err) end
+  end
   if not seconds then return Call.finish(call, nil, last_known) end
   call.due = core.now() + seconds
   if call.on_event then emit(call, "retry", err, seconds) end
@@ -112,9 +126,11 @@ end
 -- @tparam ?table result
 -- @tparam ?table err
 -- @treturn boolean whether the call is done
--- @raise what `on_event` raises; `call.last_known` is then the result or error so far
+-- @raise the interpreter's Ctrl-C, in a callback; `call.last_known` is then the result or error so
+--   far
 function Call.settle(call, result, err)
-  local on_event = call.on_event
+  local on_event, budget = call.on_event, call.budget
+  if result and budget then retry.earn(budget) end
   -- most calls end here; `meta` of a first attempt counts right as it is
   if result and call.attempts == 1 and not on_event then return conclude(call, result) end
   local meta, last_known = (result or err).meta, result or err
@@ -126,10 +142,8 @@ function Call.settle(call, result, err)
     if meta.sends > 0 then call.last_sent = err
     elseif err.outcome == "not_sent" and call.last_sent then last_known = call.last_sent end
   end
-  if on_event then
-    call.last_known = last_known
-    if meta.attempts > 0 then emit(call, "response", result or err) end
-  end
+  if call.has_callbacks then call.last_known = last_known end
+  if on_event and meta.attempts > 0 then emit(call, "response", result or err) end
   if call.done then return true end -- `on_event` has aborted it
   if result then return Call.finish(call, result) end
   return pause(call, err, last_known)
@@ -159,24 +173,27 @@ end
 -- @tparam number deadline seconds on the clock of `core.now`
 -- @tparam table options as for `new`
 -- @tparam table waiting how to wait: `send(request, token, deadline)`, which makes an attempt and
---   returns a result, or nil and an error, or nothing in a forked child; and `sleep(seconds)`
+--   returns a result, or nil and an error, or nothing in a forked child; `sleep(seconds)`; and
+--   `concurrent`, whether other calls go on meanwhile
 -- @tparam[opt] table err what the first attempt came to, if it was made already
 -- @treturn[1] table result
 -- @treturn[2] nil
 -- @treturn[2] table err
--- @raise what `on_event` raises; in a forked child, if the answer to what its parent sent is lost
+-- @raise the interpreter's Ctrl-C; in a forked child, if the answer to what its parent sent is lost
 function Call.carry(client, request, deadline, options, waiting, err)
   local send, sleep = waiting.send, waiting.sleep
   if not err and not options.has_callbacks then
     local result
     result, err = send(request, nil, deadline)
     if result then -- most calls end here
+      if options.budget then retry.earn(options.budget) end
       release(request)
       return result
     end
     if not err then error(core.INHERITED, 0) end
   end
   local call, done = Call.new(request, deadline, options), false
+  call.can_wait = waiting.concurrent
   if err then
     call.attempts = err.meta.attempts
     done = Call.settle(call, nil, err)
@@ -189,7 +206,8 @@ function Call.carry(client, request, deadline, options, waiting, err)
       return Call.give_up(call, nil, request:inherited())
     end
     if ready then done = Call.settle(call, send(request, given, deadline))
-    else done = Call.settle(call, nil, given) end
+    elseif given then done = Call.settle(call, nil, given)
+    else done = call.done end
   end
   return call.result, call.err
 end

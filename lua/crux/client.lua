@@ -8,6 +8,8 @@ local core = require "crux.core"
 local curl = require "crux.curl"
 local environment = require "crux.environment"
 local orders = require "crux.orders"
+local retry = require "crux.retry"
+local tokens = require "crux.token"
 local wait = require "crux.wait"
 
 local concat, error, format, ipairs = table.concat, error, string.format, ipairs
@@ -58,10 +60,15 @@ end
 -- --- making a client ---
 
 -- The options that this layer, and not C, acts on: see `Call.new`.
-local function new_call_options(token, has_token, retries, on_event)
+-- `shared`: what all calls of the client share, which are the `sources` of token functions and the
+-- `budget` of retries.
+local function new_call_options(shared, token, has_token, retries, on_event)
   if type(token) ~= "function" then token = nil end -- a string stays in C, where nothing prints it
+  local source = token and (shared.sources[token] or tokens.source())
+  if token then shared.sources[token] = source end
   return {
-    token = token, has_token = has_token, retries = retries, on_event = on_event,
+    token = token, has_token = has_token, source = source, retries = retries, on_event = on_event,
+    budget = shared.budget,
     has_callbacks = token ~= nil or on_event ~= nil,
   }
 end
@@ -79,8 +86,9 @@ local BLOCKING = {
 --   `crux.environment`
 -- @tparam[opt] table waiting how calls wait: `admit(level)`, if there is one, raises at that level
 --   where they cannot; `send` and `sleep` as for `crux.call.carry`; `await(what, seconds)` waits
---   for an inbox or a request, and may return early; `direct`: attempts block, so that C can make
---   the first one without a request that Lua holds
+--   for an inbox or a request, and may return early; `concurrent`: other calls go on
+--   meanwhile; `direct`: attempts block, so that C can make the first one without a request that
+--   Lua holds
 -- @treturn[1] crux.client
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
@@ -99,15 +107,24 @@ function Client.make(options, env, waiting)
   end
   waiting = waiting or BLOCKING
   local token, retries = options.token, options.retries or RETRIES
-  local call_options = new_call_options(token, token ~= nil, retries, options.on_event)
-  return setmetatable({
+  local client
+  local shared = { sources = setmetatable({}, { __mode = "k" }) } -- by token function
+  shared.budget = retry.budget(function(is_full)
+    client._is_direct = is_full and client._can_be_direct and not client._closed
+  end)
+  local call_options = new_call_options(shared, token, token ~= nil, retries, options.on_event)
+  local can_be_direct = waiting.direct and not call_options.has_callbacks or false
+  client = setmetatable({
     _handle = handle, _waiting = waiting, _closed = false, _call_options = call_options,
+    _shared = shared, _can_be_direct = can_be_direct,
     _timeout = tonumber(options.timeout) or TIMEOUT,
-    -- the handle's `attempt` makes the first attempt; false once the client is closed
-    _is_direct = waiting.direct and not call_options.has_callbacks or false,
+    -- the handle's `attempt` makes the first attempt; false once the client is closed, and while successes
+    -- have to be told to the budget
+    _is_direct = can_be_direct,
     _scheduler = false, -- of `submit` and `step`, made when first needed
     _schedulers = setmetatable({}, { __mode = "k" }), -- that one, and those of running batches
   }, Client)
+  return client
 end
 
 --- Returns a function like `new`, for clients whose calls wait as `waiting` says.
@@ -144,7 +161,8 @@ local function call_options_of(client, arguments)
   local defaults, token = client._call_options, rawget(arguments, "token")
   local has_token = token ~= nil or defaults.has_token
   if token == nil then token = defaults.token end
-  return new_call_options(token, has_token, rawget(arguments, "retries") or defaults.retries,
+  return new_call_options(client._shared, token, has_token,
+    rawget(arguments, "retries") or defaults.retries,
     rawget(arguments, "on_event") or defaults.on_event)
 end
 
@@ -190,8 +208,8 @@ local perform = Client.perform
 -- @treturn[1] table result
 -- @treturn[2] nil
 -- @treturn[2] table err
--- @raise on an unknown name, a closed client, or arguments that are not a table; what `on_event`
---   raises
+-- @raise on an unknown name, a closed client, or arguments that are not a table; Ctrl-C in a
+--   callback
 -- @usage local result, err = client:call("cancel_order", { order_uuid = uuid, timeout = 5 })
 -- @see submit
 function Client:call(name, arguments)
@@ -311,8 +329,8 @@ end
 -- @treturn[1] crux.pending
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
--- @raise on an unknown name, a closed client, or arguments that are not a table; what `on_event`
---   raises
+-- @raise on an unknown name, a closed client, or arguments that are not a table; Ctrl-C in a
+--   callback
 -- @usage local pending = assert(client:submit("cancel_order", { order_uuid = uuid }))
 -- local done, result, err = pending:wait(5)
 -- @see crux.pending
@@ -328,7 +346,7 @@ end
 --- Starts due retries and collects finished calls, without blocking. Call it when `pollfd` is
 -- readable or `timeout` has passed, until it returns nil.
 -- @treturn ?crux.pending a done call that was not returned before
--- @raise on a closed client; what `on_event` raises
+-- @raise on a closed client; Ctrl-C in a callback
 -- @usage local pending = client:step()
 -- while pending do
 --   print(pending:poll())

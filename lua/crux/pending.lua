@@ -44,11 +44,11 @@ local function attempt(self)
   local call, request, scheduler = self._call, self._request, self._scheduler
   local ready, token = Call.begin(call)
   if call.has_callbacks then -- which may have aborted the call, closed the client or forked
-    if call.done then return end
+    if call.done then return finish(self) end
     if scheduler:is_closed() or request:inherited() then return self:abort() end
   end
   if not ready then
-    settle(self, nil, token)
+    if token then settle(self, nil, token) else scheduler:pause(self, call.due) end
     return
   end
   local started, err = request:start(token, call.deadline, scheduler:register(self))
@@ -77,8 +77,9 @@ local function collect(self, in_step)
   return is_for_step
 end
 
--- Runs `start` or `collect`. Whatever is raised in there (by `on_event`, by a hook such as that of
--- Ctrl-C, for lack of memory) ends the call with what was known by then, and is raised again.
+-- Runs `start` or `collect`. Whatever is raised in there (by a hook such as that of Ctrl-C, in a
+-- callback too, or for lack of memory) ends the call with what was known by then, and is raised
+-- again.
 local function protected(self, step, in_step)
   local ok, value = pcall(step, self, in_step)
   if ok then return value end
@@ -105,6 +106,7 @@ function Pending.new(scheduler, call)
   local self = setmetatable({
     _call = call, _request = call.request, _scheduler = scheduler, _slot = false, _moving = false,
   }, Pending)
+  call.can_wait = true
   scheduler:add(call.request)
   -- Without callbacks nothing needs protection: an error that is raised here leaves a pending that
   -- nobody holds, and the garbage collector aborts it.
@@ -146,7 +148,7 @@ end
 -- @treturn boolean done
 -- @treturn ?table result
 -- @treturn ?table err
--- @raise what `on_event` raises
+-- @raise Ctrl-C in a callback
 -- @usage local done, result, err = pending:poll()
 -- if done then print((result or err).outcome) end
 -- @see crux.client:step
@@ -165,7 +167,7 @@ end
 -- @treturn boolean done
 -- @treturn ?table result
 -- @treturn ?table err
--- @raise what `on_event` raises; if `seconds` is not a number, or NaN; inside the call's own
+-- @raise Ctrl-C in a callback; if `seconds` is not a number, or NaN; inside the call's own
 --   `on_event` or token function, since the call cannot go on before that returns
 -- @usage local done, result, err = pending:wait(5)
 -- @see poll

@@ -46,7 +46,7 @@ end
 local PERIOD = 0.005
 
 local waiting = {
-  admit = admit, send = wakeup.send, sleep = sleep,
+  concurrent = true, admit = admit, send = wakeup.send, sleep = sleep,
   await = function(_, seconds) sleep(min(seconds, PERIOD)) end,
 }
 

@@ -209,7 +209,7 @@ end
 
 --- Starts due retries and collects finished calls, without blocking, until a call becomes done.
 -- @treturn ?crux.pending a done call that was not returned before
--- @raise what `on_event` raises
+-- @raise Ctrl-C in a callback
 function Scheduler:step()
   local pending = next_ready(self)
   local slot, more

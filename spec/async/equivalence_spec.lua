@@ -103,6 +103,7 @@ describe("a submitted call has the outcome of a blocking one:", function()
       story = story, outcome = answer.outcome, kind = answer.kind, status = answer.status, retryable = answer.retryable,
       message = answer.message, detail = answer.detail, fields = answer.fields, raw = answer.raw, hint = answer.hint,
       attempts = meta.attempts, sends = meta.sends, bytes_sent = meta.bytes_sent, body_error = meta.body_error,
+      event_error = meta.event_error,
       requests = not case.refused and server:record().requests or 0,
       in_flight = client:in_flight(),
     }

@@ -102,11 +102,11 @@ describe("client:step", function()
     assert.is_nil(client:timeout())
   end)
 
-  it("passes on an error of on_event at an unsent attempt after a sent one", function()
+  it("keeps what was sent when Ctrl-C ends on_event at an unsent attempt after it", function()
     local server = serve("conn:request() conn:write(shared.answer) conn:fin()",
       { answer = helper.response(429, "", { "Retry-After: 2", "Connection: close" }) })
     local client = connect(server, {
-      on_event = function(e) if e.name == "response" and e.attempt == 2 then error("mine", 0) end end,
+      on_event = function(e) if e.name == "response" and e.attempt == 2 then error("interrupted!", 0) end end,
     })
     local pending = client:submit("cancel_order", ORDER)
     until_true(function()
@@ -115,18 +115,18 @@ describe("client:step", function()
     end)
     server:close() -- so that the next attempt finds nobody
     local ok, why = pcall(pending.wait, pending)
-    assert.same({ false, "mine" }, { ok, why })
+    assert.same({ false, "interrupted!" }, { ok, why })
     local _, err = is_done(pending)
     assert.same({ "rejected", 429, 2, 1 }, { err.outcome, err.status, err.meta.attempts, err.meta.sends })
   end)
 
-  it("passes on an error of on_event, and the call is done", function()
-    local client = connect(serve(OK), { on_event = function(e) if e.name == "response" then error("mine", 0) end end })
+  it("passes on a Ctrl-C in on_event, and the call is done", function()
+    local client = connect(serve(OK), { on_event = function(e) if e.name == "response" then error("interrupted!", 0) end end })
     local pending = client:submit("cancel_order", ORDER)
     forks.readable(client:pollfd(), 5)
     local ok, why = pcall(client.step, client)
     assert.is_false(ok)
-    assert.equal("mine", why)
+    assert.equal("interrupted!", why)
     assert.equal(204, is_done(pending).status)
     assert.equal(pending, client:step())
     assert.is_nil(client:step())

@@ -17,30 +17,66 @@ describe("on_event", function()
 
   local URL = "/orders/cancel/"
 
+  -- An event of attempt `n` at the call, less its time.
+  local function event(name, n, more)
+    local made = {
+      name = name, endpoint = "cancel_order", order_uuid = U, attempt = n, method = "PATCH",
+      url = retrying.server.base_url .. URL,
+    }
+    for key, value in pairs(more or {}) do made[key] = value end
+    return made
+  end
+
+  local function untimed()
+    for _, heard in ipairs(events) do
+      assert.equal(heard.outcome ~= nil, heard.elapsed ~= nil)
+      assert.is_true((heard.elapsed or 0) >= 0)
+      heard.elapsed = nil
+    end
+    return events
+  end
+
   it("gets the request and the response", function()
     cancel{ on_event = on_event }
-    local url = retrying.server.base_url .. URL
     assert.same({
-      { name = "request", attempt = 1, method = "PATCH", url = url },
-      { name = "response", attempt = 1, method = "PATCH", url = url, outcome = "accepted", status = 204 },
-    }, events)
+      event("request", 1),
+      event("response", 1, { outcome = "accepted", status = 204, sends = 1, reused = false }),
+    }, untimed())
   end)
 
   it("gets errors and retries in order", function()
     answers(helper.response(429, "", { "Retry-After: 2" }), helper.response(422))
     cancel{ on_event = on_event }
-    local url = retrying.server.base_url .. URL
+    local first = {
+      outcome = "rejected", kind = "http", status = 429, sends = 1, reused = false,
+      reason = "HTTP 429 Too Many Requests",
+    }
+    local retry = { pause = 2 }
+    for key, value in pairs(first) do retry[key] = value end
     assert.same({
-      { name = "request", attempt = 1, method = "PATCH", url = url },
-      { name = "response", attempt = 1, method = "PATCH", url = url, outcome = "rejected", kind = "http",
-        status = 429 },
-      { name = "retry", attempt = 1, method = "PATCH", url = url, outcome = "rejected", kind = "http", status = 429,
-        pause = 2 },
-      { name = "request", attempt = 2, method = "PATCH", url = url },
-      { name = "response", attempt = 2, method = "PATCH", url = url, outcome = "rejected", kind = "http",
-        status = 422 },
-    }, events)
+      event("request", 1), event("response", 1, first), event("retry", 1, retry), event("request", 2),
+      event("response", 2, {
+        outcome = "rejected", kind = "http", status = 422, sends = 1, reused = true,
+        reason = "HTTP 422 Unprocessable Entity",
+      }),
+    }, untimed())
     near(2, retrying.pauses[1])
+  end)
+
+  it("gets the order of a call that has it in its path", function()
+    local order = "ABCDEF01-b0be-4a92-af4c-1b75fe8e6e29"
+    for _, base_url in ipairs{ retrying.server.base_url, retrying.server.base_url .. "/a/b{order_uuid}" } do
+      for _, api in ipairs{ "v1", "timp" } do
+        retrying.get{ on_event = on_event, order_uuid = order, api = api, base_url = base_url }
+        assert.same({ "get_order", order }, { events[#events].endpoint, events[#events].order_uuid })
+      end
+    end
+    assert.equal(8, #events)
+  end)
+
+  it("gets the order of the arguments and not one that a text among them names", function()
+    cancel{ on_event = on_event, skus = { { supplier_uuid = helper.SUPPLIER, sku_id = '"order_uuid":"' .. helper.SUPPLIER } } }
+    assert.equal(U, events[1].order_uuid)
   end)
 
   it("gets attempts that were not sent", function()
@@ -80,20 +116,79 @@ describe("on_event", function()
     assert.same({}, events)
   end)
 
-  it("can raise an error, which ends the call and reaches the caller", function()
-    retrying.server:set{ answer = helper.response(429, "", { "Retry-After: 0" }) }
-    for sent, name in pairs{ [0] = "request", [1] = "response", [2] = "retry" } do
-      local mine, seen = {}, {}
-      local ok, raised = pcall(retrying.client.cancel_order, retrying.client, { order_uuid = U, on_event = function(event)
-        seen[#seen + 1] = event.name
-        if event.name == name then error(mine) end
-      end })
-      assert.is_false(ok)
-      assert.is_true(raised == mine)
-      assert.equal(name, seen[#seen])
-      assert.equal(sent == 0 and 0 or 1, #requests())
+  it("can raise an error, which does not end the call and is in meta.event_error", function()
+    for raised, text in pairs{
+      ["the disk is full"] = "the disk is full",
+      [setmetatable({}, { __tostring = function() return "an object" end })] = "an object",
+      [setmetatable({}, { __tostring = function() error("again") end })] = "an error that is a table",
+      ["two\nlines of " .. helper.TOKEN] = "two lines of [redacted]",
+    } do
+      for _, name in ipairs{ "request", "response", "retry" } do
+        answers(helper.response(429, "", { "Retry-After: 0" }), helper.response(204))
+        retrying.server:set{ count = 0 }
+        local heard = 0
+        local result = cancel{ on_event = function(e)
+          heard = heard + 1
+          if e.name == name then error(raised, 0) end
+        end }
+        assert.same({ "accepted", 204, 2, text }, { result.outcome, result.status, result.meta.attempts, result.meta.event_error })
+        assert.same({ 5, 2 }, { heard, #requests() })
+      end
     end
-    -- the client can be used afterwards
+  end)
+
+  it("can raise several errors, the first of which is kept", function()
+    retrying.server:set{ answer = helper.response(422) }
+    local _, err = cancel{ on_event = function(e) error(e.name, 0) end }
+    assert.same({ "rejected", 422, "request" }, { err.outcome, err.status, err.meta.event_error })
+    assert.is_nil(select(2, cancel()).meta.event_error)
+  end)
+
+  it("can raise an error with a token of a token function, which is not shown", function()
+    answers(helper.response(401), helper.response(204))
+    local given = { "first-token-of-a-function", "second-token-of-a-function" }
+    local asked = 0
+    local result = cancel{
+      token = function()
+        asked = asked + 1
+        return given[asked]
+      end,
+      on_event = function(e) if e.name == "retry" then error(given[1] .. " then " .. given[2], 0) end end,
+    }
+    assert.equal("[redacted] then [redacted]", result.meta.event_error)
+  end)
+
+  it("can raise an error after it has aborted its own call", function()
+    local call
+    call = retrying.client:submit("cancel_order", { order_uuid = U, on_event = function(e)
+      if e.name ~= "response" then return end
+      call:abort()
+      error("after that", 0)
+    end })
+    local _, _, err = call:wait(5)
+    -- the token is released with the request, and cannot be looked for in the text any more
+    assert.same({ "unknown", "aborted", "an error in on_event" }, { err.outcome, err.kind, err.meta.event_error })
+  end)
+
+  -- What lua and luajit raise in a debug hook after SIGINT.
+  it("passes on Ctrl-C, and a submitted call is done with what was known", function()
+    retrying.server:set{ answer = helper.response(429, "", { "Retry-After: 0" }) }
+    local expected = { request = "not_sent", response = "rejected", retry = "rejected" }
+    for name, outcome in pairs(expected) do
+      local function hear(e) if e.name == name then error("spec:1: interrupted!", 0) end end
+      local ok, why = pcall(retrying.client.cancel_order, retrying.client, { order_uuid = U, on_event = hear })
+      assert.same({ false, "spec:1: interrupted!" }, { ok, why })
+      local call
+      ok, why = pcall(function()
+        call = retrying.client:submit("cancel_order", { order_uuid = U, on_event = hear })
+        call:wait(5)
+      end)
+      assert.same({ false, "spec:1: interrupted!" }, { ok, why })
+      if call then -- else it was raised before there was one
+        local done, _, err = call:poll()
+        assert.same({ true, outcome }, { done, err.outcome })
+      else assert.equal("request", name) end
+    end
     retrying.server:set{ answer = helper.response(204) }
     assert.equal("accepted", cancel().outcome)
   end)

@@ -13,7 +13,7 @@ local NAMES = "login, list_orders, get_order, cancel_order, cancel_order_item, "
 local WORDS = {
   OPTIONS = "token, base_url, api, timeout, connect_timeout, retries, max_connections, "
     .. "idle_timeout, connection_lifetime, ca_file, ca_path, cert_file, key_file, proxy, no_proxy, "
-    .. "user_agent, max_body, on_event",
+    .. "user_agent, headers, max_body, on_event",
   SKU = "supplier_uuid, sku_id, quantity, price, expected_sku_cost",
   HTTP = "expected https, found http to another machine, where a token would be readable",
   INVALID = "not_sent (invalid):",

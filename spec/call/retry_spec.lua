@@ -73,6 +73,75 @@ describe("the pause before a retry", function()
   end)
 end)
 
+describe("the budget of retries", function()
+  local FAILURE, TIMEOUT = { retryable = true, kind = "connect" }, { retryable = true, kind = "timeout" }
+
+  it("pays for 100 retries after failures, or 50 after timeouts", function()
+    for times, err in pairs{ [100] = FAILURE, [50] = TIMEOUT } do
+      local budget, count = retry.budget(), 0
+      local call = { attempts = 1, retries = 2, deadline = 1000, budget = budget }
+      while retry.pause(call, err, 0) do
+        retry.spend(budget, err)
+        count = count + 1
+      end
+      assert.equal(times, count)
+    end
+  end)
+
+  it("gets one part in five of a retry back for each success, and is never more than full", function()
+    local told = {}
+    local budget = retry.budget(function(is_full) told[#told + 1] = is_full end)
+    local call = { attempts = 1, retries = 2, deadline = 1000, budget = budget }
+    retry.earn(budget)
+    for _ = 1, 100 do retry.spend(budget, FAILURE) end
+    for _ = 1, 4 do
+      retry.earn(budget)
+      assert.is_nil(retry.pause(call, FAILURE, 0))
+    end
+    retry.earn(budget)
+    assert.is_truthy(retry.pause(call, FAILURE, 0))
+    assert.is_nil(retry.pause(call, TIMEOUT, 0))
+    for _ = 1, 1000 do retry.earn(budget) end
+    assert.same({ 500, false, true }, { budget.left, told[1], told[2] })
+    assert.equal(2, #told)
+  end)
+
+  it("is one for all calls of a client, of either kind", function()
+    local refused = fault.refused()
+    local client = assert(crux.new{ token = helper.TOKEN, base_url = refused.base_url, retries = 10 })
+    local attempts = 0
+    retrying.real_time()
+    core.random = function() return 0 end
+    for i = 1, 12 do
+      local _, err
+      if i % 2 == 0 then
+        _, err = helper.call(client.cancel_order, client, { order_uuid = U })
+      else
+        _, err = select(2, client:submit("cancel_order", { order_uuid = U }):wait())
+      end
+      attempts = attempts + err.meta.attempts
+    end
+    assert.equal(12 + 100, attempts)
+    client:close()
+    refused:close()
+  end)
+
+  it("is filled by successes, and makes calls direct again once it is full", function()
+    local function direct() return rawget(retrying.client, "_is_direct") end
+    answers(helper.response(429, "", { "Retry-After: 0" }), helper.response(204), helper.response(204),
+      helper.response(422), helper.response(204), helper.response(204), helper.response(204))
+    assert.is_true(direct())
+    assert.equal(2, cancel().meta.attempts)
+    for _ = 1, 4 do
+      assert.is_false(direct())
+      cancel()
+    end
+    assert.is_false(direct())
+    cancel()
+    assert.is_true(direct())
+  end)
+end)
+
 describe("a retry", function()
   local LATER = helper.response(429, "", { "Retry-After: 3" })
 

@@ -1,5 +1,6 @@
 -- A token function: when it is called, with what, and the outcome of a call that gets no token from
 -- it.
+local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
 local retrying = require "spec.support.retrying"
@@ -37,17 +38,17 @@ describe("a token function", function()
     for i = 1, 3 do assert.is_nil(asked[i][1]) end
   end)
 
-  it("is called with true after a 401, and another token gets a retry", function()
+  it("is called with the refused token after a 401, and another token gets a retry", function()
     answers(helper.response(401), helper.response(204))
     local result = cancel{ token = giving("old", "new"), retries = 1 }
     assert.same({ 2, 2 }, { result.meta.attempts, result.meta.sends })
     assert.same({ "old", "new" }, tokens())
     assert.equal(2, #asked)
     assert.is_nil(asked[1][1])
-    assert.is_true(asked[2][1])
+    assert.equal("old", asked[2][1])
   end)
 
-  it("is called with true only once in a call", function()
+  it("is called with a refused token only once in a call", function()
     retrying.server:set{ answer = helper.response(401) }
     local _, err = cancel{ token = giving("one", "two", "three", "four"), retries = 10 }
     assert.same({ 401, "auth", 2 }, { err.status, err.kind, err.meta.attempts })
@@ -73,6 +74,112 @@ describe("a token function", function()
     assert.same({ 401, 1 }, { err.status, err.meta.attempts })
   end)
 
+  it("costs no retry for another token", function()
+    answers(helper.response(401), helper.response(429, "", { "Retry-After: 0" }), helper.response(204))
+    local result = cancel{ token = giving("old", "new", "new"), retries = 1 }
+    assert.same({ "accepted", 3 }, { result.outcome, result.meta.attempts })
+  end)
+
+  -- The calls of a client that have been refused with one token.
+  local function refuse_all(token)
+    retrying.server:set{ answer = helper.response(401) }
+    local client = assert(crux.new{ base_url = retrying.server.base_url, token = token, timeout = 20 })
+    local calls = {}
+    for i = 1, 8 do calls[i] = client:submit("cancel_order", { order_uuid = U }) end
+    local deadline = retrying.now() + 15
+    while retrying.server:record().requests < 8 and retrying.now() < deadline do retrying.sleep(0.01) end
+    retrying.server:set{ answer = helper.response(204) }
+    return client, calls
+  end
+
+  it("is asked once, however many calls were refused with one token", function()
+    local questions = {}
+    local client, calls = refuse_all(function(refused)
+      if not refused then return "old" end
+      questions[#questions + 1] = refused
+      return "new" .. #questions
+    end)
+    for _, call in ipairs(calls) do
+      local _, result = call:wait(10)
+      assert.same({ "accepted", 2 }, { result.outcome, result.meta.attempts })
+    end
+    assert.same({ "old" }, questions)
+    local sent = {}
+    for _, token in ipairs(tokens()) do sent[token] = (sent[token] or 0) + 1 end
+    assert.same({ old = 8, new1 = 8 }, sent)
+    client:close()
+  end)
+
+  it("that fails is asked once for calls that were in flight, and again by a later call", function()
+    local questions, works = 0, false
+    local client, calls = refuse_all(function(refused)
+      if not refused then return "old" end
+      questions = questions + 1
+      if not works then error("no network", 0) end
+      return "new"
+    end)
+    for _, call in ipairs(calls) do
+      local _, _, err = call:wait(10)
+      assert.same({ "rejected", 401, 1 }, { err.outcome, err.status, err.meta.attempts })
+    end
+    assert.equal(1, questions)
+    works = true
+    retrying.server:set{ answers = { helper.response(401), helper.response(204) }, count = 0 }
+    assert.equal("accepted", helper.call(client.cancel_order, client, { order_uuid = U }).outcome)
+    assert.equal(2, questions)
+    client:close()
+  end)
+
+  it("that goes on for long is waited for by submitted calls that need its answer", function()
+    -- 5.1 cannot yield across pcall
+    if _VERSION == "Lua 5.1" and not rawget(_G, "jit") then return end
+    retrying.real_time()
+    local questions = 0
+    local client, calls = refuse_all(function(refused)
+      if not refused then return "old" end
+      questions = questions + 1
+      return coroutine.yield()
+    end)
+    local first = coroutine.create(function() return calls[1]:wait(10) end)
+    assert.is_true(coroutine.resume(first))
+    for i = 2, 8 do assert.is_false((calls[i]:wait(0.02))) end
+    assert.equal(8, client:in_flight())
+    assert.is_true(coroutine.resume(first, "new"))
+    for _, call in ipairs(calls) do assert.equal("accepted", select(2, call:wait(10)).outcome) end
+    assert.equal(1, questions)
+    client:close()
+  end)
+
+  it("that never returns is not waited for beyond the deadline of its call", function()
+    if _VERSION == "Lua 5.1" and not rawget(_G, "jit") then return end
+    retrying.real_time()
+    local client, calls = refuse_all(function(refused)
+      if not refused then return "old" end
+      return coroutine.yield()
+    end)
+    assert.is_true(coroutine.resume(coroutine.create(function() return calls[1]:wait(10) end)))
+    local inner = client:submit("cancel_order", { order_uuid = U, timeout = 0.5 })
+    assert.equal("accepted", select(2, inner:wait(10)).outcome)
+    retrying.server:set{ answer = helper.response(401, '{"detail":"expired"}') }
+    local late = client:submit("cancel_order", { order_uuid = U, timeout = 0.5 })
+    local _, _, err = late:wait(10)
+    assert.same({ "rejected", 401, "expired" }, { err.outcome, err.status, err.detail })
+    client:close()
+  end)
+
+  it("can make a call of the same client, which does not wait for it", function()
+    local client, inner
+    client = assert(crux.new{ base_url = retrying.server.base_url, timeout = 20, token = function(refused)
+      if not refused then return "old" end
+      inner = select(3, client:submit("cancel_order", { order_uuid = U }):wait(10))
+      return "new"
+    end })
+    answers(helper.response(401), helper.response(401), helper.response(204))
+    assert.equal("accepted", helper.call(client.cancel_order, client, { order_uuid = U }).outcome)
+    assert.same({ 401, 1 }, { inner.status, inner.meta.attempts })
+    client:close()
+  end)
+
   it("is not called again with retries = 0", function()
     retrying.server:set{ answer = helper.response(401) }
     local _, err = cancel{ token = giving("one", "two"), retries = 0 }
@@ -90,8 +197,9 @@ describe("a token function", function()
     local secret = "a-secret-in-an-error"
     helper.watch(secret)
     for _, row in ipairs{
-      { function() error(secret) end, "the token function raised an error" },
-      { function() error({ secret }) end, "the token function raised an error" },
+      { function() error("no " .. secret .. ": gone", 0) end, "the token function raised an error: no [redacted]: gone" },
+      { function() error({ secret }) end, "the token function raised an error: an error that is a table" },
+      { function() error("locked\nout", 0) end, "the token function raised an error: locked out" },
       { function() error() end, "the token function raised an error" },
       { function() return nil end, "the token function returned none" },
       { function() end, "the token function returned none" },

@@ -92,7 +92,12 @@ local function told(answer, text, events)
   for name, value in pairs(answer.meta) do
     if name ~= "time" and name ~= "reused" then kept.meta[name] = value end
   end
-  for _, event in ipairs(events) do event.pause = event.pause and "some" end
+  for _, event in ipairs(events) do
+    event.pause = event.pause and "some"
+    event.elapsed = event.elapsed and "some"
+    event.reused = event.reused ~= nil
+    event.reason = event.reason and event.reason:gsub("%d+ ms", "x ms")
+  end
   return { kept, text and text:gsub("%d+ ms", "x ms"), events }
 end
 

@@ -88,17 +88,51 @@ describe("crux.resty in nginx's phases and light threads #tree", function()
     resty.stop()
   end)
 
-  it("passes on an error of on_event, and makes further calls", function()
+  it("asks a token function that yields once, however many light threads were refused", function()
+    server = resty.start()
+    local revoking = fault.serve{ script = [[
+      local request = conn:request()
+      while request do
+        local token = request.headers.authorization:match("Token (%S+)")
+        if token == "new" then conn:write("HTTP/1.1 204 No Content\r\n\r\n")
+        else conn:write("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") end
+        request = conn:request()
+      end
+    ]] }
+    local answer = server:run([[
+      local questions, counts = {}, { accepted = 0 }
+      local client = crux.new{ base_url = "]] .. revoking.base_url .. [[", token = function(refused)
+        if not refused then return #questions == 0 and "old" or "stale" end
+        questions[#questions + 1] = refused
+        ngx.sleep(0.2)
+        return "new"
+      end }
+      local threads = {}
+      for i = 1, 8 do
+        threads[i] = ngx.thread.spawn(function()
+          local result, err = client:cancel_order{ order_uuid = "]] .. helper.ORDER .. [[" }
+          local outcome = result and result.outcome or tostring(err)
+          counts[outcome] = (counts[outcome] or 0) + 1
+        end)
+      end
+      for i = 1, 8 do ngx.thread.wait(threads[i]) end
+      return { questions = questions, counts = counts }
+    ]])
+    assert.same({ questions = { "old" }, counts = { accepted = 8 } }, answer)
+    revoking:close()
+    resty.stop()
+  end)
+
+  it("goes on with a call after an error of on_event, and tells of it", function()
     server = resty.start()
     local answer = server:run([[
       local arguments = ]] .. quote(resty.arguments(sandbox, sandbox.orders[1], "status=429,retry_after=0")) .. [[
 
       arguments.on_event = function(event) if event.name == "retry" then error("mine", 0) end end
-      local ok, why = pcall(crux.get_order, arguments)
-      arguments.on_event = nil
-      return { ok, why, crux.get_order(arguments) == nil }
+      local _, err = crux.get_order(arguments)
+      return { err.status, err.meta.attempts, err.meta.event_error }
     ]])
-    assert.same({ false, "mine", true }, answer)
+    assert.same({ 429, 3, "mine" }, answer)
     resty.stop()
   end)
 

@@ -358,6 +358,11 @@ describe("documentation of what calls return #tree", function()
     call(helper.response(400, '{"detail":"no","order_uuid":["bad"]}', { "Content-Type: application/json" }))
     call(helper.response(429, "", { "Retry-After: 0" }))
     note_answer(client:cancel_order{ order_uuid = "1" })
+    local function fails(event)
+      note("crux.event", event)
+      error("an error in a callback", 0)
+    end
+    note_answer(client:cancel_order{ order_uuid = helper.ORDER, on_event = fails })
     note("crux.dry_run", client:dry_run("cancel_order", body))
     local report
     for _, status in ipairs{ 400, 401, 500 } do
