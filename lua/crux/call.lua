@@ -4,8 +4,8 @@
 -- No coroutine is held per call, so a token function may yield in its caller's own.
 --
 -- A call is a table. Other modules read of it: `request`, `deadline`, `retries`, `attempts`,
--- `has_callbacks`, `last_known`; `settled`, how many of the attempts are counted in `sends` and
--- `bytes_sent`; `due`, when the pause before the next attempt ends; `done`, and then `result` or
+-- `has_callbacks`, `last_known`; `pace`, its batch if it has one; `settled`, how many of the
+-- attempts are counted in `sends` and `bytes_sent`; `due`, when the pause before the next attempt ends; `done`, and then `result` or
 -- `err`.
 -- @module crux.call
 local core = require "crux.core"
@@ -13,7 +13,7 @@ local event = require "crux.event"
 local retry = require "crux.retry"
 local token = require "crux.token"
 
-local error, select = error, select
+local error, huge, select = error, math.huge, select
 
 local emit, release = event.emit, core.release
 
@@ -87,8 +87,13 @@ end
 local function pause(call, err, last_known)
   local seconds
   if call.token and token.refresh(call, err) then seconds = 0
-  else seconds = retry.pause(call, err, core.now()) end
+  else
+    -- a batch waits as long as the server asks for, and the deadline does not pass meanwhile
+    local now = call.pace and err.retry_after and -huge or core.now()
+    seconds = retry.pause(call, err, now)
+  end
   if call.done then return true end -- the token function has aborted it
+  if call.pace then seconds = call.pace:after(call, err, seconds, last_known) end
   if not seconds then return Call.finish(call, nil, last_known) end
   call.due = core.now() + seconds
   if call.on_event then emit(call, "retry", err, seconds) end
