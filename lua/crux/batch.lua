@@ -18,7 +18,9 @@ local format, huge, max, min, remove = string.format, math.huge, math.max, math.
 local Batch = {}
 Batch.__index = Batch
 
-local CONCURRENCY, MAX_FAILURES, MAX_PAUSE = 8, 20, 300
+local CONCURRENCY = 8
+local MAX_FAILURES = 20
+local MAX_PAUSE = 300 -- seconds
 local STOP_ON = { auth = true, [403] = true, [409] = true }
 -- How often an item is started again, at most.
 local RESTARTS = 5
@@ -55,15 +57,17 @@ end
 
 -- --- the end ---
 
--- Decides that no more is started, for the first reason there is.
+--- Decides that no more is started, for the first reason there is.
+-- @local
 function Batch:stop(reason, by)
   if not reason or self.stopped then return end
   self.stopped = reason
   self.report:stop(reason, by)
 end
 
--- Ends the batch by what a function, or the batch itself, raised.
+--- Ends the batch by what a function, or the batch itself, raised.
 -- `entry`: the item whose function it was.
+-- @local
 function Batch:fail(why, entry)
   local is_interrupt = not pcall(callback.pass_interrupt, why)
   if not self.raised or is_interrupt then self.raised = { why } end
@@ -75,8 +79,9 @@ function Batch:fail(why, entry)
   self.report:stop(self.stopped, ok and text or "an error")
 end
 
--- Calls a function of the user's, unless one has failed. Returns whether it was called and returned,
--- and then its value.
+--- Calls a function of the user's, unless one has failed. Returns whether it was called and has
+-- returned, and then its value.
+-- @local
 function Batch:call_user(entry, f, ...)
   if not f or self.raised then return false end
   local ok, value = pcall(f, ...)
@@ -85,6 +90,8 @@ function Batch:call_user(entry, f, ...)
   return false
 end
 
+--- Returns whether `stop_on` has this error end the batch.
+-- @local
 function Batch:should_stop(entry, err)
   local stop_on = self.options.stop_on
   if type(stop_on) == "function" then
@@ -94,14 +101,16 @@ function Batch:should_stop(entry, err)
   return rawget(stop_on, err.kind) or err.status and rawget(stop_on, err.status)
 end
 
--- Takes what a call came to, whether it is started again or not.
+--- Takes what a call came to, whether it is started again or not.
+-- @local
 function Batch:came_out(entry, err)
   entry.is_counted = true
   if err and not self.stopped and self:should_stop(entry, err) then self:stop("stop_on", err) end
   self:stop(self.pacer:finish(err, entry.attempt), err)
 end
 
--- Enters an item that is done, and tells the user's functions.
+--- Enters an item that is done, and tells the user's functions.
+-- @local
 function Batch:conclude(entry, result, err)
   if not entry.is_counted then self:came_out(entry, err) end
   self.report:enter(entry, result, err)
@@ -131,7 +140,8 @@ function Batch:after(call, err, seconds, last_known)
   entry.last_known = last_known
   if not self.stopped and not seconds then
     self:came_out(entry, last_known)
-    if entry.restarts < min(RESTARTS, entry.retries * RESTARTS) and pacer:may_repeat(last_known) then
+    local has_left = entry.retries > 0 and entry.restarts < RESTARTS
+    if has_left and not self.stopped and pacer:may_repeat(last_known) then
       entry.restarts, entry.is_waiting, seconds = entry.restarts + 1, true, 0
     end
   end
@@ -150,17 +160,20 @@ function Batch:park(pending)
   entry.due = entry.due or pending:call().due
   list[#list + 1] = entry
   if entry.is_waiting then self.active = self.active - 1 end
+  self.has_parked = true
 end
 
 -- --- starting ---
 
--- Starts the first attempt of a call, or another one.
+--- Starts the first attempt of a call, or another one.
+-- @local
 function Batch:attempt(entry)
   entry.attempt = self.pacer:start()
   entry.pending:resume()
 end
 
--- The deadline has stood still while the call waited for the batch.
+--- The deadline has stood still while the call waited for the batch.
+-- @local
 function Batch:start_retry(entry)
   local call = entry.pending:call()
   call.deadline = call.deadline + max(0, self.now() - entry.due)
@@ -168,10 +181,11 @@ function Batch:start_retry(entry)
   self:attempt(entry)
 end
 
--- A call that is started again has all its time and all its retries.
+--- A call that is started again has all its time and all its retries.
+-- @local
 function Batch:start_again(entry)
   local call = entry.pending:call()
-  call.deadline = self.now() + entry.timeout
+  call.deadline = entry.deadline + (self.now() - entry.began)
   call.retries = call.attempts - (call.renewals or 0) + entry.retries
   entry.is_waiting, entry.due = false, nil
   self.active = self.active + 1
@@ -186,7 +200,8 @@ local function invalid(index, item)
   return err
 end
 
--- Makes the call of an item, after `on_start`, which may change the item.
+--- Makes the call of an item, after `on_start`, which may change the item.
+-- @local
 function Batch:prepare(entry)
   local row, on_start = entry.row, self.options.on_start
   if type(row.item) ~= "table" then return nil, invalid(row.index, row.item) end
@@ -198,6 +213,8 @@ function Batch:prepare(entry)
   return self.client:prepare(self.name, row.item)
 end
 
+--- Returns whether the client is closed, which ends the batch.
+-- @local
 function Batch:is_closed()
   if not self.scheduler:is_closed() then return false end
   if not self.stopped then
@@ -207,11 +224,12 @@ function Batch:is_closed()
   return true
 end
 
--- Starts an item. `self.fresh` is the entry until its call is held, or it is in the report.
+--- Starts an item. `self.fresh` is the entry until its call is held, or it is in the report.
+-- @local
 function Batch:start_item(entry)
   local call, err = self:prepare(entry)
   if call then
-    entry.timeout, entry.retries = call.deadline - self.now(), call.retries
+    entry.deadline, entry.began, entry.retries = call.deadline, self.now(), call.retries
     call.pace, call.entry = self, entry
     entry.pending = Pending.new(self.scheduler, call, true)
     self.entries[entry.pending] = entry
@@ -222,7 +240,8 @@ function Batch:start_item(entry)
   self.fresh = nil
 end
 
--- Draws the next item, if there is one. Returns its entry.
+--- Draws the next item, if there is one. Returns its entry.
+-- @local
 function Batch:next_item()
   local item
   if self.total then item = rawget(self.items, self.started + 1)
@@ -234,7 +253,8 @@ function Batch:next_item()
   self.is_empty = item == false and not self.total
   if item == nil then self.is_exhausted = true end
   if item == nil or self.is_empty then return nil end
-  local entry = { restarts = 0, attempt = 0, row = { index = self.started + 1, item = item, err = nil } }
+  local row = { index = self.started + 1, item = item, err = nil }
+  local entry = { restarts = 0, attempt = 0, row = row }
   self.fresh, self.started = entry, self.started + 1
   if self:is_closed() then -- by the iterator
     self.report:enter(entry)
@@ -250,7 +270,8 @@ local function take_due(list, is_due)
   end
 end
 
--- Starts one attempt that may start now. Returns whether there was one.
+--- Starts one attempt that may start now. Returns whether there was one.
+-- @local
 function Batch:start_next()
   local pacer, now = self.pacer, self.now()
   if self.stopped or pacer:opens() > now then return false end
@@ -279,7 +300,8 @@ end
 
 -- --- the loop ---
 
--- How long there is nothing to start, in seconds.
+--- How long there is nothing to start, in seconds.
+-- @local
 function Batch:idle_seconds()
   local now, opens = self.now(), self.pacer:opens()
   local until_then = huge
@@ -293,7 +315,8 @@ function Batch:idle_seconds()
   return max(until_then - now, 0)
 end
 
--- Ends the calls that wait for an attempt which will not come.
+--- Ends the calls that wait for an attempt which will not come.
+-- @local
 function Batch:drop_parked()
   for _, list in ipairs{ self.retries, self.restarts } do
     while list[1] do
@@ -304,14 +327,16 @@ function Batch:drop_parked()
   end
 end
 
--- Ends what is in flight, after a Ctrl-C.
+--- Ends what is in flight, after a Ctrl-C.
+-- @local
 function Batch:abort()
   self:drop_parked()
   for pending in next, self.entries do pending:abort() end
   self.has_aborted = true
 end
 
--- Something was raised: enters what it has kept from being entered.
+--- Something was raised: enters what it has kept from being entered.
+-- @local
 function Batch:recover()
   if self.fresh then
     self.report:enter(self.fresh)
@@ -323,6 +348,8 @@ function Batch:recover()
   end
 end
 
+--- Starts and collects until nothing is left, and completes the report.
+-- @local
 function Batch:loop()
   local scheduler, entries = self.scheduler, self.entries
   if self.raised then self:recover() end
@@ -336,6 +363,7 @@ function Batch:loop()
     if pending then
       local _, result, err = pending:poll()
       if entries[pending] then self:conclude(entries[pending], result, err) end
+    elseif self.has_parked then self.has_parked = false -- by this step: something may start now
     elseif self.held == 0 and (self.stopped or self.is_exhausted) then break
     else scheduler:wait(self:idle_seconds()) end
   end
@@ -346,8 +374,9 @@ function Batch:loop()
   end
 end
 
--- What is raised in the loop itself (Ctrl-C while it waits, lack of memory) ends the batch as what a
--- function raises does: the loop goes on until nothing is in flight.
+--- What is raised in the loop itself (Ctrl-C while it waits, lack of memory) ends the batch as what
+-- a function raises does: the loop goes on until nothing is in flight.
+-- @local
 function Batch:run()
   for attempt = 1, ERRORS do
     local ok, why = pcall(self.loop, self)

@@ -5,8 +5,8 @@
 --
 -- A call is a table. Other modules read of it: `request`, `deadline`, `retries`, `attempts`,
 -- `has_callbacks`, `last_known`; `pace`, its batch if it has one; `settled`, how many of the
--- attempts are counted in `sends` and `bytes_sent`; `due`, when the pause before the next attempt ends; `done`, and then `result` or
--- `err`.
+-- attempts are counted in `sends` and `bytes_sent`; `due`, when the pause before the next attempt
+-- ends; `done`, and then `result` or `err`.
 -- @module crux.call
 local core = require "crux.core"
 local event = require "crux.event"

@@ -352,7 +352,8 @@ end
 -- @treturn[1] table report
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`: the options
--- @raise on a closed client, or items that are neither a list nor a function; what a function raises
+-- @raise on a closed client, or items that are neither a list nor a function; what a function
+--   raises
 -- @usage local report = client:cancel_orders({ { order_uuid = uuid } }, { concurrency = 4 })
 -- print(report.counts.accepted)
 -- @see batch

@@ -78,7 +78,8 @@ local function collect(self, in_step)
 end
 
 -- Runs `start` or `collect`. Whatever is raised in there (by a hook such as that of Ctrl-C, in a
--- callback too, or for lack of memory) ends the call with what was known by then, and is raised again.
+-- callback too, or for lack of memory) ends the call with what was known by then, and is raised
+-- again.
 local function protected(self, step, in_step)
   local ok, value = pcall(step, self, in_step)
   if ok then return value end

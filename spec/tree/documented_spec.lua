@@ -262,7 +262,9 @@ describe("documentation #tree", function()
       found[name] = assert((loadstring or load)("return " .. value))()
     end
     found.retries = tonumber(read("lua/crux/client.lua"):match("\nlocal RETRIES = (%d+)"))
-    found.concurrency = tonumber(read(batch_source):match("\nlocal CONCURRENCY = (%d+)"))
+    for _, name in ipairs{ "concurrency", "max_failures", "max_pause" } do
+      found[name] = tonumber(read(batch_source):match("\nlocal " .. name:upper() .. " = (%d+)"))
+    end
     local documented = {}
     for _, list in ipairs{ "client_options", "batch_options" } do
       for _, option in ipairs(require "crux.api"[list]) do
