@@ -171,6 +171,14 @@ local function check(scene, n, which, ok, result, err, arrived)
   end
 end
 
+local function requests(server)
+  if not server then return nil end
+  local record, begun = server:record(), 0
+  for _, conn in ipairs(record.conns) do begun = begun + conn.begun end
+  if record.errors[1] then error(record.errors[1], 0) end
+  return begun
+end
+
 -- --- scenes ---
 
 local scenes = {}
@@ -199,14 +207,6 @@ local function matrix(kind, how)
 end
 
 -- --- the sweep ---
-
-local function requests(server)
-  if not server then return nil end
-  local record, begun = server:record(), 0
-  for _, conn in ipairs(record.conns) do begun = begun + conn.begun end
-  if record.errors[1] then error(record.errors[1], 0) end
-  return begun
-end
 
 -- A worker may still be closing the last of its connections.
 local function descriptors_settle(most)
@@ -350,8 +350,22 @@ scene("a dropped call", function()
   accepted_client:submit("cancel_order", order)
   return "dropped"
 end, nil, { spare = 1 })
+-- A batch that raises has said in its report what was sent.
 scene("many calls", function()
-  local report = accepted_client:cancel_orders({ order, order, order })
+  local report = {}
+  local seen = requests(accepting)
+  local ok, why = pcall(accepted_client.cancel_orders, accepted_client, { order, order, order },
+    { report = report })
+  local counts = report.counts
+  if counts then
+    local sent = requests(accepting) - seen
+    local told = counts.accepted + counts.unknown
+    local sum = told + counts.not_sent + counts.rejected + counts.not_started
+    if sum ~= 3 and (ok or sent > 0) or told < sent then
+      complain("many calls", 0, "found", sent, "requests, and in the report", told, "of", sum)
+    end
+  end
+  if not ok then error(why, 0) end
   return { outcome = report.counts.accepted == 3 and "accepted" or "other" }
 end, "accepted", { spare = 2 })
 scene("a socket that wakes", function()
