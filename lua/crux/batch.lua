@@ -158,6 +158,7 @@ function Batch:park(pending)
   local entry = self.entries[pending]
   local list = entry.is_waiting and self.restarts or self.retries
   entry.due = entry.due or pending:call().due
+  entry.attempts_before = pending:call().attempts
   list[#list + 1] = entry
   if entry.is_waiting then self.active = self.active - 1 end
   self.has_parked = true
@@ -254,7 +255,7 @@ function Batch:next_item()
   if item == nil then self.is_exhausted = true end
   if item == nil or self.is_empty then return nil end
   local row = { index = self.started + 1, item = item, err = nil }
-  local entry = { restarts = 0, attempt = 0, row = row }
+  local entry = { restarts = 0, attempt = 0, attempts_before = 0, row = row }
   self.fresh, self.started = entry, self.started + 1
   if self:is_closed() then -- by the iterator
     self.report:enter(entry)
@@ -342,7 +343,12 @@ function Batch:recover()
     self.report:enter(self.fresh)
     self.fresh = nil
   end
+  self:drop_parked()
   for pending, entry in next, self.entries do
+    -- an attempt that was about to start, and now never will
+    if pending:call().attempts == entry.attempts_before then
+      if entry.last_known then pending:end_with(entry.last_known) else pending:abort() end
+    end
     local done, result, err = pending:poll()
     if done then self:conclude(entry, result, err) end
   end
