@@ -115,7 +115,8 @@ describe("a batch during an outage", function()
       assert.is_nil(report.stopped)
       assert.same({ 0, 0 }, { counts.not_sent, counts.not_started })
       assert.equal(60, counts.rejected + counts.unknown)
-      assert.is_true(counts.unknown <= concurrency)
+      -- a killed process may take connections, and lose a request on each, until the kernel has closed its sockets
+      assert.is_true(counts.unknown <= 2 * concurrency, counts.unknown .. " are unknown")
       assert.is_true(refused >= 16)
     end)
   end

@@ -185,7 +185,8 @@ local scenes = {}
 
 --- `outcome` (and `kind`) is what it comes to when nothing fails; `prepare` is done before each
 -- time; `verify` looks at more than the answer; `server` is asked what has arrived; `reused` is
--- whether a kept connection carries it; `spare` is how many connections more may be kept at the end than at first.
+-- whether a kept connection carries it; `spare` is how many connections more may be kept at the end
+-- than at first.
 local function scene(name, run, outcome, more)
   local made = more or {}
   made.name, made.run, made.outcome = name, run, outcome
