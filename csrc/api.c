@@ -293,8 +293,13 @@ const crux_field crux_client_options[] = {
 
 const crux_field crux_batch_options[] = {
   { "concurrency", CRUX_TYPE_WHOLE, 0, 1, 0, NULL, NULL },
+  { "rate", CRUX_TYPE_RATE, 0, 0, 0, NULL, NULL },
+  { "on_start", CRUX_TYPE_FUNCTION, 0, 0, 0, NULL, NULL },
   { "on_result", CRUX_TYPE_FUNCTION, 0, 0, 0, NULL, NULL },
   { "on_progress", CRUX_TYPE_FUNCTION, 0, 0, 0, NULL, NULL },
-  { "stop_on", CRUX_TYPE_KINDS, 0, 0, 0, NULL, NULL },
+  { "stop_on", CRUX_TYPE_STOP_SET, 0, 0, 0, NULL, NULL },
+  { "max_failures", CRUX_TYPE_LIMIT, 0, 1, 2147483647, NULL, NULL },
+  { "max_pause", CRUX_TYPE_DURATION, 0, 0, 0, NULL, NULL },
+  { "report", CRUX_TYPE_TABLE, 0, 0, 0, NULL, NULL },
   { .name = NULL },
 };

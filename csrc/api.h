@@ -31,7 +31,10 @@ typedef enum {
   CRUX_TYPE_PRODUCT,   /* RFC 9110 10.1.5: product */
   CRUX_TYPE_HEADERS,   /* a table of names and values of request headers */
   CRUX_TYPE_FUNCTION,
-  CRUX_TYPE_KINDS      /* a set of error kinds: its keys are strings */
+  CRUX_TYPE_TABLE,
+  CRUX_TYPE_RATE,      /* a positive, finite number */
+  CRUX_TYPE_LIMIT,     /* a whole number from `low` to `high`, or false */
+  CRUX_TYPE_STOP_SET   /* a set of error kinds and HTTP statuses, or a function */
 } crux_type;
 
 enum {

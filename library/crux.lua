@@ -35,9 +35,14 @@
 
 ---@class crux.batch_options
 ---@field concurrency? integer how many calls are in flight at once, from 1
+---@field rate? number attempts per second, at most
+---@field on_start? fun(index: integer, item: table) called with `index` and `item` before the first attempt of an item; an error in it keeps the item from being sent
 ---@field on_result? fun(index: integer, item: table, result?: crux.result, err?: crux.err) called with `index`, `item`, `result` and `err` of each item that was started
 ---@field on_progress? fun(done: integer, total?: integer, counts: table<string, integer>) called after each item with `done`, `total` (nil for an iterator) and `counts`
----@field stop_on? table<crux.kind, boolean> a set of kinds after which no further item is started
+---@field stop_on? table<crux.kind|integer, boolean>|fun(err: crux.err): any a set of kinds and statuses, or a function of `err`, after which no further item is started
+---@field max_failures? integer|false so many failures in a row that say nothing about the orders end the batch: `unknown`, `not_sent` but `invalid`, 429 and 5xx; `false`: never
+---@field max_pause? number seconds; a longer pause asked for by the server ends the batch
+---@field report? table a table that is filled as the batch goes, and returned
 
 ---How a list is sorted.
 ---@class crux.sort
@@ -161,13 +166,15 @@
 ---@field reused? boolean whether its connection was there before
 ---@field pause? number of a retry: seconds until the next attempt
 
----What a batch returns. The lists are there only if `items` is a list.
+---What a batch returns. For an iterator the lists are there only after an error, a Ctrl-C or `close`, and hold what was then in flight and the item whose function raised.
 ---@class crux.report
 ---@field counts table<string, integer> items by outcome, and `not_started`
 ---@field rejected? crux.report_item[] items that came out `rejected`
 ---@field unknown? crux.report_item[] items that came out `unknown`
 ---@field not_sent? crux.report_item[] items that came out `not_sent`
 ---@field not_started? crux.report_item[] items left when the batch ended
+---@field stopped "stop_on"|"max_failures"|"max_pause"|"error"|"interrupted"|"closed"|nil why the batch ended before its items did
+---@field stopped_by crux.err|string|nil the error, or a text
 
 ---An item of these lists.
 ---@class crux.report_item
@@ -321,9 +328,28 @@ function Client:events() end
 ---@return number? # seconds, 0 or more; nil if no call pauses
 function Client:timeout() end
 
----Cancels many orders, a few at a time, and waits for all of them.
+---Makes many calls of one endpoint, a few at a time, and waits for all of them. The service's
+---pauses and outages are waited for. An error in one of the functions is raised again once nothing
+---is in flight, and a Ctrl-C once what is in flight was aborted; the report holds what was sent.
+---@param name crux.call the endpoint's
+---@param items table[]|fun(): table? a list of arguments, or an iterator function
+---@param options? crux.batch_options see [Options of a batch](#options-of-a-batch)
+---@return crux.report? report
+---@return crux.err? err # of kind `invalid`: the options
+---@overload fun(self: crux.client, name: "login", arguments: crux.login.arguments): crux.report?, crux.err?
+---@overload fun(self: crux.client, name: "list_orders", arguments: crux.list_orders.arguments): crux.report?, crux.err?
+---@overload fun(self: crux.client, name: "get_order", arguments: crux.get_order.arguments): crux.report?, crux.err?
+---@overload fun(self: crux.client, name: "cancel_order", arguments: crux.cancel_order.arguments): crux.report?, crux.err?
+---@overload fun(self: crux.client, name: "cancel_order_item", arguments: crux.cancel_order_item.arguments): crux.report?, crux.err?
+---@overload fun(self: crux.client, name: "confirm_order_cancellation", arguments: crux.confirm_order_cancellation.arguments): crux.report?, crux.err?
+---@overload fun(self: crux.client, name: "reject_order_cancellation", arguments: crux.reject_order_cancellation.arguments): crux.report?, crux.err?
+---@overload fun(self: crux.client, name: "confirm_item_cancellation", arguments: crux.confirm_item_cancellation.arguments): crux.report?, crux.err?
+---@overload fun(self: crux.client, name: "reject_item_cancellation", arguments: crux.reject_item_cancellation.arguments): crux.report?, crux.err?
+function Client:batch(name, items, options) end
+
+---Cancels many orders: `client:batch("cancel_order", items, options)`.
 ---@param items table[]|fun(): table? a list of arguments of `cancel_order`, or an iterator function
----@param options? crux.batch_options `concurrency`, `on_result`, `on_progress`, `stop_on`
+---@param options? crux.batch_options see [Options of a batch](#options-of-a-batch)
 ---@return crux.report? report
 ---@return crux.err? err # of kind `invalid`: the options
 function Client:cancel_orders(items, options) end

@@ -136,6 +136,7 @@ static void push_seconds(lua_State *L, const crux_field *field) {
 #define TOKEN "a string of printable ASCII without spaces"
 #define HEADERS "a table of unreserved header names and values, at most 8 KiB"
 #define BASE_URL "an https:// URL with no user, query or fragment"
+#define STOP_SET "a set of kinds and statuses such as { auth = true, [403] = true }, or a function"
 #define DECIMAL "a number or string from 0 to 99999999.99 with at most two decimals"
 
 static void push_text(lua_State *L, const crux_field *field) {
@@ -170,7 +171,10 @@ static void push_expected(lua_State *L, const crux_field *field, unsigned hidden
     case CRUX_TYPE_PRODUCT: text = "a product token such as 'shop/1.2'"; break;
     case CRUX_TYPE_HEADERS: text = HEADERS; break;
     case CRUX_TYPE_FUNCTION: text = "a function"; break;
-    case CRUX_TYPE_KINDS: text = "a set of kinds such as { auth = true }"; break;
+    case CRUX_TYPE_TABLE: text = "a table"; break;
+    case CRUX_TYPE_RATE: text = "a positive, finite number"; break;
+    case CRUX_TYPE_LIMIT: text = "a whole number from 1, or false"; break;
+    case CRUX_TYPE_STOP_SET: text = STOP_SET; break;
   }
   lua_pushstring(L, text);
 }

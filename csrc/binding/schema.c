@@ -5,6 +5,7 @@
 #include "request_headers.h"
 #include "values.h"
 #include "../http/buffer.h"
+#include "../http/outcome.h"
 
 #include <limits.h>
 #include <math.h>
@@ -194,20 +195,33 @@ static crux_problem check_file(checker *c, const char *path, crux_type type) {
   return CRUX_VALID;
 }
 
+static crux_problem valid_if(bool is_valid) { return is_valid ? CRUX_VALID : CRUX_WRONG_VALUE; }
+
 /* A list would be a set of 1, 2, 3. */
-static crux_problem check_kinds(lua_State *L, int value) {
+static bool is_stop_key(lua_State *L, int key) {
+  double status = lua_type(L, key) == LUA_TNUMBER ? lua_tonumber(L, key) : 0;
+  if (lua_type(L, key) == LUA_TSTRING)
+    return crux_kind_named(lua_tostring(L, key)) != CRUX_KIND_NONE;
+  return status >= 100 && status <= 999 && status == floor(status);
+}
+
+static crux_problem check_stop_set(lua_State *L, int value) {
+  if (lua_isfunction(L, value)) return CRUX_VALID;
   if (lua_type(L, value) != LUA_TTABLE) return CRUX_WRONG_VALUE;
   lua_pushnil(L);
   while (lua_next(L, value)) {
     lua_pop(L, 1);
-    if (lua_type(L, -1) == LUA_TSTRING) continue;
+    if (is_stop_key(L, lua_gettop(L))) continue;
     lua_pop(L, 1);
     return CRUX_WRONG_VALUE;
   }
   return CRUX_VALID;
 }
 
-static crux_problem valid_if(bool is_valid) { return is_valid ? CRUX_VALID : CRUX_WRONG_VALUE; }
+static bool is_limit(lua_State *L, const crux_field *field, int value, double number) {
+  if (lua_type(L, value) == LUA_TBOOLEAN) return !lua_toboolean(L, value);
+  return number == floor(number) && number >= field->low && number <= field->high;
+}
 
 static crux_problem check_headers(lua_State *L, int value) {
   char lines[CRUX_HEADERS_MAX + 1];
@@ -234,7 +248,10 @@ static crux_problem check_option(checker *c, const crux_field *field, int value)
     case CRUX_TYPE_PRODUCT: return valid_if(text && crux_is_product(text));
     case CRUX_TYPE_HEADERS: return check_headers(L, value);
     case CRUX_TYPE_FUNCTION: return valid_if(lua_isfunction(L, value));
-    case CRUX_TYPE_KINDS: return check_kinds(L, value);
+    case CRUX_TYPE_TABLE: return valid_if(lua_type(L, value) == LUA_TTABLE);
+    case CRUX_TYPE_RATE: return valid_if(number > 0 && !isinf(number));
+    case CRUX_TYPE_LIMIT: return valid_if(is_limit(L, field, value, number));
+    case CRUX_TYPE_STOP_SET: return check_stop_set(L, value);
     default: return valid_if(text); /* CRUX_TYPE_STRING */
   }
 }

@@ -115,13 +115,19 @@ return {
     },
     {
       name = "crux.report", title = "A report",
-      doc = "What a batch returns. The lists are there only if `items` is a list.",
+      doc = "What a batch returns. For an iterator the lists are there only after an error, a Ctrl-C or `close`, and "
+        .. "hold what was then in flight and the item whose function raised.",
       fields = {
         { "counts", "table<string, integer>", "items by outcome, and `not_started`" },
         { "rejected", "crux.report_item[]?", "items that came out `rejected`" },
         { "unknown", "crux.report_item[]?", "items that came out `unknown`" },
         { "not_sent", "crux.report_item[]?", "items that came out `not_sent`" },
         { "not_started", "crux.report_item[]?", "items left when the batch ended" },
+        {
+          "stopped", '"stop_on"|"max_failures"|"max_pause"|"error"|"interrupted"|"closed"|nil',
+          "why the batch ended before its items did",
+        },
+        { "stopped_by", "crux.err|string|nil", "the error, or a text" },
       },
     },
     {

@@ -80,9 +80,15 @@ return {
         .. "Transfer-Encoding, TE or Upgrade",
     },
     ["function"] = { c = "FUNCTION", lua = "function", doc = "a function" },
-    kinds = {
-      c = "KINDS", lua = "table<crux.kind, boolean>",
-      doc = "a set of kinds, such as `{ auth = true }`",
+    table = { c = "TABLE", lua = "table", doc = "a table" },
+    rate = { c = "RATE", lua = "number", doc = "a positive, finite number" },
+    limit = {
+      c = "LIMIT", lua = "integer|false", low = 1, high = 2147483647,
+      doc = "a whole number, or `false`",
+    },
+    stop_set = {
+      c = "STOP_SET", lua = "table<crux.kind|integer, boolean>|fun(err: crux.err): any",
+      doc = "a set of kinds and statuses, such as `{ auth = true, [403] = true }`, or a function",
     },
   },
 
@@ -446,6 +452,12 @@ return {
       "concurrency", "whole", lua = "integer", low = 1, high = false, default = 8,
       doc = "how many calls are in flight at once, from 1",
     },
+    { "rate", "rate", doc = "attempts per second, at most" },
+    {
+      "on_start", "function", lua = "fun(index: integer, item: table)",
+      doc = "called with `index` and `item` before the first attempt of an item; an error in it "
+        .. "keeps the item from being sent",
+    },
     {
       "on_result", "function",
       lua = "fun(index: integer, item: table, result?: crux.result, err?: crux.err)",
@@ -457,8 +469,19 @@ return {
       doc = "called after each item with `done`, `total` (nil for an iterator) and `counts`",
     },
     {
-      "stop_on", "kinds", default_doc = "`{ auth = true }`",
-      doc = "a set of kinds after which no further item is started",
+      "stop_on", "stop_set", default_doc = "`{ auth = true, [403] = true, [409] = true }`",
+      doc = "a set of kinds and statuses, or a function of `err`, after which no further item is "
+        .. "started",
     },
+    {
+      "max_failures", "limit", default = 20,
+      doc = "so many failures in a row that say nothing about the orders end the batch: "
+        .. "`unknown`, `not_sent` but `invalid`, 429 and 5xx; `false`: never",
+    },
+    {
+      "max_pause", "duration", default = 300,
+      doc = "seconds; a longer pause asked for by the server ends the batch",
+    },
+    { "report", "table", doc = "a table that is filled as the batch goes, and returned" },
   },
 }

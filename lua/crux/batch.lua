@@ -1,82 +1,418 @@
---- Batches: `client:cancel_orders`, which keeps a few calls in flight until all orders are through.
+--- Batches: `client:batch`, which keeps a few calls in flight until all items are through.
+--
+-- An item is held as an *entry*: its row of the report, its pending, and how often it was started
+-- again. Its call asks the batch (`call.pace`) after each failed attempt, and is then *parked*
+-- until the batch starts the next one: a retry of the call keeps its place among those in flight,
+-- one that is started again gives it up. When an attempt may start is decided by `crux.pacer`.
 -- @module crux.batch
-local core = require "crux.core"
+local Pacer = require "crux.pacer"
 local Pending = require "crux.pending"
+local Report = require "crux.report"
+local callback = require "crux.callback"
+local core = require "crux.core"
 
-local error, next, pcall, rawget, type = error, next, pcall, rawget, type
-local huge, format = math.huge, string.format
+local error, next, pcall, rawget, setmetatable = error, next, pcall, rawget, setmetatable
+local ipairs, type = ipairs, type
+local format, huge, max, min, remove = string.format, math.huge, math.max, math.min, table.remove
 
-local batch = {}
+local Batch = {}
+Batch.__index = Batch
 
 local CONCURRENCY = 8
+local MAX_FAILURES = 20
+local MAX_PAUSE = 300 -- seconds
+local STOP_ON = { auth = true, [403] = true, [409] = true }
+-- How often an item is started again, at most.
+local RESTARTS = 5
+-- When an iterator that had nothing is asked again, in seconds.
+local ASK_AGAIN = 0.02
+-- How many errors of the batch itself are survived while it waits for what is in flight.
+local ERRORS = 20
 
--- A table of the options, or nil and an error.
+-- A table of the options with their defaults, or nil and an error.
 local function read(options)
   local known = {}
   for name, value in next, options do known[name] = value end
   local err = core.check_batch(known)
   if err then return nil, err end
+  known.concurrency = known.concurrency or CONCURRENCY
+  if known.max_failures == nil then known.max_failures = MAX_FAILURES end
+  known.max_pause = known.max_pause or MAX_PAUSE
+  known.stop_on = known.stop_on or STOP_ON
   return known
 end
 
--- What is wrong with an item, or nil.
-local function complaint(method, index, item)
-  if type(item) == "table" then return nil end
-  return format("%s: items[%d]: expected a table of arguments, found %s", method, index,
-    item == nil and "nothing" or type(item))
-end
-
--- The length of a list. All items are checked before any is sent. `level`: the user's, as the
--- caller would give it to `error`.
+-- The length of a list. `level`: the user's, as the caller would give it to `error`.
 local function length(items, method, level)
   local count = 0
   for _ in next, items do count = count + 1 end
   for index = 1, count do
-    local why = complaint(method, index, rawget(items, index))
-    if why then error(why, level + 1) end
+    if rawget(items, index) == nil then
+      error(format("%s: items[%d]: expected a table of arguments, found nothing", method, index),
+        level + 1)
+    end
   end
   return count
 end
 
--- The report of a list names each item that was not accepted. That of an iterator only counts,
--- since it may yield any number of items.
-local function new_report(items)
-  local counts = { accepted = 0, rejected = 0, not_sent = 0, unknown = 0, not_started = 0 }
-  local report = { counts = counts }
-  if type(items) == "table" then
-    report.rejected, report.not_sent, report.unknown, report.not_started = {}, {}, {}, {}
+-- --- the end ---
+
+--- Decides that no more is started, for the first reason there is.
+-- @local
+function Batch:stop(reason, by)
+  if not reason or self.stopped then return end
+  self.stopped = reason
+  self.report:stop(reason, by)
+end
+
+--- Ends the batch by what a function, or the batch itself, raised.
+-- `entry`: the item whose function it was.
+-- @local
+function Batch:fail(why, entry)
+  local is_interrupt = not pcall(callback.pass_interrupt, why)
+  if not self.raised or is_interrupt then self.raised = { why } end
+  self.is_interrupted = self.is_interrupted or is_interrupt
+  self.report:name_items()
+  if entry then self.report:name(entry) end
+  local ok, text = pcall(callback.text, self.raised[1])
+  self.stopped = self.is_interrupted and "interrupted" or "error"
+  self.report:stop(self.stopped, ok and text or "an error")
+end
+
+--- Calls a function of the user's, unless one has failed. Returns whether it was called and has
+-- returned, and then its value.
+-- @local
+function Batch:call_user(entry, f, ...)
+  if not f or self.raised then return false end
+  local ok, value = pcall(f, ...)
+  if ok then return true, value end
+  self:fail(value, entry)
+  return false
+end
+
+--- Returns whether `stop_on` has this error end the batch.
+-- @local
+function Batch:should_stop(entry, err)
+  local stop_on = self.options.stop_on
+  if type(stop_on) == "function" then
+    local ok, value = self:call_user(entry, stop_on, err)
+    return ok and value
   end
-  return report
+  return rawget(stop_on, err.kind) or err.status and rawget(stop_on, err.status)
 end
 
-local function enter(report, outcome, index, item, err)
-  report.counts[outcome] = report.counts[outcome] + 1
-  local list = report[outcome]
-  if list then list[#list + 1] = { index = index, item = item, err = err } end
+--- Takes what a call came to, whether it is started again or not.
+-- @local
+function Batch:came_out(entry, err)
+  entry.is_counted = true
+  if err and not self.stopped and self:should_stop(entry, err) then self:stop("stop_on", err) end
+  self:stop(self.pacer:finish(err, entry.attempt), err)
 end
 
---- Makes many calls of one endpoint, a few at a time, and waits for all of them. An error in the
--- iterator, `on_result` or `on_progress`, or a Ctrl-C, aborts what is in flight and is raised
--- again.
+--- Enters an item that is done, and tells the user's functions.
+-- @local
+function Batch:conclude(entry, result, err)
+  if not entry.is_counted then self:came_out(entry, err) end
+  self.report:enter(entry, result, err)
+  local row, pending = entry.row, entry.pending
+  if pending and self.entries[pending] then
+    self.entries[pending] = nil
+    self.held = self.held - 1
+    if not entry.is_waiting then self.active = self.active - 1 end
+  end
+  self.done = self.done + 1
+  self:call_user(entry, self.options.on_result, row.index, row.item, result, err)
+  self:call_user(entry, self.options.on_progress, self.done, self.total, self.report.counts)
+end
+
+-- --- what a call asks of its batch ---
+
+--- Decides how a call goes on after a failed attempt.
+-- @tparam table call
+-- @tparam table err what the attempt came to
+-- @tparam ?number seconds the pause before a retry; nil: there is none
+-- @tparam table last_known what the call comes to if it ends here
+-- @treturn ?number seconds until the next attempt, about; nil: the call ends
+-- @local
+function Batch:after(call, err, seconds, last_known)
+  local entry, pacer = call.entry, self.pacer
+  self:stop(pacer:hear(err, entry.attempt), err)
+  entry.last_known = last_known
+  if not self.stopped and not seconds then
+    self:came_out(entry, last_known)
+    local has_left = entry.retries > 0 and entry.restarts < RESTARTS
+    if has_left and not self.stopped and pacer:may_repeat(last_known) then
+      entry.restarts, entry.is_waiting, seconds = entry.restarts + 1, true, 0
+    end
+  end
+  if self.stopped or not seconds then return nil end
+  local now = self.now()
+  entry.is_counted = false
+  entry.due = err.retry_after and now or now + seconds -- what the server asks for is the batch's
+  return max(entry.due, pacer:opens()) - now
+end
+
+--- Keeps a call until its next attempt.
+-- @local
+function Batch:park(pending)
+  local entry = self.entries[pending]
+  local list = entry.is_waiting and self.restarts or self.retries
+  entry.due = entry.due or pending:call().due
+  entry.attempts_before = pending:call().attempts
+  list[#list + 1] = entry
+  if entry.is_waiting then self.active = self.active - 1 end
+  self.has_parked = true
+end
+
+-- --- starting ---
+
+--- Starts the first attempt of a call, or another one.
+-- @local
+function Batch:attempt(entry)
+  entry.attempt = self.pacer:start()
+  entry.pending:resume()
+end
+
+--- The deadline has stood still while the call waited for the batch.
+-- @local
+function Batch:start_retry(entry)
+  local call = entry.pending:call()
+  call.deadline = call.deadline + max(0, self.now() - entry.due)
+  entry.due = nil
+  self:attempt(entry)
+end
+
+--- A call that is started again has all its time and all its retries.
+-- @local
+function Batch:start_again(entry)
+  local call = entry.pending:call()
+  call.deadline = entry.deadline + (self.now() - entry.began)
+  call.retries = call.attempts - (call.renewals or 0) + entry.retries
+  entry.is_waiting, entry.due = false, nil
+  self.active = self.active + 1
+  self:attempt(entry)
+end
+
+local function invalid(index, item)
+  local field = format("items[%d]", index)
+  local err = core.failure("invalid",
+    format("%s: expected a table of arguments, found a %s", field, type(item)))
+  err.field = field
+  return err
+end
+
+--- Makes the call of an item, after `on_start`, which may change the item.
+-- @local
+function Batch:prepare(entry)
+  local row, on_start = entry.row, self.options.on_start
+  if type(row.item) ~= "table" then return nil, invalid(row.index, row.item) end
+  local call, err = self.client:prepare(self.name, row.item)
+  if not call or not on_start then return call, err end
+  core.release(call.request)
+  if not self:call_user(entry, on_start, row.index, row.item) then return nil end
+  if self:is_closed() then return nil end
+  return self.client:prepare(self.name, row.item)
+end
+
+--- Returns whether the client is closed, which ends the batch.
+-- @local
+function Batch:is_closed()
+  if not self.scheduler:is_closed() then return false end
+  if not self.stopped then
+    self.report:name_items()
+    self:stop("closed", "the client was closed")
+  end
+  return true
+end
+
+--- Starts an item. `self.fresh` is the entry until its call is held, or it is in the report.
+-- @local
+function Batch:start_item(entry)
+  local call, err = self:prepare(entry)
+  if call then
+    entry.deadline, entry.began, entry.retries = call.deadline, self.now(), call.retries
+    call.pace, call.entry = self, entry
+    entry.pending = Pending.new(self.scheduler, call, true)
+    self.entries[entry.pending] = entry
+    self.held, self.active, self.fresh = self.held + 1, self.active + 1, nil
+    self:attempt(entry)
+  elseif err then self:conclude(entry, nil, err)
+  else self.report:enter(entry) end
+  self.fresh = nil
+end
+
+--- Draws the next item, if there is one. Returns its entry.
+-- @local
+function Batch:next_item()
+  local item
+  if self.total then item = rawget(self.items, self.started + 1)
+  else
+    local ok
+    ok, item = self:call_user(nil, self.items)
+    if not ok then return nil end
+  end
+  self.is_empty = item == false and not self.total
+  if item == nil then self.is_exhausted = true end
+  if item == nil or self.is_empty then return nil end
+  local row = { index = self.started + 1, item = item, err = nil }
+  local entry = { restarts = 0, attempt = 0, attempts_before = 0, row = row }
+  self.fresh, self.started = entry, self.started + 1
+  if self:is_closed() then -- by the iterator
+    self.report:enter(entry)
+    self.fresh = nil
+    return nil
+  end
+  return entry
+end
+
+local function take_due(list, is_due)
+  for place, entry in ipairs(list) do
+    if is_due(entry) then return remove(list, place) end
+  end
+end
+
+--- Starts one attempt that may start now. Returns whether there was one.
+-- @local
+function Batch:start_next()
+  local pacer, now = self.pacer, self.now()
+  if self.stopped or pacer:opens() > now then return false end
+  local entry = take_due(self.retries, function(e) return e.due <= now end)
+  if entry then
+    self:start_retry(entry)
+    return true
+  end
+  if self.active >= pacer:limit() then return false end
+  entry = take_due(self.restarts, function(e) return pacer:is_over(e.attempt) end)
+  if entry then
+    self:start_again(entry)
+    return true
+  end
+  if not self.is_exhausted and self.held < max(self.options.concurrency, Pacer.OUTAGE) then
+    entry = self:next_item()
+    if entry then
+      self:start_item(entry)
+      return true
+    end
+  end
+  -- nothing else can show that the service is well again
+  if self.active == 0 and self.restarts[1] then pacer:back_off(self.restarts[1].attempt) end
+  return false
+end
+
+-- --- the loop ---
+
+--- How long there is nothing to start, in seconds.
+-- @local
+function Batch:idle_seconds()
+  local now, opens = self.now(), self.pacer:opens()
+  local until_then = huge
+  for _, entry in ipairs(self.retries) do until_then = min(until_then, max(entry.due, opens)) end
+  if self.active < self.pacer:limit() then
+    if self.is_empty then until_then = min(until_then, now + ASK_AGAIN) end
+    if self.restarts[1] or not self.is_exhausted then
+      if opens > now then until_then = min(until_then, opens) end
+    end
+  end
+  return max(until_then - now, 0)
+end
+
+--- Ends the calls that wait for an attempt which will not come.
+-- @local
+function Batch:drop_parked()
+  for _, list in ipairs{ self.retries, self.restarts } do
+    while list[1] do
+      local entry = list[1]
+      entry.pending:end_with(entry.last_known)
+      remove(list, 1)
+    end
+  end
+end
+
+--- Ends what is in flight, after a Ctrl-C.
+-- @local
+function Batch:abort()
+  self:drop_parked()
+  for pending in next, self.entries do pending:abort() end
+  self.has_aborted = true
+end
+
+--- Something was raised: enters what it has kept from being entered.
+-- @local
+function Batch:recover()
+  if self.fresh then
+    self.report:enter(self.fresh)
+    self.fresh = nil
+  end
+  self:drop_parked()
+  for pending, entry in next, self.entries do
+    -- an attempt that was about to start, and now never will
+    if pending:call().attempts == entry.attempts_before then
+      if entry.last_known then pending:end_with(entry.last_known) else pending:abort() end
+    end
+    local done, result, err = pending:poll()
+    if done then self:conclude(entry, result, err) end
+  end
+end
+
+--- Starts and collects until nothing is left, and completes the report.
+-- @local
+function Batch:loop()
+  local scheduler, entries = self.scheduler, self.entries
+  if self.raised then self:recover() end
+  while true do
+    while not self:is_closed() and self:start_next() do end
+    if self.stopped then self:drop_parked() end
+    if self.is_interrupted and not self.has_aborted then self:abort() end
+    local pending
+    if not self:is_closed() then pending = scheduler:step() end
+    if self:is_closed() then pending = pending or next(entries) end
+    if pending then
+      local _, result, err = pending:poll()
+      if entries[pending] then self:conclude(entries[pending], result, err) end
+    elseif self.has_parked then self.has_parked = false -- by this step: something may start now
+    elseif self.held == 0 and (self.stopped or self.is_exhausted) then break
+    else scheduler:wait(self:idle_seconds()) end
+  end
+  while self.started < (self.total or 0) do
+    local index = self.started + 1
+    self.report:enter{ row = { index = index, item = rawget(self.items, index), err = nil } }
+    self.started = index
+  end
+end
+
+--- What is raised in the loop itself (Ctrl-C while it waits, lack of memory) ends the batch as what
+-- a function raises does: the loop goes on until nothing is in flight.
+-- @local
+function Batch:run()
+  for attempt = 1, ERRORS do
+    local ok, why = pcall(self.loop, self)
+    if ok then break end
+    pcall(self.fail, self, why)
+    if attempt > ERRORS / 2 then self.is_interrupted = true end
+  end
+  self.scheduler:close()
+  if self.raised then error(self.raised[1], 0) end
+  return self.report.values
+end
+
+local batch = {}
+
+--- Makes many calls of one endpoint, a few at a time, and waits for all of them.
 -- @tparam crux.client client
 -- @tparam string name the endpoint's
 -- @tparam string method the client's method that this is for
--- @tparam table|function items a list of arguments, or a function that yields them and then nil
--- @tparam[opt] table options
--- @tparam[opt=8] number options.concurrency how many calls are in flight at once, from 1
--- @tparam[opt] function options.on_result called as `on_result(index, item, result, err)` for each
---   item that was started
--- @tparam[opt] function options.on_progress called as `on_progress(done, total, counts)` after each
---   item; `total` is nil for an iterator
--- @tparam[opt] table options.stop_on set of error kinds after which no more items are started;
---   `{ auth = true }` by default
+-- @tparam table|function items a list of arguments, or a function that yields them and then nil;
+--   `false` from it: there are none now
+-- @tparam[opt] table options see the reference
 -- @tparam number level the user's, as the caller would give it to `error`
 -- @treturn[1] table report: `counts` by outcome, and of items `not_started`; for a list also the
---   lists `rejected`, `unknown`, `not_sent` and `not_started` of `{ index, item, err }`
+--   lists `rejected`, `unknown`, `not_sent` and `not_started` of `{ index, item, err }`; `stopped`
+--   and `stopped_by`, if the batch ended early
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`: the options
--- @raise if `items` is neither list nor function, or an item is not a table; what a callback raises
--- @see crux.client:cancel_orders
+-- @raise if `items` is neither list nor function; what a function of the batch raises, once nothing
+--   is in flight; Ctrl-C
+-- @see crux.client:batch
 function batch.run(client, name, method, items, options, level)
   if type(items) ~= "table" and type(items) ~= "function" then
     error(format("%s: expected a list of orders or an iterator function, found %s", method,
@@ -87,85 +423,21 @@ function batch.run(client, name, method, items, options, level)
   end
   local known, refusal = read(options or {})
   if not known then return nil, refusal end
-  options = known
-
-  local concurrency = options.concurrency or CONCURRENCY
-  local stop_on = options.stop_on or { auth = true }
   local total = type(items) == "table" and length(items, method, level + 1) or nil
-  local report = new_report(items)
-  local scheduler = client:new_scheduler()
-  local started, done, stopped = 0, 0, false
-  local in_flight, indices, orders = 0, {}, {} -- the latter two by pending
-  local misuse -- what is wrong with an item of the iterator
-
-  local function conclude(index, item, result, err)
-    done = done + 1
-    if result then report.counts.accepted = report.counts.accepted + 1
-    else enter(report, err.outcome, index, item, err) end
-    if err and rawget(stop_on, err.kind) then stopped = true end
-    if options.on_result then options.on_result(index, item, result, err) end
-    if options.on_progress then options.on_progress(done, total, report.counts) end
-  end
-
-  local function next_item()
-    if stopped or scheduler:is_closed() or (total and started == total) then return nil end
-    local item
-    if total then item = rawget(items, started + 1) else item = items() end
-    if item == nil then stopped = true
-    elseif scheduler:is_closed() then -- the iterator has closed the client
-      report.counts.not_started = report.counts.not_started + 1
-      return nil
-    else started = started + 1 end
-    return item
-  end
-
-  local function start()
-    while in_flight < concurrency do
-      local item = next_item()
-      if item == nil then return end
-      local index = started
-      misuse = complaint(method, index, item)
-      if misuse then error(misuse) end
-      local call, err = client:prepare(name, item)
-      if call then
-        local pending = Pending.new(scheduler, call)
-        indices[pending], orders[pending] = index, item
-        in_flight = in_flight + 1
-      else conclude(index, item, nil, err) end
-    end
-  end
-
-  local function collect(pending)
-    local index, item = indices[pending], orders[pending]
-    indices[pending], orders[pending] = nil, nil
-    in_flight = in_flight - 1
-    local _, result, err = pending:poll()
-    conclude(index, item, result, err)
-  end
-
-  local function run()
-    start()
-    while in_flight > 0 do
-      local pending
-      if not scheduler:is_closed() then pending = scheduler:step() end
-      -- a callback may close the client, and so the scheduler: then all calls are done
-      if scheduler:is_closed() then pending = pending or next(indices) end
-      if pending then
-        collect(pending)
-        start()
-      else scheduler:wait(huge) end
-    end
-  end
-
-  local ok, why = pcall(run)
-  scheduler:close()
-  if misuse then error(misuse, level + 1) end
-  if not ok then error(why, 0) end
-
-  for index = started + 1, total or 0 do
-    enter(report, "not_started", index, rawget(items, index))
-  end
-  return report
+  local now = client:clock()
+  local self = setmetatable({
+    client = client, name = name, items = items, total = total, options = known, now = now,
+    pacer = Pacer.new(known, now), report = Report.new(known.report, total ~= nil),
+    scheduler = client:new_scheduler(),
+    entries = {},                 -- by pending
+    held = 0,                     -- how many entries there are
+    active = 0,                   -- how many of these are not to be started again
+    retries = {}, restarts = {},  -- parked entries
+    started = 0, done = 0,        -- items
+    is_exhausted = total == 0, is_empty = false,
+    stopped = false, raised = nil,
+  }, Batch)
+  return self:run()
 end
 
 return batch

@@ -4,16 +4,16 @@
 -- No coroutine is held per call, so a token function may yield in its caller's own.
 --
 -- A call is a table. Other modules read of it: `request`, `deadline`, `retries`, `attempts`,
--- `has_callbacks`, `last_known`; `settled`, how many of the attempts are counted in `sends` and
--- `bytes_sent`; `due`, when the pause before the next attempt ends; `done`, and then `result` or
--- `err`.
+-- `has_callbacks`, `last_known`; `pace`, its batch if it has one; `settled`, how many of the
+-- attempts are counted in `sends` and `bytes_sent`; `due`, when the pause before the next attempt
+-- ends; `done`, and then `result` or `err`.
 -- @module crux.call
 local core = require "crux.core"
 local event = require "crux.event"
 local retry = require "crux.retry"
 local token = require "crux.token"
 
-local error, select = error, select
+local error, huge, select = error, math.huge, select
 
 local emit, release = event.emit, core.release
 
@@ -111,9 +111,12 @@ function pause(call, err, last_known)
   end
   if has_new_token then seconds, call.renewals = 0, (call.renewals or 0) + 1
   else
-    seconds = retry.pause(call, err, core.now())
+    -- a batch waits as long as the server asks for, and the deadline does not pass meanwhile
+    local now = call.pace and err.retry_after and -huge or core.now()
+    seconds = retry.pause(call, err, now)
     if seconds and call.budget then retry.spend(call.budget, err) end
   end
+  if call.pace then seconds = call.pace:after(call, err, seconds, last_known) end
   if not seconds then return Call.finish(call, nil, last_known) end
   call.due = core.now() + seconds
   if call.on_event then emit(call, "retry", err, seconds) end

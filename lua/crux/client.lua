@@ -118,8 +118,8 @@ function Client.make(options, env, waiting)
     _handle = handle, _waiting = waiting, _closed = false, _call_options = call_options,
     _shared = shared, _can_be_direct = can_be_direct,
     _timeout = tonumber(options.timeout) or TIMEOUT,
-    -- the handle's `attempt` makes the first attempt; false once the client is closed, and while successes
-    -- have to be told to the budget
+    -- the handle's `attempt` makes the first attempt; false once the client is closed, and while
+    -- successes have to be told to the budget
     _is_direct = can_be_direct,
     _scheduler = false, -- of `submit` and `step`, made when first needed
     _schedulers = setmetatable({}, { __mode = "k" }), -- that one, and those of running batches
@@ -386,16 +386,43 @@ function Client:events() return scheduler_of(self, "events") and "r" end
 -- @see pollfd
 function Client:timeout() return scheduler_of(self, "timeout"):timeout() end
 
---- Cancels many orders, a few at a time, and waits for all of them.
--- @tparam table|function items a list of arguments of `cancel_order`, or an iterator function
--- @tparam[opt] table options `concurrency`, `on_result`, `on_progress`, `stop_on`
+--- Returns the clock that pauses are measured on.
+-- @treturn function which returns seconds
+-- @local
+function Client:clock() return self._waiting.now or core.now end
+
+--- Makes many calls of one endpoint, a few at a time, and waits for all of them. The service's
+-- pauses and outages are waited for. An error in one of the functions is raised again once nothing
+-- is in flight, and a Ctrl-C once what is in flight was aborted; the report holds what was sent.
+-- @tparam string name the endpoint's
+-- @tparam table|function items a list of arguments, or an iterator function
+-- @tparam[opt] table options see [Options of a batch](#options-of-a-batch)
 -- @treturn[1] table report
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`: the options
--- @raise on a closed client, or an item that is not a table; what a callback raises
--- @usage local report = client:cancel_orders({ { order_uuid = uuid } }, { concurrency = 4 })
+-- @raise on an unknown name, a closed client, or items that are neither a list nor a function; what
+--   a function raises
+-- @usage local report = client:batch("get_order", { { order_uuid = uuid } }, { rate = 10 })
 -- print(report.counts.accepted)
 -- @see crux.batch.run
+function Client:batch(name, items, options)
+  check_open(self, "batch", 2)
+  check_endpoint(name, 2)
+  local report, err = batch.run(self, name, "batch", items, options, 2)
+  return report, err
+end
+
+--- Cancels many orders: `client:batch("cancel_order", items, options)`.
+-- @tparam table|function items a list of arguments of `cancel_order`, or an iterator function
+-- @tparam[opt] table options see [Options of a batch](#options-of-a-batch)
+-- @treturn[1] table report
+-- @treturn[2] nil
+-- @treturn[2] table err of kind `invalid`: the options
+-- @raise on a closed client, or items that are neither a list nor a function; what a function
+--   raises
+-- @usage local report = client:cancel_orders({ { order_uuid = uuid } }, { concurrency = 4 })
+-- print(report.counts.accepted)
+-- @see batch
 function Client:cancel_orders(items, options)
   check_open(self, "cancel_orders", 2)
   local report, err = batch.run(self, "cancel_order", "cancel_orders", items, options, 2)

@@ -36,7 +36,7 @@ local function settle(self, result, err, in_step)
   local call = self._call
   if Call.settle(call, result, err) then return finish(self, in_step) end
   self._request:abort() -- the attempt has ended and is counted: this makes C forget its bytes
-  self._scheduler:pause(self, call.due)
+  if call.pace then call.pace:park(self) else self._scheduler:pause(self, call.due) end
 end
 
 -- Starts an attempt.
@@ -99,20 +99,39 @@ local function protected(self, step, in_step)
   error(value, 0)
 end
 
--- Makes the pending of a call and starts the first attempt. `_slot`: see `Scheduler:register`;
--- `_moving`: `start` or `collect` is running, so that a callback must not wait for the call.
+-- Makes the pending of a call and starts the first attempt, unless it `is_parked`. `_slot`: see
+-- `Scheduler:register`; `_moving`: `start` or `collect` is running, so that a callback must not
+-- wait for the call.
 -- @local
-function Pending.new(scheduler, call)
+function Pending.new(scheduler, call, is_parked)
   local self = setmetatable({
     _call = call, _request = call.request, _scheduler = scheduler, _slot = false, _moving = false,
   }, Pending)
   call.can_wait = true
   scheduler:add(call.request)
+  if is_parked then return self end
   -- Without callbacks nothing needs protection: an error that is raised here leaves a pending that
   -- nobody holds, and the garbage collector aborts it.
   if call.has_callbacks then protected(self, start) else attempt(self) end
   return self
 end
+
+--- Starts the next attempt of a call that its batch has parked.
+-- @local
+function Pending:resume() protected(self, start) end
+
+--- Ends a call that its batch has parked with what is known of it.
+-- @tparam table err
+-- @local
+function Pending:end_with(err)
+  if not self._call.done then Call.finish(self._call, nil, err) end
+  finish(self)
+end
+
+--- Returns the call, which its batch changes while it is parked.
+-- @treturn table
+-- @local
+function Pending:call() return self._call end
 
 --- Does pending work for this call without blocking.
 -- @tparam[opt] boolean in_step

@@ -2,7 +2,6 @@
 local crux = require "crux"
 local core = require "crux.core"
 local fault = require "spec.support.fault"
-local forks = require "spec.support.forks"
 local helper = require "spec.helper"
 local ledger = require "spec.support.ledger"
 local process = require "spec.support.process"
@@ -23,7 +22,6 @@ local BY_DIGIT = [[
     conn:write(status and "HTTP/1.1 " .. status .. "\r\nContent-Length: 0\r\n\r\n" or "HTTP/1.1 204 X\r\n\r\n")
   end
 ]]
-local HOLD = "conn:request() conn:hold()"
 
 local server, client
 
@@ -212,11 +210,16 @@ describe("client:cancel_orders", function()
     serve(BY_DIGIT)
     local expected = {
       concurrency = "a whole number from 1", on_result = "a function", on_progress = "a function",
-      stop_on = "a set of kinds such as { auth = true }",
+      stop_on = "a set of kinds and statuses such as { auth = true, [403] = true }, or a function",
+      rate = "a positive, finite number", max_failures = "a whole number from 1, or false",
+      max_pause = "a finite number of seconds, 0 or more", report = "a table", on_start = "a function",
     }
     for _, case in ipairs{
       { "concurrency", 0, "0" }, { "concurrency", 1.5, "1.5" }, { "concurrency", "2", "'2'" }, { "concurrency", false, "false" },
       { "on_result", 5, "5" }, { "on_progress", {}, "a table" }, { "stop_on", "auth", "'auth'" }, { "stop_on", { "auth" }, "a table" },
+      { "stop_on", { atuh = true }, "a table" }, { "stop_on", { [99] = true }, "a table" }, { "rate", 0, "0" },
+      { "max_failures", 0, "0" }, { "max_failures", true, "true" }, { "max_pause", -1, "-1" }, { "report", 5, "5" },
+      { "on_start", 5, "5" },
     } do
       local name, value, found = case[1], case[2], case[3]
       local report, err = helper.check(client:cancel_orders(orders("00"), { [name] = value }))
@@ -235,8 +238,7 @@ describe("client:cancel_orders", function()
   it("raises an error on misuse before anything is sent", function()
     serve(BY_DIGIT)
     local one = orders("0")[1]
-    for _, case in ipairs{ { 5 }, { nil }, { orders("00"), 5 }, { orders("00"), false }, { { one, one, 7 } }, { { one, false } },
-        { { one, nil, one } }, { { one, n = 1 } }, { one } } do
+    for _, case in ipairs{ { 5 }, { nil }, { orders("00"), 5 }, { orders("00"), false }, { { one, nil, one } }, { { one, n = 1 } }, { one } } do
       assert.is_false((pcall(client.cancel_orders, client, case[1], case[2])))
     end
     assert.equal(0, server:record().requests)
@@ -244,55 +246,64 @@ describe("client:cancel_orders", function()
     assert.equal(1, client:cancel_orders(lazy).counts.accepted)
   end)
 
-  it("raises an error for an item that is no table, and aborts the calls in flight", function()
-    serve(HOLD)
-    local items = orders("00")
-    items[3] = 7
+  it("takes an item that is no table for an invalid one", function()
+    serve(BY_DIGIT)
+    local items, told = orders("00"), {}
+    items[2], items[3], items[4] = 7, orders("0")[1], false
+    local report = client:cancel_orders(items, { on_result = tell(told) })
+    agree(report, items, told)
+    assert.same({ accepted = 2, rejected = 0, unknown = 0, not_sent = 2, not_started = 0 }, report.counts)
+    assert.same({ "invalid", "items[2]", "items[2]: expected a table of arguments, found a number" },
+      { report.not_sent[1].err.kind, report.not_sent[1].err.field, report.not_sent[1].err.message })
     local index = 0
-    assert.is_false((pcall(client.cancel_orders, client, function()
+    local counts = client:cancel_orders(function()
       index = index + 1
-      return items[index]
-    end)))
-    assert.equal(0, client:in_flight())
+      return ({ order(1), 7, order(2) })[index]
+    end).counts
+    assert.same({ 2, 1 }, { counts.accepted, counts.not_sent })
   end)
 
-  -- An error raised in a callback is passed on; calls in flight are aborted, and no descriptor
-  -- leaks.
-  for _, where in ipairs{ "on_result", "on_progress", "the iterator" } do
-    it("passes on an error raised by " .. where, function()
-      local FIRST_ONLY = "if n == 1 then conn:request() conn:write('HTTP/1.1 204 X\\r\\n\\r\\n') end conn:request() conn:hold()"
-      local before
-      for round = 1, 8 do
-        -- curl looks for closed connections once a second, when it makes another
-        if round == 8 then core.sleep(1.1) end
-        serve(FIRST_ONLY)
-        local mine, given = {}, 0
-        local function raise() error(mine, 0) end
-        local options, items = { concurrency = 4 }, orders("00000000")
-        if where == "the iterator" then
-          items = function()
-            given = given + 1
-            if given == 5 then raise() end -- when the first has its answer
-            return order(given)
-          end
-        else options[where] = raise end
-        local ok, why = pcall(client.cancel_orders, client, items, options)
-        assert.is_false(ok)
-        assert.equal(mine, why)
-        assert.equal(0, client:in_flight())
-        client:close()
-        server:close()
-        collectgarbage()
-        collectgarbage()
-        if round == 1 then
-          core.sleep(0.2)
-          before = forks.descriptors()
+  -- What the first answer's callback raises ends the batch. The other requests are answered later.
+  for _, where in ipairs{ "on_start", "on_result", "on_progress", "stop_on", "the iterator" } do
+    it("raises the error of " .. where .. " again once what is in flight is answered", function()
+      local mine = setmetatable({}, { __tostring = function() return "the reason" end })
+      local given, failed, calls_after = 0, false, 0
+      local function raise(after)
+        return function()
+          if failed then calls_after = calls_after + 1 end
+          after = after - 1
+          if after >= 0 then return end
+          failed = true
+          error(mine, 0)
         end
       end
-      local deadline = core.now() + 10
-      local function is_clean() return not before or forks.descriptors() <= before + 2 end
-      repeat core.sleep(0.02) until is_clean() or core.now() > deadline
-      assert.is_true(is_clean(), "descriptors are left behind")
+      local report = {}
+      local options = { concurrency = 3, report = report }
+      if where ~= "the iterator" then options[where] = raise(where == "on_start" and 2 or 0) end
+      if not options.on_result then
+        options.on_result = function() if failed then calls_after = calls_after + 1 end end
+      end
+      serve([[
+        local request = conn:request()
+        conn:sleep(n == 1 and 0 or 0.3)
+        conn:write("HTTP/1.1 422 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") ]])
+      local draw = raise(3)
+      local ok, why = pcall(client.cancel_orders, client, function()
+        if where == "the iterator" then draw() end
+        given = given + 1
+        return given <= 20 and order(given) or nil
+      end, options)
+      assert.is_false(ok)
+      assert.equal(mine, why)
+      assert.equal(0, calls_after)
+      assert.same({ "error", "the reason" }, { report.stopped, report.stopped_by })
+      local requests = server:record().requests
+      assert.equal(requests, report.counts.rejected)
+      assert.equal(where == "on_start" and 1 or 0, report.counts.not_started)
+      assert.equal(report.counts.not_started, #report.not_started)
+      assert.equal(given, requests + #report.not_started)
+      assert.is_true(#report.rejected >= 2 and #report.rejected <= 4, #report.rejected .. " are named")
+      for _, row in ipairs(report.rejected) do assert.equal(422, row.err.status) end
     end)
   end
 
@@ -395,7 +406,7 @@ describe("the report of client:cancel_orders", function()
         if one.result then assert.is_true(answered[items[index].order_uuid:lower()]) end
       end
       assert.is_true(unanswered > 0, "expected the server to die with orders on its hands")
-      assert.is_true(report.counts.accepted >= 300 and report.counts.not_sent > 500)
+      assert.is_true(report.counts.accepted >= 300 and report.counts.not_started > 500)
       client:close()
       sandbox:close()
     end

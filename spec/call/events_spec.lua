@@ -18,7 +18,7 @@ describe("on_event", function()
   local URL = "/orders/cancel/"
 
   -- An event of attempt `n` at the call, less its time.
-  local function event(name, n, more)
+  local function expected(name, n, more)
     local made = {
       name = name, endpoint = "cancel_order", order_uuid = U, attempt = n, method = "PATCH",
       url = retrying.server.base_url .. URL,
@@ -39,8 +39,8 @@ describe("on_event", function()
   it("gets the request and the response", function()
     cancel{ on_event = on_event }
     assert.same({
-      event("request", 1),
-      event("response", 1, { outcome = "accepted", status = 204, sends = 1, reused = false }),
+      expected("request", 1),
+      expected("response", 1, { outcome = "accepted", status = 204, sends = 1, reused = false }),
     }, untimed())
   end)
 
@@ -54,8 +54,8 @@ describe("on_event", function()
     local retry = { pause = 2 }
     for key, value in pairs(first) do retry[key] = value end
     assert.same({
-      event("request", 1), event("response", 1, first), event("retry", 1, retry), event("request", 2),
-      event("response", 2, {
+      expected("request", 1), expected("response", 1, first), expected("retry", 1, retry), expected("request", 2),
+      expected("response", 2, {
         outcome = "rejected", kind = "http", status = 422, sends = 1, reused = true,
         reason = "HTTP 422 Unprocessable Entity",
       }),

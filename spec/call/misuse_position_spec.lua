@@ -36,8 +36,8 @@ local MISUSE = {
   { "closed:submit('get_order', { order_uuid = U })", "the client is closed" },
   { "client:cancel_orders(5)", "cancel_orders: expected a list of orders or an iterator" },
   { "client:cancel_orders({}, 5)", "cancel_orders: expected a table of options, found number" },
-  { "client:cancel_orders{ {}, U }", "cancel_orders: items[2]: expected a table of arguments" },
-  { "client:cancel_orders(function() return U end)", "cancel_orders: items[1]: expected a table" },
+  { "client:cancel_orders{ {}, nil, {} }", "cancel_orders: items[2]: expected a table of arguments" },
+  { "client:batch('cancel_orders', {})", "expected the name of a call, found 'cancel_orders'" },
   { "client.cancel_orders({})", "expected client:cancel_orders(...), found client." },
   { "closed:cancel_orders{}", "the client is closed" },
   -- a pending

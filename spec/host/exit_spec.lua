@@ -272,6 +272,41 @@ if not ok then error(why, 0) end
     return tonumber(ended.lines[2]) - child.interrupted
   end)
 
+  prompt("ends a batch, whose report holds what was in flight and what waits", function()
+    local server = fault.serve{ script = [[
+      conn:request()
+      if n <= 2 then
+        local busy = "HTTP/1.1 429 X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        conn:write(n == 1 and "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n" or busy)
+        return
+      end
+      conn:hold()
+    ]] }
+    local child = start(server, [[
+      local options = arguments()
+      local order, given, report = { order_uuid = options.order_uuid }, 0, {}
+      options.order_uuid = nil
+      local client = crux.new(options)
+      local ok, why = pcall(client.batch, client, "cancel_order", function()
+        given = given + 1
+        return order
+      end, { concurrency = 3, report = report })
+      local counts = report.counts
+      say(report.stopped, counts.accepted, given == counts.accepted + counts.unknown + counts.rejected + counts.not_sent,
+        counts.accepted + #report.unknown + #report.rejected + #report.not_sent == given)
+      for _, row in ipairs(report.unknown) do assert(row.err.kind == "aborted") end
+      say(("%.6f"):format(core.now()))
+      error(why, 0)
+    ]])
+    until_true(has_requests(server, 4))
+    child:interrupt()
+    local ended = child:finish()
+    assert.is_truthy(ended.errors:find("interrupted!", 1, true), ended.errors)
+    assert.equal("interrupted\t1\ttrue\ttrue", ended.lines[1])
+    server:close()
+    return tonumber(ended.lines[2]) - child.interrupted
+  end)
+
   it("leaves the client usable, without the connection", function()
     local server = fault.serve{ script = [[
       conn:request()

@@ -171,13 +171,22 @@ local function check(scene, n, which, ok, result, err, arrived)
   end
 end
 
+local function requests(server)
+  if not server then return nil end
+  local record, begun = server:record(), 0
+  for _, conn in ipairs(record.conns) do begun = begun + conn.begun end
+  if record.errors[1] then error(record.errors[1], 0) end
+  return begun
+end
+
 -- --- scenes ---
 
 local scenes = {}
 
 --- `outcome` (and `kind`) is what it comes to when nothing fails; `prepare` is done before each
--- time; `server` is asked what has arrived; `reused` is whether a kept connection carries it;
--- `spare` is how many connections more may be kept at the end than at first.
+-- time; `verify` looks at more than the answer; `server` is asked what has arrived; `reused` is
+-- whether a kept connection carries it; `spare` is how many connections more may be kept at the end
+-- than at first.
 local function scene(name, run, outcome, more)
   local made = more or {}
   made.name, made.run, made.outcome = name, run, outcome
@@ -199,14 +208,6 @@ local function matrix(kind, how)
 end
 
 -- --- the sweep ---
-
-local function requests(server)
-  if not server then return nil end
-  local record, begun = server:record(), 0
-  for _, conn in ipairs(record.conns) do begun = begun + conn.begun end
-  if record.errors[1] then error(record.errors[1], 0) end
-  return begun
-end
 
 -- A worker may still be closing the last of its connections.
 local function descriptors_settle(most)
@@ -237,6 +238,7 @@ local function play(s)
       local count, which, ok, result, err = suffer(way, n, s.run)
       collectgarbage()
       check(s, n, which, ok, result, err, seen and requests(s.server) - seen)
+      if s.verify then s.verify(n) end
       if count < n and s.reused ~= nil and result.meta.reused ~= s.reused then
         complain(s.name, n, "expected", s.reused and "a kept" or "a fresh", "connection")
       end
@@ -350,10 +352,25 @@ scene("a dropped call", function()
   accepted_client:submit("cancel_order", order)
   return "dropped"
 end, nil, { spare = 1 })
+-- A batch that raises has said in its report what was sent.
+local report, seen
 scene("many calls", function()
-  local report = accepted_client:cancel_orders({ order, order, order })
+  report = {}
+  accepted_client:cancel_orders({ order, order, order }, { report = report })
   return { outcome = report.counts.accepted == 3 and "accepted" or "other" }
-end, "accepted", { spare = 2 })
+end, "accepted", {
+  spare = 2,
+  prepare = function() seen = requests(accepting) end,
+  verify = function(n)
+    local sent, counts = requests(accepting) - seen, report.counts
+    local told = counts and counts.accepted + counts.unknown or 0
+    local sum = counts and told + counts.not_sent + counts.rejected + counts.not_started
+    if told < sent or sent > 0 and sum ~= 3 then
+      complain("many calls", n, "found", sent, "requests, and in the report", told, "of",
+        tostring(sum))
+    end
+  end,
+})
 scene("a socket that wakes", function()
   local inbox = core.inbox()
   local path = inbox:open_socket()

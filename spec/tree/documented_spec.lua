@@ -262,7 +262,9 @@ describe("documentation #tree", function()
       found[name] = assert((loadstring or load)("return " .. value))()
     end
     found.retries = tonumber(read("lua/crux/client.lua"):match("\nlocal RETRIES = (%d+)"))
-    found.concurrency = tonumber(read(batch_source):match("\nlocal CONCURRENCY = (%d+)"))
+    for _, name in ipairs{ "concurrency", "max_failures", "max_pause" } do
+      found[name] = tonumber(read(batch_source):match("\nlocal " .. name:upper() .. " = (%d+)"))
+    end
     local documented = {}
     for _, list in ipairs{ "client_options", "batch_options" } do
       for _, option in ipairs(require "crux.api"[list]) do
@@ -363,6 +365,7 @@ describe("documentation of what calls return #tree", function()
       error("an error in a callback", 0)
     end
     note_answer(client:cancel_order{ order_uuid = helper.ORDER, on_event = fails })
+    note_answer(client:cancel_order_item{ order_item_uuid = helper.ORDER, on_event = fails })
     note("crux.dry_run", client:dry_run("cancel_order", body))
     local report
     for _, status in ipairs{ 400, 401, 500 } do
