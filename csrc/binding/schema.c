@@ -90,11 +90,6 @@ static int count_items(lua_State *L, int index) {
 
 /* --- values --- */
 
-/* JSON's null, as lua-cjson and ngx_lua have it. */
-static bool is_null(lua_State *L, int index) {
-  return lua_type(L, index) == LUA_TLIGHTUSERDATA && !lua_touserdata(L, index);
-}
-
 static bool is_in_range(const crux_field *field, double value) {
   return value >= field->low && (field->high == 0 || value <= field->high);
 }
@@ -347,7 +342,7 @@ static bool check_value(checker *c, const crux_field *field, int value, const pl
 static bool is_absent(const checker *c, const crux_field *row, int value) {
   if (value == 0) return true;
   return c->json && row->type != CRUX_TYPE_LIST && row->type != CRUX_TYPE_OBJECT &&
-         !(row->flags & CRUX_REQUIRED) && is_null(c->L, value);
+         !(row->flags & CRUX_REQUIRED) && crux_is_null(c->L, value);
 }
 
 static bool check_rows(checker *c, const crux_field *row, const int *at, const place *above) {

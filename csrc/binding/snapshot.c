@@ -36,3 +36,7 @@ const char *crux_snapshot_text(lua_State *L, const crux_snapshot *s, const char 
   bool is_known = crux_find_row(s->lists, name, strlen(name), &number, &list);
   return is_known && s->at[number] ? crux_text_at(L, s->at[number]) : NULL;
 }
+
+bool crux_is_null(lua_State *L, int index) {
+  return lua_type(L, index) == LUA_TLIGHTUSERDATA && !lua_touserdata(L, index);
+}

@@ -24,5 +24,7 @@ void crux_snapshot_take(lua_State *L, int table, const crux_field_list *lists, c
 const char *crux_text_at(lua_State *L, int index);
 /* The same for the value of that name; valid while it is on the stack. */
 const char *crux_snapshot_text(lua_State *L, const crux_snapshot *s, const char *name);
+/* Whether it is JSON's null, as lua-cjson and ngx_lua have it. */
+bool crux_is_null(lua_State *L, int index);
 
 #endif

@@ -173,8 +173,8 @@ describe("on_event", function()
   -- What lua and luajit raise in a debug hook after SIGINT.
   it("passes on Ctrl-C, and a submitted call is done with what was known", function()
     retrying.server:set{ answer = helper.response(429, "", { "Retry-After: 0" }) }
-    local expected = { request = "not_sent", response = "rejected", retry = "rejected" }
-    for name, outcome in pairs(expected) do
+    local wanted = { request = "not_sent", response = "rejected", retry = "rejected" }
+    for name, outcome in pairs(wanted) do
       local function hear(e) if e.name == name then error("spec:1: interrupted!", 0) end end
       local ok, why = pcall(retrying.client.cancel_order, retrying.client, { order_uuid = U, on_event = hear })
       assert.same({ false, "spec:1: interrupted!" }, { ok, why })
