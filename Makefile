@@ -218,7 +218,7 @@ help: ## print this list
 # --- checks; SPECS selects specs for these too ---
 check: deps ## check the rules of the tree: layers, exported symbols, the rockspec's list of files, ...
 	@$(MAKE) -s all
-	@$(call say,the rules of the tree) $(call RUN,$(LUA)) $(BUSTED) spec/tree/build_spec.lua
+	@$(call say,the rules of the tree) $(call RUN,$(LUA)) $(BUSTED) spec/tree
 
 lint: deps-lint ## run luacheck, and compile the C code with gcc (and clang, if installed), warnings being errors
 	luacheck -q $(wildcard lua spec examples docs rockspec/*.rockspec)
