@@ -1,22 +1,10 @@
 -- The tree's own rules. Not about what crux does: excluded where the same code runs once more,
 -- under a tool or another Lua (#tree).
+local files = require "spec.support.files"
 local helper = require "spec.helper"
 local libcurl = require "spec.support.libcurl"
 
-local function lines(command)
-  local out = {}
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  for line in pipe:lines() do out[#out + 1] = line end
-  pipe:close()
-  return out
-end
-
-local function read(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read("*a")
-  if file then file:close() end
-  return text
-end
+local lines, read = files.lines, files.read
 
 local FILES = lines("find . \\( -name .git -o -name build \\) -prune -o -type f -print | sort")
 
@@ -255,7 +243,7 @@ describe("the tree #tree", function()
   end)
 
   it("has a README of at most 150 lines", function()
-    local _, count = (read("README.md") or ""):gsub("\n", "\n")
+    local _, count = read("README.md"):gsub("\n", "\n")
     assert.is_true(count <= 150, "expected at most 150 lines, found " .. count)
   end)
 

@@ -1,31 +1,20 @@
 -- The reference page and the LuaLS definitions tell of every function, option and field that the loaded modules have,
 -- and of no other (#tree). What the modules have is asked of them, never of lua/crux/api.lua or of the generator.
-local batch_source = "lua/crux/batch.lua"
 local core = require "crux.core"
 local crux = require "crux"
 local fault = require "spec.support.fault"
+local files = require "spec.support.files"
 local helper = require "spec.helper"
+
+local lines, read = files.lines, files.read
+
+local batch_source = "lua/crux/batch.lua"
 
 local Client = getmetatable(crux.new()).__index
 local NOBODYS = "qqqqqqqqqqqq"
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
 local PAGE, LIBRARY = read("docs/reference.md"), read("library/crux.lua")
 local CORE_LIBRARY = read("library/crux/core.lua")
-
-local function lines(command)
-  local out = {}
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  for line in pipe:lines() do out[#out + 1] = line end
-  pipe:close()
-  return out
-end
 
 local function sorted(list)
   table.sort(list)

@@ -2,7 +2,10 @@
 -- they are called everywhere. The sandbox needs a row of its own for each, and here has it (#tree, #slow: it builds
 -- crux).
 local fault = require "spec.support.fault"
+local files = require "spec.support.files"
 local helper = require "spec.helper"
+
+local lines, read, write, quoted = files.lines, files.read, files.write, files.quoted
 
 -- One with every type of field, two without a body, and one that takes no token.
 local ROWS = [[
@@ -156,29 +159,6 @@ print("status 500", select(2, client:settle_order(arguments{ base_url = os.geten
 ]==]
 
 local busted = os.getenv "BUSTED" or "/usr/bin/busted"
-
-local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
-
-local function lines(command)
-  local out = {}
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  for line in pipe:lines() do out[#out + 1] = line end
-  pipe:close()
-  return out
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
 
 describe("a further endpoint #tree #slow", function()
   local tree, server, sandbox, output

@@ -1,29 +1,12 @@
 -- What docs/generate.lua writes is checked in, and is what lua/crux/api.lua and the comments of lua/ give (#tree).
+local files = require "spec.support.files"
+
+local lines, read, write = files.lines, files.read, files.write
+
 local FILES = {
   "README.md", "csrc/api.c", "docs/reference.md", "library/config.json", "library/crux.lua", "library/crux/core.lua",
   "library/crux/resty.lua",
 }
-
-local function lines(command)
-  local out = {}
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  for line in pipe:lines() do out[#out + 1] = line end
-  pipe:close()
-  return out
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
 
 describe("what is generated #tree", function()
   local directory

@@ -1,21 +1,10 @@
 -- The limits of the source files (length of lines, functions and files), and that no file depends
 -- on itself by way of others. Excluded where the same code runs once more (#tree).
+local files = require "spec.support.files"
+
+local lines, read = files.lines, files.read
+
 local COLUMNS, FILE_LINES, FUNCTION_LINES, FUNCTION_P90 = 100, 500, 60, 25
-
-local function lines(command)
-  local out = {}
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  for line in pipe:lines() do out[#out + 1] = line end
-  pipe:close()
-  return out
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
 
 local SOURCES = lines("find csrc -name '*.[ch]' | sort")
 local C_FILES = lines("find csrc spec -name '*.[ch]' | sort")
@@ -120,8 +109,8 @@ describe("the source #tree", function()
 
   it(("has lines of at most %d columns in csrc and lua"):format(COLUMNS), function()
     local long = {}
-    for _, files in ipairs{ SOURCES, LUA_FILES } do
-      for _, path in ipairs(files) do
+    for _, list in ipairs{ SOURCES, LUA_FILES } do
+      for _, path in ipairs(list) do
         local number = 0
         for line in (read(path) .. "\n"):gmatch("(.-)\n") do
           number = number + 1
@@ -134,8 +123,8 @@ describe("the source #tree", function()
 
   it(("has files of at most %d lines in csrc and lua"):format(FILE_LINES), function()
     local long = {}
-    for _, files in ipairs{ SOURCES, LUA_FILES } do
-      for _, path in ipairs(files) do
+    for _, list in ipairs{ SOURCES, LUA_FILES } do
+      for _, path in ipairs(list) do
         local _, count = read(path):gsub("\n", "\n")
         if count > FILE_LINES then long[#long + 1] = ("%s: %d"):format(path, count) end
       end
