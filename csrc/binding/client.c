@@ -9,8 +9,6 @@
 #include "perform.h"
 #include "request.h"
 
-#include <string.h>
-
 static crux_client *check_client(lua_State *L) {
   crux_client *c = crux_check(L, 1, CRUX_CLASS_CLIENT);
   if (c->closed) luaL_error(L, "the client is closed");
@@ -57,32 +55,11 @@ int crux_client_new(lua_State *L) {
   return 1;
 }
 
-/* Raises an error that lists the names there are. What was given is shown only if it looks like a
-   name: it may be a secret in the wrong place. */
-static void raise_unknown_call(lua_State *L, const char *name) {
-  const crux_endpoint *endpoint;
-  luaL_Buffer list;
-  size_t len = name ? strlen(name) : 0;
-  bool is_name = len > 0 && len <= 32 && strspn(name, "abcdefghijklmnopqrstuvwxyz_") == len;
-  if (is_name) lua_pushfstring(L, "expected the name of a call, found '%s'; there are ", name);
-  else
-    lua_pushfstring(L, "expected the name of a call, found %s %s; there are ",
-                    name ? "another" : "a", luaL_typename(L, 2));
-  luaL_buffinit(L, &list);
-  for (endpoint = crux_endpoints; endpoint->name; endpoint++) {
-    if (endpoint != crux_endpoints) luaL_addstring(&list, ", ");
-    luaL_addstring(&list, endpoint->name);
-  }
-  luaL_pushresult(&list);
-  lua_concat(L, 2);
-  lua_error(L);
-}
-
-/* The endpoint whose name is at index 2; raises if there is none. */
+/* The endpoint whose name is at index 2; raises if there is none. The Lua layer has checked the
+   name, with a message that lists all of them. */
 static const crux_endpoint *check_endpoint(lua_State *L) {
-  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
-  const crux_endpoint *endpoint = name ? crux_endpoint_find(name) : NULL;
-  if (!endpoint) raise_unknown_call(L, name);
+  const crux_endpoint *endpoint = crux_endpoint_find(luaL_checkstring(L, 2));
+  if (!endpoint) luaL_argerror(L, 2, "expected the name of a call");
   return endpoint;
 }
 

@@ -13,7 +13,7 @@ local find, format = string.find, string.format
 
 local PAGE, LEAST, MOST = 50, 3, 10000
 -- Pages in a row without a new order, after which there are no more.
-local PATIENCE = 2
+local STALE_PAGES = 2
 
 local function invalid(field, message)
   local err = core.failure("invalid", format("%s: %s", field, message))
@@ -113,7 +113,7 @@ end
 -- Reads pages until one has new orders: a list of these; or nil at the end, and an error, if one
 -- was the end.
 local function advance(self)
-  while self.stale < PATIENCE do
+  while self.stale < STALE_PAGES do
     local list, err = request(self)
     if not list then return nil, err end
     local count = #list

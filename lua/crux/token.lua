@@ -65,7 +65,7 @@ local function raised(call, why)
 end
 
 -- Why what the function returned is not a token.
-local function complaint(call, found, reason)
+local function problem_with(call, found, reason)
   if found == nil then
     if type(reason) ~= "string" then return "the token function returned none" end
     return "the token function returned none: " .. token.redact(call, reason)
@@ -95,7 +95,7 @@ function token.ask(call, refused)
     if not source.refused[found] then source.newest = found end
     return found
   end
-  local why = ok and complaint(call, found, reason)
+  local why = ok and problem_with(call, found, reason)
     or "the token function raised an error" .. raised(call, found)
   return nil, core.failure("auth", why)
 end

@@ -28,10 +28,10 @@ describe("on_event", function()
   end
 
   local function untimed()
-    for _, heard in ipairs(events) do
-      assert.equal(heard.outcome ~= nil, heard.elapsed ~= nil)
-      assert.is_true((heard.elapsed or 0) >= 0)
-      heard.elapsed = nil
+    for _, event in ipairs(events) do
+      assert.equal(event.outcome ~= nil, event.elapsed ~= nil)
+      assert.is_true((event.elapsed or 0) >= 0)
+      event.elapsed = nil
     end
     return events
   end
@@ -126,13 +126,13 @@ describe("on_event", function()
       for _, name in ipairs{ "request", "response", "retry" } do
         answers(helper.response(429, "", { "Retry-After: 0" }), helper.response(204))
         retrying.server:set{ count = 0 }
-        local heard = 0
+        local count = 0
         local result = cancel{ on_event = function(e)
-          heard = heard + 1
+          count = count + 1
           if e.name == name then error(raised, 0) end
         end }
         assert.same({ "accepted", 204, 2, text }, { result.outcome, result.status, result.meta.attempts, result.meta.event_error })
-        assert.same({ 5, 2 }, { heard, #requests() })
+        assert.same({ 5, 2 }, { count, #requests() })
       end
     end
   end)

@@ -21,13 +21,13 @@ teardown(function()
   fault.stop()
 end)
 
-local function found(value, echo)
+local function found(value, is_shown)
   local kind = type(value)
-  if not echo and kind ~= "string" then return "a " .. kind end
+  if not is_shown and kind ~= "string" then return "a " .. kind end
   if kind == "number" then return ("%.14g"):format(value) end
   if kind == "boolean" then return tostring(value) end
   if kind ~= "string" then return "a " .. kind end
-  if echo and #value <= 16 and not value:find("[^ -~]") then return "'" .. value .. "'" end
+  if is_shown and #value <= 16 and not value:find("[^ -~]") then return "'" .. value .. "'" end
   return ("a string of %d bytes"):format(#value)
 end
 

@@ -25,17 +25,17 @@ end)
 describe("an option of a call overrides the client's:", function()
   it("every option can be given per call", function()
     local other = fault.serve{ script = helper.ANSWER, shared = { answer = helper.response(200, ("x"):rep(100)) } }
-    local heard, also = {}, {}
+    local events, also = {}, {}
     local client = assert(crux.new{
       token = helper.TOKEN, base_url = server.base_url, user_agent = "first/1", max_body = 50, api = "v1", timeout = 10,
-      on_event = function(event) heard[#heard + 1] = event end,
+      on_event = function(event) events[#events + 1] = event end,
     })
     helper.new_requests(server)
     helper.call(client.cancel_order, client, { order_uuid = U })
     local sent = helper.new_requests(server)[1]
     assert.is_truthy(sent:find("^PATCH /orders/cancel/ HTTP/1%.1\r\n"))
     assert.is_truthy(sent:find("\r\nUser-Agent: first/1 crux/" .. crux._VERSION .. "\r\n", 1, true))
-    assert.equal(2, #heard)
+    assert.equal(2, #events)
     local result = helper.call(client.cancel_order, client, {
       order_uuid = U, token = "another-token", base_url = other.base_url .. "/pre", user_agent = "second",
         max_body = 60, api = "timp",
@@ -47,7 +47,7 @@ describe("an option of a call overrides the client's:", function()
     assert.is_truthy(sent:find("\r\nAuthorization: Token another-token\r\n", 1, true))
     assert.equal(60, #result.raw)
     assert.is_truthy(result.meta.body_error)
-    assert.equal(2, #heard)
+    assert.equal(2, #events)
     assert.equal(2, #also)
     -- only for that call
     helper.call(client.cancel_order, client, { order_uuid = U })
