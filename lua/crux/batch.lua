@@ -26,6 +26,8 @@ local STOP_ON = { auth = true, [403] = true, [409] = true }
 local RESTARTS = 5
 -- When an iterator that had nothing is asked again, in seconds.
 local ASK_AGAIN = 0.02
+-- How often it is asked whether it shall stop, in seconds.
+local ASK_TO_STOP = 0.1
 -- How many errors of the batch itself are survived while it waits for what is in flight.
 local ERRORS = 20
 
@@ -336,6 +338,15 @@ function Batch:abort()
   self.has_aborted = true
 end
 
+--- Does what the caller wishes: starts no more, or ends what is in flight too.
+-- @local
+function Batch:obey()
+  local wish = self.wish and self.wish()
+  if not wish then return end
+  self:stop("interrupted", "stopped by the caller")
+  if wish == "abort" and not self.has_aborted then self:abort() end
+end
+
 --- Something was raised: enters what it has kept from being entered.
 -- @local
 function Batch:recover()
@@ -360,7 +371,8 @@ function Batch:loop()
   local scheduler, entries = self.scheduler, self.entries
   if self.raised then self:recover() end
   while true do
-    while not self:is_closed() and self:start_next() do end
+    self:obey()
+    while not self:is_closed() and self:start_next() do self:obey() end
     if self.stopped then self:drop_parked() end
     if self.is_interrupted and not self.has_aborted then self:abort() end
     local pending
@@ -371,7 +383,7 @@ function Batch:loop()
       if entries[pending] then self:conclude(entries[pending], result, err) end
     elseif self.has_parked then self.has_parked = false -- by this step: something may start now
     elseif self.held == 0 and (self.stopped or self.is_exhausted) then break
-    else scheduler:wait(self:idle_seconds()) end
+    else scheduler:wait(min(self:idle_seconds(), self.wish and ASK_TO_STOP or huge)) end
   end
   while self.started < (self.total or 0) do
     local index = self.started + 1
@@ -405,6 +417,9 @@ local batch = {}
 --   `false` from it: there are none now
 -- @tparam[opt] table options see the reference
 -- @tparam number level the user's, as the caller would give it to `error`
+-- @tparam[opt] function wish for programs: asked all the time, returns nil, `"stop"`: start no more,
+--   or `"abort"`: end what is in flight too; the report then says `"interrupted"`, and nothing is
+--   raised
 -- @treturn[1] table report: `counts` by outcome, and of items `not_started`; for a list also the
 --   lists `rejected`, `unknown`, `not_sent` and `not_started` of `{ index, item, err }`; `stopped`
 --   and `stopped_by`, if the batch ended early
@@ -413,7 +428,7 @@ local batch = {}
 -- @raise if `items` is neither list nor function; what a function of the batch raises, once nothing
 --   is in flight; Ctrl-C
 -- @see crux.client:batch
-function batch.run(client, name, method, items, options, level)
+function batch.run(client, name, method, items, options, level, wish)
   if type(items) ~= "table" and type(items) ~= "function" then
     error(format("%s: expected a list of orders or an iterator function, found %s", method,
       type(items)), level + 1)
@@ -435,7 +450,7 @@ function batch.run(client, name, method, items, options, level)
     retries = {}, restarts = {},  -- parked entries
     started = 0, done = 0,        -- items
     is_exhausted = total == 0, is_empty = false,
-    stopped = false, raised = nil,
+    stopped = false, raised = nil, wish = wish,
   }, Batch)
   return self:run()
 end
