@@ -56,7 +56,7 @@ end
 local function chomp(text) return (text:gsub("\r$", "")) end
 
 --- Iterates over records. Empty lines are left out.
--- @tparam function lines as from `crux.cli.lines`
+-- @tparam function lines as from `crux.cli.input_lines`
 -- @treturn function at each call: a list of fields (nil if it is no record), the number of the
 --   record's first line, and what is wrong; false at the end; false, nil and a message after a
 --   failure to read

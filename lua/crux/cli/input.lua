@@ -2,7 +2,7 @@
 -- wait in a temporary file, not in memory.
 -- @module crux.cli.input
 local json = require "crux.cli.json"
-local lines_of = require "crux.cli.lines"
+local lines_of = require "crux.cli.input_lines"
 local rows = require "crux.cli.rows"
 local uuids = require "crux.cli.uuids"
 

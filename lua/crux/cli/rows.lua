@@ -132,7 +132,7 @@ end
 
 --- Iterates over the rows of an input. The first line tells the format: a JSON object, a bare UUID,
 -- else the names of columns.
--- @tparam function lines as from `crux.cli.lines`
+-- @tparam function lines as from `crux.cli.input_lines`
 -- @tparam boolean ignore whether unknown columns are left out
 -- @treturn[1] function at each call: a row's arguments (nil if it is bad), its line, and what is
 --   wrong; false at the end; false, nil and a message after a failure to read

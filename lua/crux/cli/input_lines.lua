@@ -1,5 +1,5 @@
 --- Lines of a file, with their numbers. `file:read` of Lua 5.1 would end a line at a NUL byte.
--- @module crux.cli.lines
+-- @module crux.cli.input_lines
 local BLOCK = 65536
 
 --- Iterates over the lines of a file; a byte order mark in front is left out.
