@@ -25,9 +25,12 @@ VARIANT ?= $(notdir $(LUA))
 DIR      = $(BUILD)/$(VARIANT)
 SRC     := $(wildcard csrc/*.c csrc/*/*.c)
 OBJ      = $(SRC:csrc/%.c=$(DIR)/obj/%.o)
+# csrc/command is a module of its own, crux.os: the library never loads it.
+OS_OBJ   = $(filter $(DIR)/obj/command/%,$(OBJ))
 MODULES := $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua)
 LUALS   := $(wildcard library/*.lua library/*/*.lua)
 CORE     = $(DIR)/crux/core.so
+OS       = $(DIR)/crux/os.so
 # Replacements for functions that can fail, for builds in which the specs make them fail (see spec/support/failing.c).
 FAILING  = $(if $(HOSTED),$(DIR)/failing.so)
 
@@ -95,7 +98,7 @@ PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
         FORCE
 .DELETE_ON_ERROR:
 
-all: $(CORE) ## build the C module for LUA
+all: $(CORE) $(OS) ## build the C modules for LUA
 
 # --- what a build needs: if something is missing, make ends with one line that says what, and what to do ---
 , := ,
@@ -129,8 +132,11 @@ $(DIR)/obj/%.o: csrc/%.c $(DIR)/flags Makefile
 	@mkdir -p $(@D)
 	@$(call say,$@) $(COMPILE) -MMD -MP -c -o $@ $<
 
-$(CORE): $(OBJ) $(FAILING) $(DIR)/flags
-	@$(call say,$@) $(LINK) -o $@ $(OBJ) $(FAILING) $(CURL_LIBS)
+$(CORE): $(filter-out $(OS_OBJ),$(OBJ)) $(FAILING) $(DIR)/flags
+	@$(call say,$@) $(LINK) -o $@ $(filter %.o %/failing.so,$^) $(CURL_LIBS)
+
+$(OS): $(OS_OBJ) $(DIR)/flags
+	@$(call say,$@) $(CC) $(LIBFLAG) $(CFLAGS) $(SANITIZE) $(PROJECT_LDFLAGS) $(LDFLAGS) -o $@ $(OS_OBJ)
 
 -include $(OBJ:.o=.d)
 
@@ -173,14 +179,14 @@ install: all ## build, then copy the modules and definitions to PREFIX, or to LU
 	@$(NEED_LUA):
 	@# The old file is removed first: a process that has it mapped would crash if it were overwritten in place.
 	@copy() { echo " $$3"; rm -f "$$3" && install -d "$$(dirname "$$3")" && install -m "$$1" "$$2" "$$3" || exit 1; }; \
-	copy 755 '$(CORE)' '$(DESTDIR)$(LIBDIR)/crux/core.so'; \
+	for module in core os; do copy 755 "$(DIR)/crux/$$module.so" "$(DESTDIR)$(LIBDIR)/crux/$$module.so"; done; \
 	for module in $(MODULES:lua/%=%); do copy 644 "lua/$$module" "$(DESTDIR)$(LUADIR)/$$module"; done; \
 	copy 644 library/config.json '$(DESTDIR)$(LUALSDIR)/config.json'; \
 	for file in $(LUALS); do copy 644 "$$file" "$(DESTDIR)$(LUALSDIR)/$$file"; done
 
 uninstall: ## remove what install copied
 	@$(NEED_LUA):
-	rm -f '$(DESTDIR)$(LIBDIR)/crux/core.so' $(MODULES:lua/%='$(DESTDIR)$(LUADIR)/%') \
+	rm -f '$(DESTDIR)$(LIBDIR)/crux/core.so' '$(DESTDIR)$(LIBDIR)/crux/os.so' $(MODULES:lua/%='$(DESTDIR)$(LUADIR)/%') \
 	  '$(DESTDIR)$(LUALSDIR)/config.json' $(LUALS:%='$(DESTDIR)$(LUALSDIR)/%')
 	-find '$(DESTDIR)$(LIBDIR)/crux' '$(DESTDIR)$(LUADIR)/crux' '$(DESTDIR)$(LUALSDIR)' -depth -type d -empty -delete
 	@rmdir '$(DESTDIR)$(patsubst %/,%,$(dir $(LUALSDIR)))' 2>/dev/null || :
@@ -254,7 +260,7 @@ $(DIR)/host: spec/support/host.c $(DIR)/failing.so $(DIR)/flags Makefile
 	@$(call say,$@) $(COMPILE) -fvisibility=default -rdynamic -o $@ $< \
 	  $(DIR)/failing.so -Wl,-rpath,'$$ORIGIN' \
 	  -Wl,--whole-archive -l:lib$(LUA_PC).a -Wl,--no-whole-archive $(CURL_LIBS) -lm -ldl
-hosted: $(CORE) $(DIR)/host
+hosted: $(CORE) $(OS) $(DIR)/host
 	@$(call TELL_CURL,$(CURDIR)/$(DIR)/host,$(HOST_ENV))
 	@$(call say,$(HOSTED) under $(DIR)/host) $(call RUN,$(CURDIR)/$(DIR)/host,$(HOST_ENV)) $(HOSTED)
 

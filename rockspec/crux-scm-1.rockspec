@@ -78,6 +78,17 @@ build = {
       incdirs = { "$(CURL_INCDIR)" },
       libdirs = { "$(CURL_LIBDIR)" },
     },
+    -- For the command alone.
+    ["crux.os"] = {
+      sources = {
+        "csrc/command/failure.c",
+        "csrc/command/file.c",
+        "csrc/command/os.c",
+        "csrc/command/signals.c",
+        "csrc/command/status.c",
+        "csrc/command/terminal.c",
+      },
+    },
     crux = "lua/crux.lua",
     ["crux.api"] = "lua/crux/api.lua",
     ["crux.assert"] = "lua/crux/assert.lua",
