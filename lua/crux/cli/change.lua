@@ -4,6 +4,7 @@ local exit = require "crux.cli.exit"
 local output = require "crux.cli.output"
 local session = require "crux.cli.session"
 local system = require "crux.os"
+local words = require "crux.cli.words"
 
 local WIDTHS = { 36, 8, 3, 0 }
 
@@ -21,16 +22,16 @@ end
 
 local function print_result(out, field, uuid, result, err)
   local answer = result or err
-  local hint = err and output.hint(err)
+  local hint = err and words.hint(err)
   out:json("result", {
     { field, uuid }, { "outcome", answer.outcome }, { "status", answer.status },
-    { "kind", err and err.kind }, { "message", err and tostring(err) }, { "hint", hint },
+    { "kind", err and err.kind }, { "message", err and words.message(err) }, { "hint", hint },
     { "detail", err and err.detail }, { "fields", err and err.fields },
   })
   local told = result and "received and passed on; the supplier confirms or rejects later"
-    or tostring(err)
+    or words.message(err)
   out:row({ uuid, answer.outcome, answer.status, told }, WIDTHS)
-  if err then out:failure(err, ADVICE[err.outcome]) end
+  if err then out:failure(err, not words.hint(err) and ADVICE[err.outcome] or nil) end
 end
 
 -- Prints the request instead of sending it.

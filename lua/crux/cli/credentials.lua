@@ -46,8 +46,7 @@ function credentials.path(base_url)
 end
 
 local function is_private(status)
-  return status.owned and status.kind == "file" and math.floor(status.mode / 8) % 64 == 0
-    and status.mode % 8 == 0
+  return status.owned and status.kind == "file" and status.mode % 64 == 0
 end
 
 --- Reads the kept token for a service.

@@ -22,6 +22,7 @@ return function(verb)
   end
 
   function command.run(arguments)
+    arguments.api = arguments.api or "timp"
     local order, item = arguments.order_uuid, arguments.item
     if (order == nil) == (item == nil) then
       exit.fail(exit.USAGE, "expected either ORDER_UUID or --item UUID, found "

@@ -6,6 +6,11 @@ local cjson = require("cjson").new()
 
 local json = {}
 
+-- lua-cjson escapes a slash, as JSON allows but nobody reads gladly.
+local function scalar(value)
+  return (cjson.encode(value):gsub("\\(.)", function(escaped) return escaped == "/" and "/" or nil end))
+end
+
 local encode
 
 local function encode_list(list)
@@ -21,7 +26,7 @@ local function encode_map(map)
   for i, name in ipairs(names) do
     local value = map[name]
     if value == nil then value = map[tonumber(name)] end
-    parts[i] = cjson.encode(name) .. ":" .. encode(value)
+    parts[i] = scalar(name) .. ":" .. encode(value)
   end
   return "{" .. table.concat(parts, ",") .. "}"
 end
@@ -29,7 +34,7 @@ end
 -- Which of the two an empty table was is not known. In an order it is a list.
 function encode(value)
   if value == nil or value == core.null then return "null" end
-  if type(value) ~= "table" then return cjson.encode(value) end
+  if type(value) ~= "table" then return scalar(value) end
   if value[1] ~= nil or next(value) == nil then return encode_list(value) end
   return encode_map(value)
 end
@@ -41,10 +46,10 @@ json.encode = encode
 -- @tparam string kind what the line is: its first field, `type`
 -- @tparam table fields a list of `{ name, value }`
 function json.line(kind, fields)
-  local parts = { '{"type":' .. cjson.encode(kind) }
+  local parts = { '{"type":' .. scalar(kind) }
   for _, field in ipairs(fields) do
     if field[2] ~= nil then
-      parts[#parts + 1] = cjson.encode(field[1]) .. ":" .. encode(field[2])
+      parts[#parts + 1] = scalar(field[1]) .. ":" .. encode(field[2])
     end
   end
   return table.concat(parts, ",") .. "}"

@@ -5,6 +5,7 @@ local core = require "crux.core"
 local exit = require "crux.cli.exit"
 local session = require "crux.cli.session"
 local unreadable = require "crux.unreadable"
+local words = require "crux.cli.words"
 
 local order = {}
 
@@ -42,11 +43,11 @@ end
 function order.failed(err, uuid, out)
   out:json("error", {
     { "order_uuid", uuid }, { "outcome", err.outcome }, { "kind", err.kind },
-    { "status", err.status }, { "message", tostring(err) }, { "hint", out.hint(err) },
+    { "status", err.status }, { "message", words.message(err) }, { "hint", words.hint(err) },
   })
   if out.is_json then return end
-  out:warn(("crux: %s: %s"):format(uuid, tostring(err)))
-  local hint = out.hint(err)
+  out:warn(("crux: %s: %s"):format(uuid, words.message(err)))
+  local hint = words.hint(err)
   if hint then out:warn("  " .. hint) end
 end
 

@@ -3,6 +3,7 @@
 -- @module crux.cli.output
 local json = require "crux.cli.json"
 local system = require "crux.os"
+local words = require "crux.cli.words"
 
 local Output = {}
 Output.__index = Output
@@ -71,22 +72,6 @@ function Output:warn(text)
   self.stderr:flush()
 end
 
--- The library's hints name its functions; here they are commands.
-local COMMANDS = {
-  { "client:orders", "crux list" }, { "list_orders", "crux list" }, { "get_order", "crux get" },
-  { "log in again", "log in again with crux login" },
-}
-
---- A hint of the library's, in the words of the command; nil without one.
-function Output.hint(err)
-  local hint = err.hint
-  if not hint then return nil end
-  for _, pair in ipairs(COMMANDS) do
-    hint = hint:gsub(pair[1], (pair[2]:gsub("%%", "%%%%")))
-  end
-  return hint
-end
-
 --- Prints why a call failed, and what to do, below its row or on stderr.
 -- @tparam crux.err err
 -- @tparam[opt] string advice what to do, beside the hint
@@ -96,12 +81,10 @@ function Output:failure(err, advice)
     local list = table.concat(messages, "; ")
     self:_write("  " .. printable(path == "" and list or path .. ": " .. list) .. "\n")
   end
-  for _, text in ipairs{ Output.hint(err) or "", advice or "" } do
+  for _, text in ipairs{ words.hint(err) or "", advice or "" } do
     if text ~= "" then self:_write("  " .. text .. "\n") end
   end
 end
-
-Output.printable = printable
 
 --- @tparam table options `json`, `quiet`
 -- @treturn table an output: also `width` (of the terminal on stderr), `live` (whether a progress bar
@@ -117,4 +100,4 @@ local function new(options)
   }, Output)
 end
 
-return { new = new, printable = printable, hint = Output.hint }
+return { new = new, printable = printable }

@@ -51,7 +51,7 @@ local function kept_token(base_url)
   return function()
     local kept, why = credentials.read(base_url)
     if kept then return kept.token end
-    return nil, why .. ": run crux login"
+    return nil, why .. ""
   end
 end
 

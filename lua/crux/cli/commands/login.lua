@@ -6,6 +6,7 @@ local flags = require "crux.cli.flags"
 local output = require "crux.cli.output"
 local session = require "crux.cli.session"
 local system = require "crux.os"
+local words = require "crux.cli.words"
 
 local command = {
   summary = "log in, and keep the token for the other commands",
@@ -49,11 +50,11 @@ end
 local function print_failure(err, out)
   out:json("error", {
     { "outcome", err.outcome }, { "kind", err.kind }, { "status", err.status },
-    { "message", tostring(err) }, { "hint", out.hint(err) },
+    { "message", words.message(err) }, { "hint", words.hint(err) },
   })
   if out.is_json then return end
-  out:warn("crux: " .. tostring(err))
-  local hint = out.hint(err)
+  out:warn("crux: " .. words.message(err))
+  local hint = words.hint(err)
   if hint then out:warn("  " .. hint) end
 end
 
