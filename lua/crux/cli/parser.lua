@@ -6,7 +6,7 @@ local exit = require "crux.cli.exit"
 -- In the order of `crux --help`.
 local NAMES = {
   "login", "status", "get", "list", "cancel-item",
-  "confirm", "reject", "completion",
+  "confirm", "reject", "sandbox", "completion",
 }
 
 local WIDTH = 78
