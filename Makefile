@@ -27,7 +27,7 @@ SRC     := $(wildcard csrc/*.c csrc/*/*.c)
 OBJ      = $(SRC:csrc/%.c=$(DIR)/obj/%.o)
 # csrc/command is a module of its own, crux.os: the library never loads it.
 OS_OBJ   = $(filter $(DIR)/obj/command/%,$(OBJ))
-MODULES := $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua)
+MODULES := $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua lua/*/*/*/*.lua)
 LUALS   := $(wildcard library/*.lua library/*/*.lua)
 CORE     = $(DIR)/crux/core.so
 OS       = $(DIR)/crux/os.so
