@@ -6,6 +6,8 @@ local exit = require "crux.cli.exit"
 -- For a failure that is a table, the same table; for a crash, its place.
 local function handler(failure)
   if type(failure) == "table" then return failure end
+  -- the interpreter's own handler of SIGINT, until that of crux.os is there
+  if tostring(failure):find("interrupted!$") then return { exit_code = exit.by_signal(2) } end
   return debug.traceback(tostring(failure), 2)
 end
 

@@ -122,6 +122,7 @@ end
 local function read_rows(self, next_row, words, options)
   while true do
     local arguments, line, why = next_row()
+    if options.check then options.check() end -- a read fails when a signal comes
     if arguments == false then
       if why then self.problem(0, why) end
       return
@@ -159,7 +160,7 @@ end
 -- @param file with `read`
 -- @tparam table options `client`: checks arguments; `ignore`: leave unknown columns out;
 --   `problem(line, message)`: called for every bad row; `remark(line, message)`: called for every
---   row that is left out
+--   row that is left out; `check()`: called after every row
 -- @treturn table `count` orders, the `first` UUIDs, and how many `problems`; for `input.each` and
 --   `input.close`
 function input.read(file, options)

@@ -72,18 +72,22 @@ function Output:warn(text)
   self.stderr:flush()
 end
 
---- Prints why a call failed, and what to do, below its row or on stderr.
+--- Prints what to do, below a row.
+function Output:advise(text)
+  if not self.is_json then self:_write("  " .. printable(text) .. "\n") end
+end
+
+--- Prints what a service says about single fields, and what to do, below a row.
 -- @tparam crux.err err
 -- @tparam[opt] string advice what to do, beside the hint
 function Output:failure(err, advice)
-  if self.is_json then return end
   for path, messages in pairs(err.fields or {}) do
     local list = table.concat(messages, "; ")
-    self:_write("  " .. printable(path == "" and list or path .. ": " .. list) .. "\n")
+    self:advise(path == "" and list or path .. ": " .. list)
   end
-  for _, text in ipairs{ words.hint(err) or "", advice or "" } do
-    if text ~= "" then self:_write("  " .. text .. "\n") end
-  end
+  local hint = words.hint(err)
+  if hint then self:advise(hint) end
+  if advice then self:advise(advice) end
 end
 
 --- @tparam table options `json`, `quiet`

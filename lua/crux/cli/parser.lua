@@ -5,7 +5,7 @@ local exit = require "crux.cli.exit"
 
 -- In the order of `crux --help`.
 local NAMES = {
-  "login", "status", "get", "list", "cancel-item",
+  "login", "cancel", "resume", "report", "reconcile", "status", "get", "list", "cancel-item",
   "confirm", "reject", "sandbox", "completion",
 }
 
