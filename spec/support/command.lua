@@ -71,12 +71,14 @@ function Place:line(words, options)
   parts[#parts + 1] = helper.lua
   parts[#parts + 1] = quoted(root .. "/bin/crux")
   parts[#parts + 1] = words
-  return ("cd %s && exec %s"):format(quoted(self.directory), table.concat(parts, " "))
+  local before = options and options.before or ""
+  return ("cd %s && exec %s %s"):format(quoted(self.directory), before, table.concat(parts, " "))
 end
 
 --- Runs the command without a terminal.
 -- @tparam string words of the shell
--- @tparam[opt] table options `env`, `input` (a text for stdin), `redirect` (after the command)
+-- @tparam[opt] table options `env`, `input` (a text for stdin), `redirect` (after
+--   the command), `before` (a program that runs it)
 -- @treturn table `out`, `err`, `code`
 function Place:run(words, options)
   options = options or {}
