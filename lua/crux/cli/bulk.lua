@@ -60,7 +60,6 @@ end
 
 -- The batch's next item.
 local function next_item(self)
-  if wish(self) then return nil end
   if self.first > #self.ready then refill(self) end
   local order = self.ready[self.first]
   if self.failure or not order then return nil end

@@ -9,6 +9,7 @@
 -- | `body=html`, `empty`, `garbage` | with `status`: an HTML page, no body, or broken JSON |
 -- | `location=no` | with a 3xx `status`: leave out the `Location` |
 -- | `delay=MS` | wait before executing |
+-- | `jitter=MS` | wait before executing, for up to so long: evenly distributed |
 -- | `delay_after=MS` | wait between executing and answering |
 -- | `drop=before` | read the request, execute nothing, close without an answer |
 -- | `drop=after` | execute, close without an answer |
@@ -24,14 +25,14 @@ local faults = {}
 
 local KNOWN = {
   status = "^%d%d%d$", execute = "^yes$", retry_after = "^%d+$", body = "^%l+$", location = "^no$",
-  delay = "^%d+$", delay_after = "^%d+$", drop = "^%l+$", close = "^yes$",
+  delay = "^%d+$", delay_after = "^%d+$", jitter = "^%d+$", drop = "^%l+$", close = "^yes$",
   times = "^%d+$", id = "^[%w_.-]+$",
   random = "^%d+$", rate = "^[%d.]+$", seconds = "^[%d.]+$",
 }
 
 local NUMBERS = {
-  status = true, retry_after = true, delay = true, delay_after = true, times = true, random = true,
-  rate = true, seconds = true,
+  status = true, retry_after = true, delay = true, delay_after = true, jitter = true, times = true,
+  random = true, rate = true, seconds = true,
 }
 
 --- Reads fault directives.
@@ -88,6 +89,7 @@ function faults.decider(options)
         used[fault.text] = (used[fault.text] or 0) + 1
         if used[fault.text] > fault.times then return nil end
       end
+      if fault.jitter then return { delay = draw_for(0)() * fault.jitter } end
       if not fault.random then return fault end
       seed, rate = fault.random, fault.rate or default and default.rate or 0.2
     elseif default then
