@@ -6,6 +6,8 @@ LUA_PC     ?= $(notdir $(LUA))
 PKG_CONFIG ?= pkg-config
 CFLAGS     ?= -O2 -g
 PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+MANDIR     ?= $(PREFIX)/share/man
 LUA_API    ?= $(shell $(LUA) -e 'print(_VERSION:match"%d.%d")' 2>/dev/null)
 LUADIR     ?= $(PREFIX)/share/lua/$(LUA_API)
 LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_API)
@@ -81,12 +83,12 @@ PKG_lua5.2 = lua5.2 liblua5.2-dev
 PKG_lua5.3 = lua5.3 liblua5.3-dev
 PKG_lua5.4 = lua5.4 liblua5.4-dev
 PKG_luajit = luajit2 libluajit2-5.1-dev
-PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues \
+PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-argparse lua-busted lua-cqueues \
              lua-luaossl lua-luv iproute2 curl $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
 PKG_gnutls   = 'libcurl3-gnutls|libcurl3t64-gnutls'
 PKG_valgrind = valgrind libc6-dbg
 PKG_bench    = $(PKG_valgrind) strace ca-certificates
-PKG_lint     = lua-check
+PKG_lint     = lua-check mandoc
 PKG_fuzz     = clang 'libclang-rt-14-dev|libclang-rt-19-dev'
 PKG_rock     = luarocks
 PKG_doc      = lua-ldoc
@@ -175,18 +177,33 @@ doc: deps-doc ## write the reference of all public functions to OUT/doc, with LD
 	@$(call RUN,$(LUA)) docs/endpoints.lua '$(OUT)/ldoc/lua/endpoints'
 	@$(call say,$(OUT)/doc/index.html) cd '$(OUT)/ldoc' && ldoc -q --fatalwarnings -d ../doc .
 
-install: all ## build, then copy the modules and definitions to PREFIX, or to LUADIR, LIBDIR and LUALSDIR
+# The installed command: it finds the modules wherever they were copied to.
+define LAUNCHER
+#!/bin/sh
+# crux: runs the command with the Lua that it was installed for; CRUX_LUA names another of the same version.
+exec "$${CRUX_LUA:-$(LUA)}" -e 'package.path = [[$(LUADIR)/?.lua;]] .. package.path' \
+  -e 'package.cpath = [[$(LIBDIR)/?.so;]] .. package.cpath' '$(LUADIR)/crux/cli/main.lua' "$$@"
+endef
+$(DIR)/launcher: $(DIR)/flags FORCE
+	@$(NEED_LUA):
+	$(file >$@,$(LAUNCHER))
+
+install: all $(DIR)/launcher ## build, then copy the modules, the command and its manual to PREFIX; see LUADIR, LIBDIR, BINDIR, MANDIR, LUALSDIR
 	@$(NEED_LUA):
 	@# The old file is removed first: a process that has it mapped would crash if it were overwritten in place.
 	@copy() { echo " $$3"; rm -f "$$3" && install -d "$$(dirname "$$3")" && install -m "$$1" "$$2" "$$3" || exit 1; }; \
 	for module in core os; do copy 755 "$(DIR)/crux/$$module.so" "$(DESTDIR)$(LIBDIR)/crux/$$module.so"; done; \
 	for module in $(MODULES:lua/%=%); do copy 644 "lua/$$module" "$(DESTDIR)$(LUADIR)/$$module"; done; \
 	copy 644 library/config.json '$(DESTDIR)$(LUALSDIR)/config.json'; \
-	for file in $(LUALS); do copy 644 "$$file" "$(DESTDIR)$(LUALSDIR)/$$file"; done
+	for file in $(LUALS); do copy 644 "$$file" "$(DESTDIR)$(LUALSDIR)/$$file"; done; \
+	copy 644 bin/crux '$(DESTDIR)$(LUADIR)/crux/cli/main.lua'; \
+	copy 644 docs/crux.1 '$(DESTDIR)$(MANDIR)/man1/crux.1'; \
+	copy 755 '$(DIR)/launcher' '$(DESTDIR)$(BINDIR)/crux'
 
 uninstall: ## remove what install copied
 	@$(NEED_LUA):
-	rm -f '$(DESTDIR)$(LIBDIR)/crux/core.so' '$(DESTDIR)$(LIBDIR)/crux/os.so' $(MODULES:lua/%='$(DESTDIR)$(LUADIR)/%') \
+	rm -f '$(DESTDIR)$(BINDIR)/crux' '$(DESTDIR)$(MANDIR)/man1/crux.1' '$(DESTDIR)$(LUADIR)/crux/cli/main.lua' \
+	  '$(DESTDIR)$(LIBDIR)/crux/core.so' '$(DESTDIR)$(LIBDIR)/crux/os.so' $(MODULES:lua/%='$(DESTDIR)$(LUADIR)/%') \
 	  '$(DESTDIR)$(LUALSDIR)/config.json' $(LUALS:%='$(DESTDIR)$(LUALSDIR)/%')
 	-find '$(DESTDIR)$(LIBDIR)/crux' '$(DESTDIR)$(LUADIR)/crux' '$(DESTDIR)$(LUALSDIR)' -depth -type d -empty -delete
 	@rmdir '$(DESTDIR)$(patsubst %/,%,$(dir $(LUALSDIR)))' 2>/dev/null || :
@@ -210,6 +227,7 @@ help: ## print this list
 #  LUA_API: its version, such as 5.1; asked from LUA by default
 #  OUT: the directory that everything is built in (default: build)
 #  PREFIX: where install copies to (default: /usr/local)
+#  BINDIR, MANDIR: the same, separately for the command and its manual
 #  LUADIR, LIBDIR, LUALSDIR: the same, separately for Lua files, the C module and definitions for LuaLS
 #  DESTDIR: a directory that is put in front of all of these, for packages
 #  CURL: a directory with another libcurl in include/ and lib/, to build and run with
@@ -226,8 +244,9 @@ check: deps ## check the rules of the tree: layers, exported symbols, the rocksp
 	@$(MAKE) -s all
 	@$(call say,the rules of the tree) $(call RUN,$(LUA)) $(BUSTED) spec/tree
 
-lint: deps-lint ## run luacheck, and compile the C code with gcc (and clang, if installed), warnings being errors
-	luacheck -q $(wildcard lua spec examples docs rockspec/*.rockspec)
+lint: deps-lint ## run luacheck and mandoc, and compile the C code with gcc (and clang, if installed), warnings being errors
+	luacheck -q $(wildcard bin/crux lua spec examples docs rockspec/*.rockspec)
+	mandoc -T lint -W warning docs/crux.1
 	@$(MAKE) -s all VARIANT=lint-gcc CC=gcc WERROR=1
 	@if command -v clang >/dev/null; then $(MAKE) -s all VARIANT=lint-clang CC=clang WERROR=1; fi
 

@@ -1,6 +1,5 @@
 --- The parser of the command line, made with lua-argparse.
 -- @module crux.cli.parser
-local argparse = require "argparse"
 local exit = require "crux.cli.exit"
 
 -- In the order of `crux --help`.
@@ -33,6 +32,11 @@ end
 -- @treturn table the parser of lua-argparse
 -- @treturn table by its name, the module of each command
 function parser.new()
+  local found, argparse = pcall(require, "argparse")
+  if not found then
+    exit.fail(exit.CRASH, "expected the Lua module argparse, found none",
+      "install it: lua-argparse of Debian, or argparse of LuaRocks")
+  end
   local root = argparse "crux"
     :description "Cancels and reads orders through CRUXconnect. A request is never sent twice."
     :epilog("crux COMMAND --help shows the options of a command. A token comes from $CRUX_TOKEN or "

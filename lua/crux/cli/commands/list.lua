@@ -38,13 +38,13 @@ function command.run(arguments)
   local filter = flags.values(arguments, "list_orders", WITHOUT)
   filter.page = arguments.page
   local count = 0
-  out:row({ "order", "state", "created", "PO" }, WIDTHS)
   for found, err in opened:orders(filter, out) do
     if not found then
       if err.kind == "invalid" then session.usage(err) end
       order.failed(err, "list", out)
       return exit.FAILED
     end
+    if count == 0 then out:row({ "order", "state", "created", "PO" }, WIDTHS) end
     print_order(found, out)
     count = count + 1
     session.check(out)
