@@ -96,8 +96,8 @@ PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
 PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
 .PHONY: all deps test test-gnutls demo openresty-demo sandbox install uninstall generate clean help doc check lint asan tsan \
-        oom hosted valgrind soak bench bench-counts bench-memory bench-openresty fuzz fuzz-mutants differential reloads matrix \
-        FORCE
+        oom hosted valgrind soak storm bench bench-counts bench-memory bench-openresty fuzz fuzz-mutants differential reloads \
+        matrix FORCE
 .DELETE_ON_ERROR:
 
 all: $(CORE) $(OS) ## build the C modules for LUA
@@ -294,6 +294,13 @@ soak: deps ## make 200,000 calls and 100,000 failing submissions in one process,
 	@$(MAKE) --no-print-directory all
 	@$(call RUN,$(LUA)) spec/sweep/soak.lua
 	@$(call RUN,$(LUA)) spec/sweep/soak_submit.lua
+
+# CI runs a short one: make storm KILLS=100 ORDERS=5000.
+KILLS  ?= 1000
+ORDERS ?= 100000
+storm: deps ## kill the command KILLS times (1000) in a run of ORDERS (100000), and check that no order is sent twice or lost
+	@$(MAKE) --no-print-directory all
+	@$(call RUN,$(LUA)) spec/sweep/storm.lua --kills $(KILLS) --orders $(ORDERS)
 
 bench: bench-counts bench-memory ## bench-counts, bench-memory, and the latency of calls that must not block
 	@$(call RUN,$(LUA)) spec/bench/latency.lua

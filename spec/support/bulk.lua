@@ -19,17 +19,6 @@ local options = {
   stop_after = false,
 }
 
--- A run that sends first and writes the intent afterwards, to show that a spec would notice.
-if os.getenv "BULK_LATE_INTENTS" then
-  local intend, conclude = Journal.intend, Journal.conclude
-  function Journal.intend() return true end
-  function Journal:conclude(index, fields)
-    local ok, message = intend(self, { index })
-    if not ok then return nil, message end
-    return conclude(self, index, fields)
-  end
-end
-
 local function uuids()
   local next_line = io.lines(orders)
   return function()

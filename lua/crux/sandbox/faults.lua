@@ -9,7 +9,7 @@
 -- | `body=html`, `empty`, `garbage` | with `status`: an HTML page, no body, or broken JSON |
 -- | `location=no` | with a 3xx `status`: leave out the `Location` |
 -- | `delay=MS` | wait before executing |
--- | `jitter=MS` | wait before executing, for up to so long: evenly distributed |
+-- | `jitter=MS` | wait before executing, for up to so long; with `random`, where that does nothing |
 -- | `delay_after=MS` | wait between executing and answering |
 -- | `drop=before` | read the request, execute nothing, close without an answer |
 -- | `drop=after` | execute, close without an answer |
@@ -69,6 +69,11 @@ local MIX = {
   function(draw) return { delay = math.floor(draw() * 20) } end,
 }
 
+-- What `jitter` comes to for one request.
+local function jitter_of(fault, draw)
+  return fault and fault.jitter and { delay = draw() * fault.jitter } or nil
+end
+
 --- What decides, for one server, which requests fail and how.
 -- @tparam[opt] table options `random = { seed, rate }`: random faults of requests without
 --   directives, and the rate of those with the directive `random`
@@ -89,8 +94,7 @@ function faults.decider(options)
         used[fault.text] = (used[fault.text] or 0) + 1
         if used[fault.text] > fault.times then return nil end
       end
-      if fault.jitter then return { delay = draw_for(0)() * fault.jitter } end
-      if not fault.random then return fault end
+      if not fault.random then return jitter_of(fault, draw_for(0)) or fault end
       seed, rate = fault.random, fault.rate or default and default.rate or 0.2
     elseif default then
       seed, rate = default.seed or 1, default.rate or 0.2
@@ -98,7 +102,7 @@ function faults.decider(options)
       return nil
     end
     local draw = draw_for(seed)
-    if draw() >= rate then return nil end
+    if draw() >= rate then return jitter_of(fault, draw) end
     return MIX[math.floor(draw() * #MIX) + 1](draw)
   end
 end
