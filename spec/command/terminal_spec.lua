@@ -18,7 +18,8 @@ describe("crux at a terminal", function()
 
   -- A file of orders; `from` and `to` are places among those of the sandbox.
   local function orders(from, to)
-    return place:path("orders.csv", "order_uuid\n" .. table.concat(sandbox.orders, "\n", from, to) .. "\n")
+    local list = table.concat(sandbox.orders, "\n", from, to)
+    return place:path("orders.csv", "order_uuid\n" .. list .. "\n")
   end
 
   local function open(words, options)
@@ -108,8 +109,10 @@ describe("crux at a terminal", function()
     orders(13, 17)
     open("cancel --file orders.csv")
     local shown = terminal:expect("Cancel 5 orders? [y/N] ")
-    for _, text in ipairs{ sandbox.base_url, "not known: the token is from CRUX_TOKEN", "orders    5",
-      sandbox.orders[13], sandbox.orders[15], "orders.csv.journal" } do
+    for _, text in ipairs{
+      sandbox.base_url, "not known: the token is from CRUX_TOKEN", "orders    5", sandbox.orders[13],
+      sandbox.orders[15], "orders.csv.journal",
+    } do
       assert.is_truthy(shown:find(text, 1, true), text)
     end
     terminal:type("n\n")

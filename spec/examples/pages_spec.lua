@@ -97,7 +97,7 @@ local function run_sh(block, files)
   finally(function() program.command({}, "rm -r " .. quoted(directory)) end)
   if block.comments["in"] ~= "vendor" then
     -- what is built already, too, so that `make` has nothing to do; the tree's own build is in use
-    local copy = "cp -a Makefile config.ld csrc docs examples lua rockspec spec %s && mkdir %s/build && "
+    local copy = "cp -a Makefile bin config.ld csrc docs examples lua rockspec spec %s && mkdir %s/build && "
       .. "if [ -d build/lua5.4 ]; then cp -a build/lua5.4 %s/build; fi"
     assert.equal(0, (program.command({}, copy:format(quoted(directory), quoted(directory), quoted(directory)))))
   else

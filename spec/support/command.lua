@@ -4,7 +4,7 @@
 --     local ran = place:run("status UUID", { input = "…", env = { TERM = "dumb" } })
 --     ran.out, ran.err, ran.code
 --     local terminal = place:terminal("login", { columns = 80 })
---     terminal:expect("Password: ") terminal:type("…\n") terminal:finish() → code, all that was shown
+--     terminal:expect("Password: ") terminal:type("…\n") terminal:finish() → code
 --     place:remove()
 -- @module spec.support.command
 local cjson = require("cjson").new()
@@ -85,7 +85,8 @@ function Place:run(words, options)
   local input = self:path("stdin", options.input or "")
   local out, err = self:path("stdout"), self:path("stderr")
   -- setsid: nobody is to be asked, whoever runs the specs
-  local line = ("setsid -w sh -c %s <%s >%s 2>%s %s; echo $?"):format(quoted(self:line(words, options)),
+  local line = ("setsid -w sh -c %s <%s >%s 2>%s %s; echo $?"):format(
+    quoted(self:line(words, options)),
     quoted(input), quoted(out), quoted(err), options.redirect or "")
   local code = tonumber(files.lines("{ " .. line .. "; }")[1])
   return { out = files.read(out), err = files.read(err), code = code }
@@ -152,7 +153,9 @@ function Terminal:finish()
   while self.fd do
     local more = library().read(self.fd, PATIENCE)
     if not more then break end
-    if more == "" then error("expected the process to end, found that it has shown " .. self.shown, 2) end
+    if more == "" then
+      error("expected the process to end, found that it has shown " .. self.shown, 2)
+    end
     self.shown = self.shown .. more
   end
   local code, signal = forks.waitpid(self.pid, PATIENCE)

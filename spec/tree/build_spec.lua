@@ -174,12 +174,12 @@ describe("the tree #tree", function()
     end))
   end)
 
-  -- Modules that run in a host: not the sandbox, which is a program of its own.
+  -- Modules that run in a host: not the sandbox and the command, which are programs of their own.
   local function guests()
     local paths = matching("^%./(lua/crux%.lua)$")
     for _, pattern in ipairs{ "^%./(lua/crux/[^/]*%.lua)$", "^%./(lua/crux/resty/.*%.lua)$" } do
       for _, path in ipairs(matching(pattern)) do
-        if path ~= "lua/crux/sandbox.lua" then paths[#paths + 1] = path end
+        if path ~= "lua/crux/sandbox.lua" and path ~= "lua/crux/cli.lua" then paths[#paths + 1] = path end
       end
     end
     return paths

@@ -15,7 +15,8 @@ local ADVICE = {
 
 -- A wrong argument is told with the name that the command gives it.
 local function usage(err)
-  local message = err.message:gsub("^order_item_uuid:", "ITEM_UUID:"):gsub("^order_uuid:", "ORDER_UUID:")
+  local message = err.message:gsub("^order_item_uuid:", "ITEM_UUID:")
+    :gsub("^order_uuid:", "ORDER_UUID:")
     :gsub("^skus", "--sku: skus")
   exit.fail(exit.USAGE, message)
 end
@@ -66,7 +67,7 @@ return function(arguments, name, values)
   print_result(out, field, values[field], result, err)
   local code = err and exit.of_error(err) or exit.OK
   local count, _, number = system.signals()
-  if count > 0 then code = exit.by_signal(number) elseif out.broken then code = exit.by_signal(2) end
+  if count > 0 or out.broken then code = exit.by_signal(number or 2) end
   out:json("summary", {
     { "counts", { [(result or err).outcome] = 1 } }, { "exit_code", code },
   })

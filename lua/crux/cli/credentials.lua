@@ -65,7 +65,8 @@ function credentials.read(base_url)
   local text = is_private(status) and file:read(0, 65536)
   file:close()
   if not text then
-    return nil, ("%s: expected a file that its owner alone can read, run: chmod 600 %s"):format(path, path)
+    return nil, ("%s: expected a file that its owner alone can read, run: chmod 600 %s"):format(
+      path, path)
   end
   local ok, kept = json.decode(text)
   if not ok or type(kept) ~= "table" or type(kept.token) ~= "string"
@@ -75,7 +76,7 @@ function credentials.read(base_url)
   return kept
 end
 
---- Keeps a token. The file is replaced as a whole: a process that reads it at the same time gets the
+--- Keeps a token. The file is replaced as a whole: who reads it at the same time gets the
 -- old or the new one.
 -- @tparam string base_url
 -- @tparam table kept `token`, `username`, `issued`

@@ -13,7 +13,7 @@ local function split(text)
   end
 end
 
--- The field that begins at `from` with a quote: its value and the position behind its closing quote;
+-- The field that begins at `from` with a quote: its value, and the position behind the last quote;
 -- nil without one.
 local function quoted(text, from)
   local parts, at = {}, from + 1

@@ -10,8 +10,8 @@ local flags = require "crux.cli.flags"
 return function(verb)
   local command = {
     summary = verb .. " a cancellation, as a supplier",
-    description = ("As a supplier, %ss the cancellation that a retailer asked for, of an order or of "
-      .. "one of its lines. Only the generation timp of the API has this."):format(verb),
+    description = ("As a supplier, %ss the cancellation that a retailer asked for, of an order or "
+      .. "of one of its lines. Only the generation timp of the API has this."):format(verb),
   }
 
   function command.configure(parser)
@@ -28,7 +28,9 @@ return function(verb)
       exit.fail(exit.USAGE, "expected either ORDER_UUID or --item UUID, found "
         .. (order and "both" or "neither"))
     end
-    if order then return change(arguments, verb .. "_order_cancellation", { order_uuid = order }) end
+    if order then
+      return change(arguments, verb .. "_order_cancellation", { order_uuid = order })
+    end
     return change(arguments, verb .. "_item_cancellation", { order_item_uuid = item })
   end
 

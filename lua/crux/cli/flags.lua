@@ -6,8 +6,8 @@ local flags = {}
 
 -- The client's options that are flags of every command that reaches the service.
 local OPTIONS = {
-  api = true, timeout = true, connect_timeout = true, retries = true, ca_file = true, ca_path = true,
-  cert_file = true, key_file = true, no_proxy = true,
+  api = true, timeout = true, connect_timeout = true, retries = true, ca_file = true,
+  ca_path = true, cert_file = true, key_file = true, no_proxy = true,
 }
 
 -- What stands for a value in the help.
@@ -87,10 +87,11 @@ function flags.fields(command, name, without)
     if endpoint.name == name then
       for _, row in ipairs(endpoint.fields) do
         local kind = row[2]:match("^list of (.*)$")
-        if without[row[1]] then kind = nil
-        elseif kind then add(command, row, kind):count "*"
-        elseif is_object(row[2]) then add_object(command, row)
-        else add(command, row, row[2]) end
+        if not without[row[1]] then
+          if kind then add(command, row, kind):count "*"
+          elseif is_object(row[2]) then add_object(command, row)
+          else add(command, row, row[2]) end
+        end
       end
     end
   end
@@ -119,8 +120,8 @@ function flags.service(command, settings)
   settings = settings or {}
   if settings.host ~= false then
     command:mutex(
-      command:flag("--production", "use the production service; without it, the service's sandbox is "
-        .. "used, or $CRUX_BASE_URL"),
+      command:flag("--production", "use the production service; without it, the service's "
+        .. "sandbox is used, or $CRUX_BASE_URL"),
       command:option("--base-url", "use the service at this URL"):argname "<url>")
   end
   local generations = {}
@@ -130,7 +131,8 @@ function flags.service(command, settings)
     if OPTIONS[name] and (name ~= "api" or settings.host ~= false) then
       if name == "api" then
         add(command, {
-          "api", "choice", choices = generations, doc = row.doc, default = settings.api or row.default,
+          "api", "choice", choices = generations, doc = row.doc,
+          default = settings.api or row.default,
         }, "choice")
       else
         add(command, row, row[2])

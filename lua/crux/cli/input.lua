@@ -139,7 +139,8 @@ end
 
 local function new(options)
   local self = {
-    rows = assert(io.tmpfile()), uuids = uuids.new(), first = {}, problems = 0, merged = {}, count = 0,
+    rows = assert(io.tmpfile()), uuids = uuids.new(), merged = {}, first = {}, problems = 0,
+    count = 0,
   }
   function self.problem(line, message)
     self.problems = self.problems + 1

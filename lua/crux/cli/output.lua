@@ -46,7 +46,9 @@ function Output:row(cells, widths)
   for i = 1, #widths do
     local text = cells[i] == nil and "" or printable(cells[i])
     local padding = (" "):rep(widths[i] - #text)
-    if self.colored and COLORS[text] then text = "\27[" .. COLORS[text] .. "m" .. text .. "\27[0m" end
+    if self.colored and COLORS[text] then
+      text = "\27[" .. COLORS[text] .. "m" .. text .. "\27[0m"
+    end
     parts[i] = text .. padding
   end
   self:_write((table.concat(parts, "  "):gsub("%s+$", "")) .. "\n")
@@ -91,8 +93,7 @@ function Output:failure(err, advice)
 end
 
 --- @tparam table options `json`, `quiet`
--- @treturn table an output: also `width` (of the terminal on stderr), `live` (whether a progress bar
---   can be drawn there)
+-- @treturn table an output: also `live`, whether a progress bar can be drawn on stderr
 local function new(options)
   local dumb = os.getenv "TERM" == "dumb"
   local no_color = os.getenv "NO_COLOR"

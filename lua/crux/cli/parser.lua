@@ -56,7 +56,7 @@ function parser.new()
   end
   -- the handler gets the parser of the command at fault
   root.error = function(at, message)
-    error({ exit_code = exit.USAGE, message = message, advice = ("run: %s --help"):format(at:_get_fullname()) }, 0)
+    exit.fail(exit.USAGE, message, ("run: %s --help"):format(at:_get_fullname()))
   end
   return root, commands
 end

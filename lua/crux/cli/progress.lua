@@ -11,7 +11,9 @@ local REDRAW, LINE = 0.1, 10
 local DEFAULT_WIDTH = 80
 local LEAST_BAR, MOST_BAR = 10, 40
 
-local OUTCOMES = { "accepted", "rejected", "not_sent", "unknown", "cancelled", "partial", "open", "closed" }
+local OUTCOMES = {
+  "accepted", "rejected", "not_sent", "unknown", "cancelled", "partial", "open", "closed",
+}
 
 local function duration(seconds)
   seconds = math.floor(seconds + 0.5)

@@ -91,10 +91,13 @@ end
 local function from_object(text)
   local ok, object = json.decode(text)
   if not ok then return nil, "expected JSON, found something else" end
-  if type(object) ~= "table" or object[1] ~= nil then return nil, "expected a JSON object, found another" end
+  if type(object) ~= "table" or object[1] ~= nil then
+    return nil, "expected a JSON object, found another"
+  end
   for name in pairs(object) do
     if name ~= "order_uuid" and name ~= "skus" then
-      return nil, ("unknown field '%s': expected order_uuid and skus alone"):format(shown(tostring(name)))
+      return nil, ("unknown field '%s': expected order_uuid and skus alone"):format(
+        shown(tostring(name)))
     end
   end
   for _, sku in ipairs(type(object.skus) == "table" and object.skus or {}) do

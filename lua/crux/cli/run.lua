@@ -56,7 +56,8 @@ end
 local function print_order(out, row)
   out:json("order", {
     { "order_uuid", row.order_uuid }, { "outcome", row.outcome }, { "status", row.status },
-    { "looked", row.looked }, { "kind", row.kind }, { "message", row.message }, { "hint", row.hint },
+    { "looked", row.looked }, { "kind", row.kind }, { "message", row.message },
+    { "hint", row.hint },
   })
   if out.quiet and row.outcome == "accepted" then return end
   local told = row.looked and "read: " .. row.looked or row.message
@@ -76,7 +77,9 @@ end
 local function next_steps(summary, path)
   local steps, journal = {}, run.quoted(path)
   if summary.unknown > 0 and summary.looked.open < summary.unknown then
-    steps[#steps + 1] = { "crux reconcile " .. journal, "reads the orders whose outcome is unknown" }
+    steps[#steps + 1] = {
+      "crux reconcile " .. journal, "reads the orders whose outcome is unknown",
+    }
   end
   if summary.unauthorized > 0 then
     steps[#steps + 1] = { "crux login", "logs in again, for crux resume" }
@@ -159,10 +162,13 @@ function run.send(opened, out, journal, arguments)
   local total = bulk.pending(journal, arguments.resend_open)
   local bar = progress(out, total)
   local result, err = bulk.run(journal, opened.client, {
-    timeout = tonumber(arguments.timeout), concurrency = arguments.concurrency, rate = arguments.rate,
+    timeout = tonumber(arguments.timeout), concurrency = arguments.concurrency,
+    rate = arguments.rate,
     stop_after = arguments.stop_after, resend_open = arguments.resend_open,
     stopped = stopper(out, bar), signal = signal_name,
-    on_result = function(_, order, answer, failure) print_order(out, row_of(order, answer, failure)) end,
+    on_result = function(_, order, answer, failure)
+      print_order(out, row_of(order, answer, failure))
+    end,
     on_progress = function(done, _, counts) bar:update(done, total, counts) end,
   })
   bar:clear()

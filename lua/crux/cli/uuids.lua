@@ -1,5 +1,5 @@
---- Finds the UUIDs that come more than once among very many, at about 20 bytes each: they are packed
--- into a few long strings, and compared in parts. A table of them would take 100 bytes each.
+--- Finds the UUIDs that come more than once among very many, at about 20 bytes each: they are
+-- packed into a few long strings, and compared in parts. A table would take 100 bytes each.
 -- @module crux.cli.uuids
 local uuids = {}
 

@@ -121,7 +121,8 @@ local function print_human(server, hints)
   print("                " .. tokens.supplier .. "  of a supplier: 409")
   print("                " .. tokens.clerk .. "  of a user without the permission: 403")
   print("                " .. tokens.expired .. "  expired: 401")
-  print("log in as       retailer, supplier, other_supplier or clerk; the password is the same word")
+  print("log in as       retailer, supplier, other_supplier or clerk; "
+    .. "the password is the same word")
   for i = 1, math.min(#server.orders, 5) do
     print((i == 1 and "orders          " or "                ") .. server.orders[i])
   end
@@ -161,8 +162,8 @@ local function obey(server, line)
   end
 end
 
--- Whether the loop can wait for the descriptor. A file or /dev/null cannot be polled, but reading it
--- does not block.
+-- Whether the loop can wait for the descriptor. A file or /dev/null cannot be polled, but reading
+-- it does not block.
 local function watchable(fd)
   local probe = cqueues.new()
   probe:wrap(function() cqueues.poll({ pollfd = fd, events = "r" }, 0) end)
@@ -188,7 +189,7 @@ end
 --   lines to type in another terminal
 return function(arguments, settings)
   local given = parse(arguments, settings.usage)
-  -- Signals are blocked before the server makes files: from then on, it always ends by removing them.
+  -- Signals are blocked before the server makes files: from then on, it ends by removing them.
   signal.block(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
   signal.ignore(signal.SIGPIPE)
   local server = make(given)

@@ -14,12 +14,12 @@ local system = require "crux.os"
 
 local command = {
   summary = "cancel orders, or some of their SKUs",
-  description = "Asks the suppliers of orders to cancel them. More than one order, or those of a "
-    .. "file, are a bulk run: what is sent is recorded in a journal before it is sent, so that a run "
-    .. "that was killed can be continued, and no order is sent twice. A file is CSV with a first line "
-    .. "that names the columns (order_uuid; optional supplier_uuid, sku_id, quantity, price, "
-    .. "expected_sku_cost), or JSON Lines, or has a UUID in each line. Rows of one order are one "
-    .. "request.",
+  description = "Asks the suppliers of orders to cancel them. More than one order, or those of "
+    .. "a file, are a bulk run: what is sent is recorded in a journal before it is sent, so "
+    .. "that a run that was killed can be continued, and no order is sent twice. A file is CSV "
+    .. "with a first line that names the columns (order_uuid; optional supplier_uuid, sku_id, "
+    .. "quantity, price, expected_sku_cost), or JSON Lines, or has a UUID in each line. Rows of "
+    .. "one order are one request.",
 }
 
 function command.configure(parser)
@@ -28,8 +28,8 @@ function command.configure(parser)
     :argname "<supplier[:sku[:quantity]]>":count "*"
   parser:option("-f --file", "read the orders from a file; - is stdin"):argname "<file>"
   parser:flag("--ignore-columns", "leave out columns that are not known")
-  parser:option("--journal", "where the journal is written (default FILE.journal; for orders of the "
-    .. "command line, a file in $XDG_STATE_HOME/crux)"):argname "<path>"
+  parser:option("--journal", "where the journal is written (default FILE.journal; for orders of "
+    .. "the command line, a file in $XDG_STATE_HOME/crux)"):argname "<path>"
   parser:flag("-n --dry-run", "print each request as a curl command, and send nothing")
   parser:flag("-y --yes", "go on without a question")
   parser:option("--max", "refuse more than so many orders"):argname "<n>":convert(flags.count)
@@ -81,7 +81,9 @@ local function read_input(arguments, opened, out)
   function options.problem(line, message)
     out:warn(("crux: %s:%d: %s"):format(name, line, output.printable(message)))
   end
-  function options.remark(line, message) out:note(("crux: %s:%d: %s"):format(name, line, message)) end
+  function options.remark(line, message)
+    out:note(("crux: %s:%d: %s"):format(name, line, message))
+  end
   function options.check() session.check(out) end
   local orders = arguments.file and read_file(arguments.file, options)
     or input.of(given_orders(arguments), options)

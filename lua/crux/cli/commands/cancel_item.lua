@@ -5,9 +5,9 @@ local flags = require "crux.cli.flags"
 
 local command = {
   summary = "cancel one line of an order",
-  description = "Asks the supplier of a line of an order to cancel it. The line is named by its own "
-    .. "UUID: crux get shows it. The service passes the request on; the supplier confirms or rejects "
-    .. "it later.",
+  description = "Asks the supplier of a line of an order to cancel it. The line is named by its "
+    .. "own UUID: crux get shows it. The service passes the request on; the supplier confirms "
+    .. "or rejects it later.",
 }
 
 function command.configure(parser)

@@ -8,8 +8,8 @@ local session = require "crux.cli.session"
 
 local command = {
   summary = "print orders with their lines",
-  description = "Reads orders, and prints each with its lines and their UUIDs. With --json, the order "
-    .. "is printed as the service gives it.",
+  description = "Reads orders, and prints each with its lines and their UUIDs. With --json, the "
+    .. "order is printed as the service gives it.",
 }
 
 function command.configure(parser)

@@ -9,7 +9,7 @@ local session = require "crux.cli.session"
 
 local command = {
   summary = "list orders",
-  description = "Lists orders, each once; page after page is read. The filters are the service's own.",
+  description = "Lists orders, each once, page after page. The filters are the service's own.",
 }
 
 -- The pager's own.

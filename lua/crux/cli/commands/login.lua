@@ -11,8 +11,9 @@ local words = require "crux.cli.words"
 local command = {
   summary = "log in, and keep the token for the other commands",
   description = "Asks at the terminal for a user's name and password, and keeps the token in "
-    .. "$XDG_STATE_HOME/crux/ (or ~/.local/state/crux/), in a file that its owner alone can read. The "
-    .. "service ends a token two hours after the login. $CRUX_TOKEN is used before a kept token.",
+    .. "$XDG_STATE_HOME/crux/ (or ~/.local/state/crux/), in a file that its owner alone can "
+    .. "read. The service ends a token two hours after the login. $CRUX_TOKEN is used before a "
+    .. "kept token.",
 }
 
 function command.configure(parser)
@@ -83,7 +84,9 @@ function command.run(arguments)
   })
   out:json("login", { { "username", username }, { "base_url", opened.base_url }, { "file", path } })
   out:text(("logged in as %s; the token is kept in %s"):format(output.printable(username), path))
-  if os.getenv "CRUX_TOKEN" then out:warn("crux: CRUX_TOKEN is set, and is used before this token") end
+  if os.getenv "CRUX_TOKEN" then
+    out:warn("crux: CRUX_TOKEN is set, and is used before this token")
+  end
   return out.broken and exit.by_signal(2) or exit.OK
 end
 

@@ -7,10 +7,10 @@ local run = require "crux.cli.run"
 
 local command = {
   summary = "read the orders of a bulk run whose outcome is unknown",
-  description = "Reads the orders whose outcome is unknown, and records in the journal what they show: "
-    .. "cancelled, partial, open or closed. It waits until no request can be on the way any more. An "
-    .. "order that is open proves nothing: the supplier may still confirm. Ends with 0 if no order is "
-    .. "unknown or open any more, else with 3.",
+  description = "Reads the orders whose outcome is unknown, and records in the journal what "
+    .. "they show: cancelled, partial, open or closed. It waits until no request can be on the "
+    .. "way any more. An order that is open proves nothing: the supplier may still confirm. "
+    .. "Ends with 0 if no order is unknown or open any more, else with 3.",
 }
 
 function command.configure(parser)

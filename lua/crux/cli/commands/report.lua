@@ -10,8 +10,8 @@ local tally = require "crux.cli.tally"
 
 local command = {
   summary = "print what came of the orders of a bulk run",
-  description = "Prints what the journal of a bulk run says of each order, and changes nothing. The "
-    .. "exit code is that of the run.",
+  description = "Prints what the journal of a bulk run says of each order, and changes nothing. "
+    .. "The exit code is that of the run.",
 }
 
 function command.configure(parser)

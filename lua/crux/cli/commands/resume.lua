@@ -10,16 +10,16 @@ local run = require "crux.cli.run"
 
 local command = {
   summary = "continue a bulk run",
-  description = "Continues a bulk run from its journal: sends the orders that were not sent, or were "
-    .. "refused for want of a token or because of too many requests. An order whose outcome is "
-    .. "unknown is never sent again: crux reconcile reads it. Service, generation and account are "
-    .. "those of the journal.",
+  description = "Continues a bulk run from its journal: sends the orders that were not sent, or "
+    .. "were refused for want of a token or because of too many requests. An order whose "
+    .. "outcome is unknown is never sent again: crux reconcile reads it. Service, generation "
+    .. "and account are those of the journal.",
 }
 
 function command.configure(parser)
   parser:argument("journal", "the journal"):argname "JOURNAL"
-  parser:flag("--resend-open", "also send the orders that crux reconcile found open: only if you know "
-    .. "that they were not received")
+  parser:flag("--resend-open", "also send the orders that crux reconcile found open: only if "
+    .. "you know that they were not received")
   parser:flag("-y --yes", "go on without a question")
   run.configure(parser)
   flags.service(parser, { host = false })

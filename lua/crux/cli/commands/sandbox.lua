@@ -4,8 +4,8 @@ local exit = require "crux.cli.exit"
 
 local command = {
   summary = "run a local server that behaves like the service",
-  description = "Runs a local server that behaves like the service. It needs lua5.4 with cqueues and "
-    .. "luaossl. crux sandbox --help lists the server's own options.",
+  description = "Runs a local server that behaves like the service. It needs lua5.4 with "
+    .. "cqueues and luaossl. crux sandbox --help lists the server's own options.",
 }
 
 -- The server's program parses its own options, --help among them.

@@ -9,9 +9,9 @@ local session = require "crux.cli.session"
 
 local command = {
   summary = "tell whether orders are cancelled",
-  description = "Reads orders, and tells what each says about its cancellation: cancelled; open, not "
-    .. "cancelled but still may be; partial, cancelled in part, and nothing is open; closed, shipped "
-    .. "or rejected. Ends with 0 if all are cancelled, else with 1.",
+  description = "Reads orders, and tells what each says about its cancellation: cancelled; "
+    .. "open, not cancelled but still may be; partial, cancelled in part, and nothing is open; "
+    .. "closed, shipped or rejected. Ends with 0 if all are cancelled, else with 1.",
 }
 
 local WIDTHS = { 36, 9, 0 }
@@ -46,7 +46,8 @@ local function print_state(shown, uuid, out)
     if item.state == "cancelled" then cancelled = cancelled + 1 end
   end
   out:json("status", { { "order_uuid", uuid }, { "state", shown.state }, { "items", shown.items } })
-  out:row({ uuid, shown.state, ("%d of %d lines cancelled"):format(cancelled, #shown.items) }, WIDTHS)
+  local told = ("%d of %d lines cancelled"):format(cancelled, #shown.items)
+  out:row({ uuid, shown.state, told }, WIDTHS)
 end
 
 function command.run(arguments)
