@@ -92,7 +92,7 @@ local function read_lines(self, offset)
       if not is_whole(line.time) then return number end
       self.latest = line.time
       local run = self.runs[#self.runs]
-      if run then run.latest = line.time end
+      if run and line.type ~= "looked" then run.latest = line.time end
     end
     offset = next_offset
     self.size = offset
