@@ -1,8 +1,8 @@
 --- Bulk runs: sends the orders of a journal. It neither prints nor reads arguments.
 --
 -- The intents of the next few orders are written and synced together, while the calls of those
--- before them are in flight: the worker's thread goes on during the sync. So what was sent is always
--- among the intents on the disk, whenever the process ends.
+-- before them are in flight: the worker's thread goes on during the sync. So what was sent is
+-- always among the intents on the disk, whenever the process ends.
 -- @module crux.cli.bulk
 local batch = require "crux.batch"
 

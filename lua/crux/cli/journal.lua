@@ -11,9 +11,9 @@
 --     {"type":"alive","time":…}
 --     {"type":"stop","reason":"signal","signal":"SIGINT","time":…}
 --
--- *Promises.* `intend` returns true only once the intents are on the disk. A newline commits a line:
--- what follows the last one is cut off before anything is appended. What is read is checked: a line
--- that does not follow from those before it is an error (`crux.cli.journal_reader`).
+-- *Promises.* `intend` returns true only once the intents are on the disk. A newline commits a
+-- line: what follows the last one is cut off before anything is appended. What is read is checked:
+-- a line that does not follow from those before it is an error (`crux.cli.journal_reader`).
 -- @classmod crux.cli.journal
 local Reader = require "crux.cli.journal_reader"
 local core = require "crux.core"
@@ -284,8 +284,8 @@ function Journal:intend(indices)
   return true
 end
 
---- Tells what came of an order. The next `intend` or `sync` makes that durable: until then a loss of
--- power leaves the order unknown.
+--- Tells what came of an order. The next `intend` or `sync` makes that durable: until then a loss
+-- of power leaves the order unknown.
 -- @tparam number index
 -- @tparam table fields `outcome`: that of a call, or `"not_started"`; and where known `status`,
 --   `kind`, `message`, `hint`, `intent`

@@ -138,8 +138,8 @@ function reader.read(file, path)
     end
   end
   if self.is_complete then return self end
-  return nil, ("%s: the journal ends before its orders do: nothing was sent, delete it"):format(path),
-    "incomplete"
+  local message = path .. ": the journal ends before its orders do: nothing was sent, delete it"
+  return nil, message, "incomplete"
 end
 
 --- The arguments of an order.

@@ -5,7 +5,7 @@ local batch = require "crux.batch"
 local cancellation = require "crux.cancellation"
 local core = require "crux.core"
 
--- After a call's deadline its request may still be on the way, or be worked on, for so many seconds.
+-- For so many seconds after a call's deadline its request may be on the way, or be worked on.
 local GRACE = 10
 -- How often it is asked whether to stop while nothing else is done, in seconds.
 local SLICE = 0.1
