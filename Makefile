@@ -302,8 +302,9 @@ storm: deps ## kill the command KILLS times (1000) in a run of ORDERS (100000), 
 	@$(MAKE) --no-print-directory all
 	@$(call RUN,$(LUA)) spec/sweep/storm.lua --kills $(KILLS) --orders $(ORDERS)
 
-bench: bench-counts bench-memory ## bench-counts, bench-memory, and the latency of calls that must not block
+bench: bench-counts bench-memory ## bench-counts, bench-memory, the latency of calls that must not block, the cost of a journal
 	@$(call RUN,$(LUA)) spec/bench/latency.lua
+	@$(call RUN,$(LUA)) spec/bench/journal.lua
 bench-counts: deps-bench ## count instructions and system calls of a call, compared with libcurl; fails above the limits
 	@$(MAKE) -s all $(DIR)/bare $(DIR)/loop
 	@$(call RUN,$(LUA)) spec/bench/poll.lua

@@ -14,7 +14,7 @@ static const char *kind_of(mode_t mode) {
 }
 
 int crux_os_push_status(lua_State *L, const struct stat *st) {
-  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, 5);
   lua_pushstring(L, kind_of(st->st_mode));
   lua_setfield(L, -2, "kind");
   lua_pushinteger(L, (lua_Integer)(st->st_mode & 07777));
@@ -23,6 +23,8 @@ int crux_os_push_status(lua_State *L, const struct stat *st) {
   crux_push_as_integer(L, -1);
   lua_setfield(L, -3, "size");
   lua_pop(L, 1);
+  lua_pushinteger(L, (lua_Integer)st->st_nlink);
+  lua_setfield(L, -2, "links");
   lua_pushboolean(L, st->st_uid == geteuid());
   lua_setfield(L, -2, "owned");
   return 1;
@@ -33,7 +35,8 @@ Returns what is known of a file.
 @function stat
 @tparam string path
 @treturn[1] table `kind`: `"file"`, `"directory"` or `"other"`; `mode`: the permissions, as a
-  number; `size` in bytes; `owned`: whether its owner is the user of this process
+  number; `size` in bytes; `links`: how many names it has, 0 once it was removed; `owned`: whether
+  its owner is the user of this process
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] string name of the error, such as `"ENOENT"`

@@ -5,7 +5,7 @@
 #include <lua.h>
 #include <sys/stat.h>
 
-/* Pushes { kind, mode, size, owned }. Returns 1. */
+/* Pushes { kind, mode, size, links, owned }. Returns 1. */
 int crux_os_push_status(lua_State *L, const struct stat *st);
 
 /* crux.os.stat(path), crux.os.mkdir(path), crux.os.sync_directory(path) */

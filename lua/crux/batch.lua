@@ -419,9 +419,9 @@ local batch = {}
 --   `false` from it: there are none now
 -- @tparam[opt] table options see the reference
 -- @tparam number level the user's, as the caller would give it to `error`
--- @tparam[opt] function wish for programs: asked all the time, returns nil, `"stop"`: start no more,
---   or `"abort"`: end what is in flight too; the report then says `"interrupted"`, and nothing is
---   raised
+-- @tparam[opt] function wish for programs: asked all the time, returns nil, `"stop"`: start no
+--   more, or `"abort"`: end what is in flight too; the report then says `"interrupted"`, and
+--   nothing is raised
 -- @treturn[1] table report: `counts` by outcome, and of items `not_started`; for a list also the
 --   lists `rejected`, `unknown`, `not_sent` and `not_started` of `{ index, item, err }`; `stopped`
 --   and `stopped_by`, if the batch ended early

@@ -130,6 +130,16 @@ describe("a bulk run", function()
     assert.equal(0, tally.exit_code(tally.summary(journal)))
   end)
 
+  it("forgets a signal at its end once it is resumed, even if nothing is left", function()
+    start()
+    bulk.run(journal, client)
+    journal:stop{ reason = "signal", signal = "SIGINT" }
+    assert.equal(130, tally.exit_code(tally.summary(journal)))
+    assert.is_nil(bulk.run(journal, client).failure)
+    reopen()
+    assert.equal(0, tally.exit_code(tally.summary(journal)))
+  end)
+
   it("gives back the intents of what it has not started", function()
     start()
     local done = 0

@@ -146,6 +146,21 @@ describe("a journal", function()
     assert.same({ "none" }, states{ lock = true })
   end)
 
+  it("that is removed between its opening and its lock is not used", function()
+    create(1):close()
+    local system = require "crux.os"
+    local open = system.open
+    finally(function() system.open = open end)
+    system.open = function(...)
+      local file = open(...)
+      os.remove(path)
+      return file
+    end
+    local journal, message, why = Journal.open(path, { lock = true })
+    assert.same({ nil, "io" }, { journal, why })
+    assert.is_truthy(message:find("was removed", 1, true), message)
+  end)
+
   it("of another version is refused", function()
     create(1):close()
     files.write(path, (files.read(path):gsub('"version":1', '"version":2')))

@@ -75,7 +75,7 @@ describe("a reconciliation", function()
     assert.equal(3, tally.exit_code(summary))
     assert(client:cancel_order{ order_uuid = orders[2] })
     assert(client:cancel_order{ order_uuid = orders[4] })
-    reconcile(journal, client)
+    reconcile(journal, client, { on_wait = function() error("expected no wait") end })
     assert.same({ "cancelled", "cancelled", "closed", "intent", "accepted", "cancelled" }, states())
   end)
 
@@ -94,6 +94,14 @@ describe("a reconciliation", function()
     end
     assert.same({}, sandbox:record().cancels)
     assert.same({ "unknown" }, states())
+  end)
+
+  it("waits no longer than that, if the clock was set back", function()
+    start{ sandbox.orders[1] }
+    age(-86400)
+    local seconds
+    reconcile(journal, client, { on_wait = function(left) seconds = left end, stopped = function() return "once" end })
+    assert.equal(15, math.floor(seconds))
   end)
 
   it("counts from the last sign of life of a run, if there is no outcome", function()

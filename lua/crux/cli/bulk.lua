@@ -1,8 +1,8 @@
 --- Bulk runs: sends the orders of a journal. It neither prints nor reads arguments.
 --
 -- The intents of the next few orders are written and synced together, while the calls of those
--- before them are in flight: the worker's thread goes on during the sync. So what was sent is always
--- among the intents on the disk, whenever the process ends.
+-- before them are in flight: the worker's thread goes on during the sync. So what was sent is
+-- always among the intents on the disk, whenever the process ends.
 -- @module crux.cli.bulk
 local batch = require "crux.batch"
 
@@ -167,9 +167,10 @@ function bulk.run(journal, client, options)
     failure = nil, raised = nil, was_stopped = false,
   }, Run)
   local total = bulk.pending(journal, options.resend_open)
-  if total == 0 then return {} end
+  if total == 0 and not journal.stopped then return {} end
   local ok, message = journal:begin{ timeout = options.timeout or 30 }
-  if not ok then return { failure = message } end
+  if ok and total == 0 then ok, message = journal:sync() end
+  if total == 0 or not ok then return { failure = message } end
   local report, err = batch.run(client, "cancel_order", "batch",
     function() return next_item(self) end, {
       concurrency = self.window, rate = options.rate, max_failures = options.stop_after,

@@ -11,9 +11,9 @@
 --     {"type":"alive","time":…}
 --     {"type":"stop","reason":"signal","signal":"SIGINT","time":…}
 --
--- *Promises.* `intend` returns true only once the intents are on the disk. A newline commits a line:
--- what follows the last one is cut off before anything is appended. What is read is checked: a line
--- that does not follow from those before it is an error (`crux.cli.journal_reader`).
+-- *Promises.* `intend` returns true only once the intents are on the disk. A newline commits a
+-- line: what follows the last one is cut off before anything is appended. What is read is checked:
+-- a line that does not follow from those before it is an error (`crux.cli.journal_reader`).
 -- @classmod crux.cli.journal
 local Reader = require "crux.cli.journal_reader"
 local core = require "crux.core"
@@ -134,8 +134,8 @@ function Journal.create(path, header, orders)
   end
   if ok then ok, message = system.sync_directory(directory_of(path)) end
   if ok then return opened(file, path, true) end
+  os.remove(path) -- nothing was sent; the lock is held until nobody can open it any more
   file:close()
-  os.remove(path) -- nothing was sent
   if raised then error(raised[1], 0) end
   return io_failure(path, message)
 end
@@ -154,15 +154,14 @@ function Journal.open(path, options)
   local is_locked = options and options.lock or false
   local file, message = system.open(path, is_locked and "append" or "read")
   if not file then return io_failure(path, message) end
-  if is_locked then
-    local ok, why, name = file:lock()
-    if not ok then
-      file:close()
-      if name ~= "EAGAIN" then return io_failure(path, why) end
-      return nil, path .. ": another process uses the journal", "locked"
-    end
-  end
-  return opened(file, path, is_locked)
+  if not is_locked then return opened(file, path, false) end
+  local ok, why, name = file:lock()
+  local status = ok
+  if ok then status, why = file:stat() end
+  if status and status.links > 0 then return opened(file, path, true) end
+  file:close()
+  if name == "EAGAIN" then return nil, path .. ": another process uses the journal", "locked" end
+  return io_failure(path, why or "the journal was removed")
 end
 
 -- --- what it holds ---
@@ -205,14 +204,14 @@ local function failed(self, message)
 end
 
 -- Appends lines as one piece. After a failure the file ends where it ended before, if it can be
--- made to: then outcomes may still be told.
-local function append(self, text)
+-- made to: then outcomes may still be told. `is_of_run`: the run goes on while this is written.
+local function append(self, text, is_of_run)
   if self.is_broken then return nil, self.failure end
   if not self.is_locked then error("expected a journal that was opened to be written", 2) end
   local ok, message = self.file:write(text)
   if ok then
     self.size, self.latest = self.size + #text, os.time()
-    if self.runs[1] then self.runs[#self.runs].latest = self.latest end
+    if is_of_run and self.runs[1] then self.runs[#self.runs].latest = self.latest end
     return true
   end
   self.is_broken = not self.file:truncate(self.size)
@@ -237,7 +236,7 @@ local function append_about(self, index, kind, fields)
   end
   fields.type, fields.index, fields.time = nil, index, os.time()
   local offset = self.size
-  local ok, message = append(self, line_of(kind, fields))
+  local ok, message = append(self, line_of(kind, fields), kind ~= "looked")
   if not ok then return nil, message end
   self.last[index] = offset * states.LIMIT + state.code
   return true
@@ -273,7 +272,7 @@ function Journal:intend(indices)
     offsets[place], offset = offset, offset + #lines[place]
   end
   local start = self.size
-  local ok, message = append(self, table.concat(lines))
+  local ok, message = append(self, table.concat(lines), true)
   if ok then ok, message = sync(self) end
   if not ok then
     self.file:truncate(start) -- nothing was sent; what stays on the disk is `unknown`
@@ -285,8 +284,8 @@ function Journal:intend(indices)
   return true
 end
 
---- Tells what came of an order. The next `intend` or `sync` makes that durable: until then a loss of
--- power leaves the order unknown.
+--- Tells what came of an order. The next `intend` or `sync` makes that durable: until then a loss
+-- of power leaves the order unknown.
 -- @tparam number index
 -- @tparam table fields `outcome`: that of a call, or `"not_started"`; and where known `status`,
 --   `kind`, `message`, `hint`, `intent`
@@ -307,7 +306,7 @@ function Journal:look(index, fields) return append_about(self, index, "looked", 
 function Journal:beat()
   local silent = os.time() - self.latest
   if self.failure or silent >= 0 and silent < SILENCE then return end
-  append(self, line_of("alive", { time = os.time() }))
+  append(self, line_of("alive", { time = os.time() }), true)
 end
 
 --- Tells why a run has ended before its orders had.
@@ -318,7 +317,7 @@ end
 function Journal:stop(fields)
   local stopped = { reason = fields.reason, signal = fields.signal, message = fields.message }
   stopped.time = os.time()
-  local ok, message = append(self, line_of("stop", stopped))
+  local ok, message = append(self, line_of("stop", stopped), true)
   if not ok then return nil, message end
   self.stopped = stopped
   return true

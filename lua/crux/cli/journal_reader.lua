@@ -92,7 +92,7 @@ local function read_lines(self, offset)
       if not is_whole(line.time) then return number end
       self.latest = line.time
       local run = self.runs[#self.runs]
-      if run then run.latest = line.time end
+      if run and line.type ~= "looked" then run.latest = line.time end
     end
     offset = next_offset
     self.size = offset
@@ -138,8 +138,8 @@ function reader.read(file, path)
     end
   end
   if self.is_complete then return self end
-  return nil, ("%s: the journal ends before its orders do: nothing was sent, delete it"):format(path),
-    "incomplete"
+  local message = path .. ": the journal ends before its orders do: nothing was sent, delete it"
+  return nil, message, "incomplete"
 end
 
 --- The arguments of an order.

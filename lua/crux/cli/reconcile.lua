@@ -5,7 +5,7 @@ local batch = require "crux.batch"
 local cancellation = require "crux.cancellation"
 local core = require "crux.core"
 
--- After a call's deadline its request may still be on the way, or be worked on, for so many seconds.
+-- For so many seconds after a call's deadline its request may be on the way, or be worked on.
 local GRACE = 10
 -- How often it is asked whether to stop while nothing else is done, in seconds.
 local SLICE = 0.1
@@ -44,12 +44,19 @@ local function wanted_of(journal)
   return wanted, latest
 end
 
--- Waits until that time of the clock. Returns whether it has come.
-local function wait_until(time, options)
-  local seconds = time - os.time()
+-- The longest wait that can be necessary, even if the clock was set back meanwhile.
+local function longest_wait(journal)
+  local longest = 0
+  for _, run in ipairs(journal.runs) do longest = math.max(longest, run.timeout) end
+  return longest + GRACE
+end
+
+-- Waits. Returns whether the time has passed.
+local function wait(seconds, options)
   if seconds <= 0 then return true end
   if options.on_wait then options.on_wait(seconds) end
-  while os.time() < time do
+  local until_then = core.now() + seconds
+  while core.now() < until_then do
     if options.stopped and options.stopped() then return false end
     core.sleep(SLICE)
   end
@@ -83,7 +90,8 @@ return function(journal, client, options)
   local wanted, latest = wanted_of(journal)
   if not wanted then return { failure = latest } end
   if #wanted == 0 then return {} end
-  if not wait_until(latest, options) then return { stopped = "interrupted" } end
+  local seconds = math.min(latest - os.time(), longest_wait(journal))
+  if not wait(seconds, options) then return { stopped = "interrupted" } end
   local failure, numbers, started = nil, {}, 0
   local function next_item()
     local index = wanted[started + 1]

@@ -2,7 +2,8 @@
 -- @module crux.cli.states
 
 -- `outcome`: what the report says. `sends`: a resumed run sends the order. `looks`: `reconcile`
--- reads it. `looked`: `reconcile` has found that. `fails`: it will not be cancelled. The place in the list is the code that the journal keeps in memory.
+-- reads it. `looked`: `reconcile` has found that. `fails`: it will not be cancelled. The place in
+-- the list is the code that the journal keeps in memory.
 local LIST = {
   { name = "none", outcome = "not_started", sends = true },
   { name = "intent", outcome = "unknown", looks = true },        -- and no outcome

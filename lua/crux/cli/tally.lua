@@ -46,9 +46,9 @@ end
 --- Counts the orders of a journal.
 -- @tparam crux.cli.journal journal
 -- @treturn table `orders`: how many; `counts`: by outcome; `looked`: counts by what `reconcile`
---   found; `pending`: how many a resumed run would send; `unknown`: how many have an unknown outcome
---   and were not looked at, or were found open; `unauthorized`: how many were not sent, or were
---   rejected, for want of a token; `failed`: how many were rejected or are invalid, or were
+--   found; `pending`: how many a resumed run would send; `unknown`: how many have an unknown
+--   outcome and were not looked at, or were found open; `unauthorized`: how many were not sent, or
+--   were rejected, for want of a token; `failed`: how many were rejected or are invalid, or were
 --   looked at and are not cancelled, for good; `stopped`: `reason`, `signal`, `message`, or nil
 function tally.summary(journal)
   local counts = { accepted = 0, rejected = 0, not_sent = 0, unknown = 0, not_started = 0 }

@@ -9,7 +9,7 @@
 -- | `body=html`, `empty`, `garbage` | with `status`: an HTML page, no body, or broken JSON |
 -- | `location=no` | with a 3xx `status`: leave out the `Location` |
 -- | `delay=MS` | wait before executing |
--- | `jitter=MS` | wait before executing, for up to so long; with `random`, where that does nothing |
+-- | `jitter=MS` | wait up to so long before executing; with `random`, where that does nothing |
 -- | `delay_after=MS` | wait between executing and answering |
 -- | `drop=before` | read the request, execute nothing, close without an answer |
 -- | `drop=after` | execute, close without an answer |
