@@ -1,6 +1,7 @@
--- Whose token the command uses: environment, kept token, a second login during a run, the journal's account.
+-- Whose token the command uses: the environment's, a kept one, one of a second login, the journal's.
 local command = require "spec.support.command"
 local files = require "spec.support.files"
+local helper = require "spec.helper"
 local process = require "spec.support.process"
 
 describe("the credentials of crux", function()
@@ -113,15 +114,33 @@ describe("the credentials of crux", function()
     assert.is_truthy(terminal.shown:find("20 orders: 20 accepted", 1, true), terminal.shown)
   end)
 
+  it("are waited for while another process logs in, and not for long where that was killed", function()
+    local program = place:path("program.lua", [[
+      local credentials = require "crux.cli.credentials"
+      local kept = credentials.read_newer("https://127.0.0.1", "old")
+      print(kept and kept.token)]])
+    local directory = place:path("state/crux")
+    local function kept(token) return ('{"token":"%s","username":"u","issued":1}'):format(token) end
+    assert(os.execute("mkdir -p " .. directory))
+    local path = directory .. "/token-https_127.0.0.1.json"
+    files.write(path, kept "old")
+    files.write(path .. ".new", kept "new")
+    assert(os.execute("chmod 600 " .. path .. "*"))
+    local line = ("XDG_STATE_HOME=%s %s %s"):format(place:path("state"), helper.lua, program)
+    assert.same({ "old" }, files.lines(line))
+    assert.same({ "new" }, files.lines(("{ sleep 0.3; mv %s.new %s; } & %s"):format(path, path, line)))
+    assert.same({ "new" }, files.lines(line))
+  end)
+
   it("that a run may outlive are told first, with what to do", function()
     login "retailer"
     write(8)
-    age(7199)
-    local ran = run("cancel --yes --concurrency 1 --rate 2 --file orders.csv")
-    assert.is_truthy(ran.err:find("the token expires in 0 min, and the run may take 1 min", 1, true), ran.err)
+    age(7100)
+    -- nobody is there to answer the question: it is not sent
+    local ran = run("cancel --rate 0.01 --file orders.csv", nil, 2)
+    assert.is_truthy(ran.err:find("the token expires in 1 min, and the run may take 14 min", 1, true), ran.err)
     assert.is_truthy(ran.err:find("crux login in another terminal", 1, true), ran.err)
     write(1)
-    os.remove(place:path("orders.csv.journal"))
     age(7200)
     ran = run("cancel --yes --file orders.csv")
     assert.is_truthy(ran.err:find("the token is more than two hours old: run crux login first", 1, true), ran.err)

@@ -81,10 +81,12 @@ describe("the input of crux cancel", function()
     }, orders_of(text:format(A, SUPPLIER)))
   end)
 
-  for name, row in pairs{
-    ['a"b'] = '"a""b"', ["a,b"] = '"a,b"', ["a\nb"] = '"a\nb"', [""] = '""', ["\n\n"] = '"\n\n"', ['"'] = '""""',
+  for what, case in pairs{
+    ["a quote"] = { 'a"b', '"a""b"' }, ["a comma"] = { "a,b", '"a,b"' }, ["a newline"] = { "a\nb", '"a\nb"' },
+    ["nothing"] = { "", '""' }, ["two newlines alone"] = { "\n\n", '"\n\n"' }, ["a quote alone"] = { '"', '""""' },
   } do
-    it(("takes the quoted field %q"):format(name), function()
+    it("takes a quoted field that has " .. what, function()
+      local name, row = case[1], case[2]
       local sku = { supplier_uuid = SUPPLIER, sku_id = name ~= "" and name or nil }
       assert.same({ { order_uuid = A, skus = { sku } }, { order_uuid = B } },
         orders_of("order_uuid,sku_id,supplier_uuid\n" .. A .. "," .. row .. "," .. SUPPLIER .. "\n" .. B .. ",,\n"))

@@ -1,5 +1,6 @@
 --- Tokens that `crux login` keeps: one file for each service, in `$XDG_STATE_HOME/crux/`.
 -- @module crux.cli.credentials
+local core = require "crux.core"
 local exit = require "crux.cli.exit"
 local json = require "crux.cli.json"
 local system = require "crux.os"
@@ -8,6 +9,9 @@ local credentials = {}
 
 -- The service's documentation: a token expires two hours after it was issued.
 credentials.LIFETIME = 7200
+
+-- How long a login of another process is waited for, and how often it is looked for, in seconds.
+local PATIENCE, SLICE = 5, 0.05
 
 --- The directory in which the command keeps tokens and journals.
 -- @treturn string
@@ -49,8 +53,10 @@ local function is_private(status)
   return status.owned and status.kind == "file" and status.mode % 64 == 0
 end
 
---- Reads the kept token for a service.
--- @tparam string base_url
+-- A login in progress has this file.
+local function being_written(base_url) return credentials.path(base_url) .. ".new" end
+
+--- Reads the kept token for a service.-- @tparam string base_url
 -- @treturn[1] table `token`, `username`, `issued` (seconds since the epoch)
 -- @treturn[2] nil
 -- @treturn[2] string why there is none
@@ -76,27 +82,59 @@ function credentials.read(base_url)
   return kept
 end
 
---- Keeps a token. The file is replaced as a whole: who reads it at the same time gets the
--- old or the new one.
+--- The same, for a token that was refused: while another process logs in, its token is waited for.
 -- @tparam string base_url
+-- @tparam string refused
+function credentials.read_newer(base_url, refused)
+  local deadline = core.now() + PATIENCE
+  while true do
+    local kept, why = credentials.read(base_url)
+    local is_newer = kept and kept.token ~= refused
+    if is_newer or not system.stat(being_written(base_url)) or core.now() > deadline then
+      return kept, why
+    end
+    core.sleep(SLICE)
+  end
+end
+
+-- --- writing ---
+
+local function cannot_keep(why) exit.fail(exit.FAILED, "expected to keep the token: " .. why) end
+
+--- Makes ready to keep a token, before it is asked for.
+-- @tparam string base_url
+-- @treturn table for `keep` or `give_up`
+function credentials.begin(base_url)
+  credentials.make_directory()
+  local temporary = being_written(base_url)
+  os.remove(temporary) -- of a login that was killed
+  local file, why = system.open(temporary, "create")
+  if not file then cannot_keep(why) end
+  return { file = file, temporary = temporary, path = credentials.path(base_url) }
+end
+
+--- Keeps no token.
+-- @tparam table begun
+function credentials.give_up(begun)
+  begun.file:close()
+  os.remove(begun.temporary)
+end
+
+--- Keeps a token. The file is replaced as a whole: who reads it at the same time gets the old or the
+-- new one.
+-- @tparam table begun
 -- @tparam table kept `token`, `username`, `issued`
 -- @treturn string the file's path
-function credentials.write(base_url, kept)
-  credentials.make_directory()
-  local path = credentials.path(base_url)
-  local temporary = path .. ".new"
-  os.remove(temporary)
-  local file, why = system.open(temporary, "create")
-  if not file then exit.fail(exit.FAILED, "expected to keep the token: " .. why) end
-  local ok, failure = file:write(json.encode(kept) .. "\n")
-  if ok then ok, failure = file:sync() end
-  file:close()
-  if ok then ok, failure = os.rename(temporary, path) end
+function credentials.keep(begun, kept)
+  local ok, why = begun.file:write(json.encode(kept) .. "\n")
+  if ok then ok, why = begun.file:sync() end
+  if ok then ok, why = os.rename(begun.temporary, begun.path) end
   if not ok then
-    os.remove(temporary)
-    exit.fail(exit.FAILED, "expected to keep the token: " .. path .. ": " .. tostring(failure))
+    credentials.give_up(begun)
+    cannot_keep(tostring(why))
   end
-  return path
+  begun.file:close()
+  return begun.path
 end
 
 return credentials

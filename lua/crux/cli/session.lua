@@ -48,8 +48,13 @@ end
 -- Called before each attempt, and again after a 401: another `crux login` may have been made by
 -- then.
 local function kept_token(base_url)
-  return function()
-    local kept, why = credentials.read(base_url)
+  return function(refused)
+    local kept, why
+    if refused then
+      kept, why = credentials.read_newer(base_url, refused)
+    else
+      kept, why = credentials.read(base_url)
+    end
     if kept then return kept.token end
     return nil, why .. ""
   end

@@ -59,6 +59,21 @@ local function print_failure(err, out)
   if hint then out:warn("  " .. hint) end
 end
 
+-- Asks the service for a token, and returns the answer's; nil and a code, once the failure is told.
+local function token_of(opened, out, username, password)
+  local result, err = opened:call("login", { username = username, password = password },
+    { is_safe = true })
+  session.check(out)
+  if not result then
+    if err.kind == "invalid" then session.usage(err) end
+    print_failure(err, out)
+    return nil, err.kind == "auth" and exit.AUTH or exit.FAILED
+  end
+  local body = result.body
+  if type(body) == "table" and type(body.auth_token) == "string" then return body.auth_token end
+  exit.fail(exit.FAILED, "expected a token in the answer, found none")
+end
+
 function command.run(arguments)
   local out = output.new(arguments)
   local opened = session.open(arguments, { tokenless = true })
@@ -66,22 +81,12 @@ function command.run(arguments)
   local username = arguments.username or os.getenv "CRUX_USERNAME"
   if not username or username == "" then username = ask("Username: ", true) end
   local password = arguments.password_stdin and password_from_stdin() or ask_for_password()
-  local issued = os.time()
-  local result, err = opened:call("login", { username = username, password = password },
-    { is_safe = true })
-  session.check(out)
-  if not result then
-    if err.kind == "invalid" then session.usage(err) end
-    print_failure(err, out)
-    return err.kind == "auth" and exit.AUTH or exit.FAILED
-  end
-  local body = result.body
-  if type(body) ~= "table" or type(body.auth_token) ~= "string" then
-    exit.fail(exit.FAILED, "expected a token in the answer, found none")
-  end
-  local path = credentials.write(opened.base_url, {
-    token = body.auth_token, username = username, issued = issued,
-  })
+  local begun, issued = credentials.begin(opened.base_url), os.time()
+  local ran, token, code = pcall(token_of, opened, out, username, password)
+  if not ran or not token then credentials.give_up(begun) end
+  if not ran then error(token, 0) end
+  if not token then return code end
+  local path = credentials.keep(begun, { token = token, username = username, issued = issued })
   out:json("login", { { "username", username }, { "base_url", opened.base_url }, { "file", path } })
   out:text(("logged in as %s; the token is kept in %s"):format(output.printable(username), path))
   if os.getenv "CRUX_TOKEN" then
