@@ -1,7 +1,6 @@
 /* options: see options.h. */
 #include "options.h"
 
-#include "../http/buffer.h"
 #include "../http/connection.h"
 #include "../os/process.h"
 #include "request_headers.h"
@@ -98,37 +97,62 @@ static bool is_built_in(const crux_settings *s, crux_invalid *invalid) {
   return false;
 }
 
-crux_config *crux_make_config(lua_State *L, const crux_snapshot *s, const crux_base_url *url,
-                              const crux_settings *base, unsigned long client,
-                              crux_invalid *invalid) {
+/* --- headers --- */
+
+/* Writes the field lines of the table at an index, and after them `own`, which may be NULL. Of the
+   same name the first counts. False: something is wrong; `invalid` says what. */
+static bool merge_headers(lua_State *L, int index, const char *own, crux_header_lines *lines,
+                          crux_invalid *invalid) {
+  int key = lua_gettop(L) + 1;
+  crux_headers_problem problem;
+  crux_header_lines_clear(lines);
+  problem = crux_header_lines_add_table(lines, L, index);
+  if (problem == CRUX_HEADERS_OK && own) problem = crux_header_lines_add(lines, own);
+  if (problem == CRUX_HEADERS_OK) return true;
+  blame(invalid, CRUX_BAD_HEADER, "headers");
+  invalid->value = index;
+  invalid->key = key;
+  invalid->number = (int)problem;
+  return false;
+}
+
+/* --- all --- */
+
+/* Overrides settings by the options in the snapshot. False: options that do not go together. */
+static bool read_options(lua_State *L, const crux_snapshot *s, const crux_base_url *url,
+                         crux_settings *settings, crux_header_lines *lines,
+                         crux_invalid *invalid) {
   const crux_field_list *list = s->lists;
   const crux_field *row;
   const int *value = s->at;
-  crux_settings settings = *base;
-  crux_config *config;
-  char lines[CRUX_HEADERS_MAX + 1];
   for (; list->fields; list++) {
     for (row = list->fields; row->name; row++, value++) {
-      if (*value && list->fields == crux_client_options)
-        store(L, row->name, *value, url, &settings);
+      if (*value && list->fields == crux_client_options) store(L, row->name, *value, url, settings);
       if (*value && row->type == CRUX_TYPE_HEADERS) {
-        if (!crux_read_headers(L, *value, base->headers, lines)) {
-          blame(invalid, CRUX_WRONG_VALUE, row->name);
-          invalid->value = *value;
-          return NULL;
-        }
-        settings.headers = lines;
+        if (!merge_headers(L, *value, settings->headers, lines, invalid)) return false;
+        settings->headers = lines->text;
       }
     }
   }
-  if (settings.key_file && !settings.cert_file) {
+  if (settings->key_file && !settings->cert_file) {
     blame(invalid, CRUX_ALONE, "key_file");
     invalid->nearest = "cert_file";
-    return NULL;
+    return false;
   }
-  if (!is_built_in(&settings, invalid)) return NULL;
-  config = crux_config_new(&settings, agent, client);
-  if (settings.headers == lines) crux_wipe(lines, sizeof lines);
-  if (!config) invalid->problem = CRUX_NO_MEMORY;
+  return is_built_in(settings, invalid);
+}
+
+crux_config *crux_make_config(lua_State *L, const crux_snapshot *s, const crux_base_url *url,
+                              const crux_settings *base, unsigned long client,
+                              crux_invalid *invalid) {
+  crux_settings settings = *base;
+  crux_header_lines lines;
+  crux_config *config = NULL;
+  lines.len = 0;
+  if (read_options(L, s, url, &settings, &lines, invalid)) {
+    config = crux_config_new(&settings, agent, client);
+    if (!config) invalid->problem = CRUX_NO_MEMORY;
+  }
+  if (lines.len > 0) crux_header_lines_wipe(&lines);
   return config;
 }
