@@ -94,6 +94,7 @@ build = {
     ["crux.pacer"] = "lua/crux/pacer.lua",
     ["crux.pending"] = "lua/crux/pending.lua",
     ["crux.report"] = "lua/crux/report.lua",
+    ["crux.request_headers"] = "lua/crux/request_headers.lua",
     ["crux.resty"] = "lua/crux/resty.lua",
     ["crux.resty.wakeup"] = "lua/crux/resty/wakeup.lua",
     ["crux.retry"] = "lua/crux/retry.lua",

@@ -135,6 +135,7 @@ static void push_seconds(lua_State *L, const crux_field *field) {
 }
 
 #define TOKEN "a string of printable ASCII without spaces"
+#define OR_FUNCTION ", or a function"
 #define HEADERS "a table of unreserved header names and values, at most 8 KiB"
 #define BASE_URL "an https:// URL with no user, query or fragment"
 #define STOP_SET "a set of kinds and statuses such as { auth = true, [403] = true }, or a function"
@@ -162,7 +163,7 @@ static void push_expected(lua_State *L, const crux_field *field, unsigned hidden
     case CRUX_TYPE_BOOLEAN: text = "true or false"; break;
     case CRUX_TYPE_DATE: text = "a date such as '2018-08-03' or '2018-08-03 06:00:00'"; break;
     case CRUX_TYPE_OBJECT: text = "a table"; break;
-    case CRUX_TYPE_TOKEN: text = hidden & CRUX_LUA_ONLY ? TOKEN : TOKEN ", or a function"; break;
+    case CRUX_TYPE_TOKEN: text = hidden & CRUX_LUA_ONLY ? TOKEN : TOKEN OR_FUNCTION; break;
     case CRUX_TYPE_BASE_URL: text = BASE_URL; break;
     case CRUX_TYPE_FILE:
     case CRUX_TYPE_KEY_FILE: text = "a readable file"; break;
@@ -170,7 +171,7 @@ static void push_expected(lua_State *L, const crux_field *field, unsigned hidden
     case CRUX_TYPE_STRING: text = "a string"; break;
     case CRUX_TYPE_PROXY: text = "a proxy URL, or an empty string for none"; break;
     case CRUX_TYPE_PRODUCT: text = "a product token such as 'shop/1.2'"; break;
-    case CRUX_TYPE_HEADERS: text = HEADERS; break;
+    case CRUX_TYPE_HEADERS: text = hidden & CRUX_LUA_ONLY ? HEADERS : HEADERS OR_FUNCTION; break;
     case CRUX_TYPE_FUNCTION: text = "a function"; break;
     case CRUX_TYPE_TABLE: text = "a table"; break;
     case CRUX_TYPE_RATE: text = "a positive, finite number"; break;

@@ -3,7 +3,6 @@
 
 #include "../http/connection.h"
 #include "../os/process.h"
-#include "request_headers.h"
 
 const crux_field_list crux_lua_options = { crux_client_options, 0 };
 const crux_field_list crux_core_options = { crux_client_options, CRUX_LUA_ONLY };
@@ -99,18 +98,21 @@ static bool is_built_in(const crux_settings *s, crux_invalid *invalid) {
 
 /* --- headers --- */
 
-/* Writes the field lines of the table at an index, and after them `own`, which may be NULL. Of the
-   same name the first counts. False: something is wrong; `invalid` says what. */
-static bool merge_headers(lua_State *L, int index, const char *own, crux_header_lines *lines,
-                          crux_invalid *invalid) {
-  int key = lua_gettop(L) + 1;
-  crux_headers_problem problem;
+bool crux_merge_headers(lua_State *L, int above, const char *own, int beneath,
+                        crux_header_lines *lines, crux_invalid *invalid) {
+  int key = lua_gettop(L) + 1, value = above;
+  crux_headers_problem problem = CRUX_HEADERS_OK;
   crux_header_lines_clear(lines);
-  problem = crux_header_lines_add_table(lines, L, index);
+  if (above) problem = crux_header_lines_add_table(lines, L, above);
   if (problem == CRUX_HEADERS_OK && own) problem = crux_header_lines_add(lines, own);
+  if (problem == CRUX_HEADERS_OK && beneath) {
+    value = beneath;
+    problem = crux_header_lines_add_table(lines, L, beneath);
+  }
   if (problem == CRUX_HEADERS_OK) return true;
   blame(invalid, CRUX_BAD_HEADER, "headers");
-  invalid->value = index;
+  invalid->hidden = CRUX_LUA_ONLY; /* a function will not do */
+  invalid->value = value;
   invalid->key = key;
   invalid->number = (int)problem;
   return false;
@@ -128,8 +130,8 @@ static bool read_options(lua_State *L, const crux_snapshot *s, const crux_base_u
   for (; list->fields; list++) {
     for (row = list->fields; row->name; row++, value++) {
       if (*value && list->fields == crux_client_options) store(L, row->name, *value, url, settings);
-      if (*value && row->type == CRUX_TYPE_HEADERS) {
-        if (!merge_headers(L, *value, settings->headers, lines, invalid)) return false;
+      if (*value && row->type == CRUX_TYPE_HEADERS && !lua_isfunction(L, *value)) {
+        if (!crux_merge_headers(L, *value, settings->headers, 0, lines, invalid)) return false;
         settings->headers = lines->text;
       }
     }

@@ -218,6 +218,7 @@ static bool is_limit(lua_State *L, const crux_field *field, int value, double nu
 }
 
 static crux_problem check_headers(checker *c, int value) {
+  if (lua_isfunction(c->L, value)) return valid_if(!(c->hidden & CRUX_LUA_ONLY));
   c->invalid->key = lua_gettop(c->L) + 1;
   c->invalid->number = (int)crux_check_headers(c->L, value);
   return c->invalid->number == CRUX_HEADERS_OK ? CRUX_VALID : CRUX_BAD_HEADER;

@@ -10,6 +10,7 @@
 -- @module crux.call
 local core = require "crux.core"
 local event = require "crux.event"
+local request_headers = require "crux.request_headers"
 local retry = require "crux.retry"
 local token = require "crux.token"
 
@@ -24,8 +25,8 @@ local Call = {}
 -- @tparam number deadline seconds on the clock of `options.now`
 -- @tparam table options `now`, the driver's clock; `retries`; `token`, if it is a function;
 --   `has_token`, whether there is a token, a string included; `source`, that of the function;
---   `on_event`; `has_callbacks`, whether there is either function; `budget`, that of the client's
---   retries
+--   `headers`, its functions; `on_event`; `has_callbacks`, whether there is any function; `budget`,
+--   that of the client's retries
 -- @treturn table call
 function Call.new(request, deadline, options)
   local call = {
@@ -37,10 +38,11 @@ function Call.new(request, deadline, options)
   if not options.has_token then call.lacks_token = true end
   if options.has_callbacks then
     call.has_callbacks, call.on_event, call.token = true, options.on_event, options.token
+    call.headers = options.headers
     if call.token then
       call.source, call.given = options.source, {} -- the set of tokens that this call was given
     end
-    if call.on_event then event.prepare(call) end
+    if call.on_event or call.headers then event.prepare(call) end
   end
   return call
 end
@@ -57,7 +59,7 @@ local function resume(call)
   return true
 end
 
---- Prepares an attempt: gets its token and emits the event `request`.
+--- Prepares an attempt: gets its token, has its headers set, and emits the event `request`.
 -- @tparam table call not done
 -- @treturn[1] boolean true
 -- @treturn[1] ?string the attempt's token, if a function returned it
@@ -73,6 +75,11 @@ function Call.begin(call)
     if not given then return nil, err end
   elseif call.lacks_token and not call.request:has_token() then -- an endpoint may need none
     return nil, core.failure("auth", core.NO_TOKEN)
+  end
+  if call.headers then
+    local is_set
+    is_set, err = request_headers.for_attempt(call, given)
+    if not is_set then return nil, err end
   end
   call.attempts = call.attempts + 1
   if call.on_event then emit(call, "request") end

@@ -8,6 +8,7 @@ local core = require "crux.core"
 local curl = require "crux.curl"
 local environment = require "crux.environment"
 local orders = require "crux.orders"
+local request_headers = require "crux.request_headers"
 local retry = require "crux.retry"
 local tokens = require "crux.token"
 local wait = require "crux.wait"
@@ -62,14 +63,14 @@ end
 -- The options that this layer, and not C, acts on: see `Call.new`.
 -- `shared`: what all calls of the client share, which are its clock, the `sources` of token
 -- functions by function, and the `budget` of retries.
-local function new_call_options(shared, token, has_token, retries, on_event)
+local function new_call_options(shared, token, has_token, retries, headers, on_event)
   if type(token) ~= "function" then token = nil end -- a string stays in C, where nothing prints it
   local source = token and (shared.sources[token] or tokens.source())
   if token then shared.sources[token] = source end
   return {
-    token = token, has_token = has_token, source = source, retries = retries, on_event = on_event,
-    budget = shared.budget, now = shared.now,
-    has_callbacks = token ~= nil or on_event ~= nil,
+    token = token, has_token = has_token, source = source, retries = retries, headers = headers,
+    on_event = on_event, budget = shared.budget, now = shared.now,
+    has_callbacks = token ~= nil or headers ~= nil or on_event ~= nil,
   }
 end
 
@@ -117,7 +118,8 @@ function Client.make(options, env, driver)
   shared.budget = retry.budget(function(is_full)
     client._is_direct = is_full and client._can_be_direct and not client._closed
   end)
-  local call_options = new_call_options(shared, token, token ~= nil, retries, options.on_event)
+  local call_options = new_call_options(shared, token, token ~= nil, retries,
+    request_headers.of_client(options.headers), options.on_event)
   local can_be_direct = driver.direct and not call_options.has_callbacks or false
   client = setmetatable({
     _handle = handle, _driver = driver, _closed = false, _call_options = call_options,
@@ -168,6 +170,7 @@ local function call_options_of(client, arguments)
   if token == nil then token = defaults.token end
   return new_call_options(client._shared, token, has_token,
     rawget(arguments, "retries") or defaults.retries,
+    request_headers.of_call(defaults.headers, rawget(arguments, "headers")),
     rawget(arguments, "on_event") or defaults.on_event)
 end
 
@@ -245,13 +248,13 @@ for _, name in ipairs(core.endpoints) do
   end
 end
 
---- Returns what a call would send, without sending it. No token is needed, and no token function is
--- called.
+--- Returns what a call would send, without sending it. No token is needed, and no token or
+-- `headers` function is called.
 -- @tparam string name as for `call`
 -- @tparam table arguments as for `call`
 -- @treturn[1] crux.dry_run `method`, `url`, `headers` (by their names on the wire) and `body`;
---   tokens are `[redacted]`. Its `tostring` is a command that begins with `curl -q` and sends the
---   same request, with `$CRUX_TOKEN` in place of the token
+--   tokens and the values of the option `headers` are `[redacted]`. Its `tostring` is a command
+--   that begins with `curl -q` and sends the same request, with `$CRUX_TOKEN` in place of the token
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
 -- @raise on an unknown name, a closed client, or arguments that are not a table

@@ -55,9 +55,12 @@ function token.public(call, message)
   return status and status .. token.redact(call, words) or message
 end
 
--- What the function raised as a part of a message. It may hold a token or password that crux has
--- never seen, so words that are as long as one are removed too.
-local function raised(call, why)
+--- Returns what a function raised as a part of a message. It may hold a token or password that crux
+-- has never seen, so words that are as long as one are removed too.
+-- @tparam table call
+-- @param why what was raised
+-- @treturn string
+function token.raised(call, why)
   if why == nil then return "" end
   local text = token.redact(call, callback.text(why))
   text = gsub(text, "[%w_%-]+", function(word) return #word >= 20 and "[redacted]" or nil end)
@@ -96,7 +99,7 @@ function token.ask(call, refused)
     return found
   end
   local why = ok and problem_with(call, found, reason)
-    or "the token function raised an error" .. raised(call, found)
+    or "the token function raised an error" .. token.raised(call, found)
   return nil, core.failure("auth", why)
 end
 
