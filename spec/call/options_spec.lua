@@ -52,8 +52,8 @@ end
 for _, value in ipairs{ 5, {}, true, "a\r", "a\nY: z", "a\0b" } do
   local long = ("x"):rep(64)
   for name, place in pairs{ ["X-Id"] = ".X-Id", [long] = "." .. long, [long .. "x"] = "" } do
-    HEADERS[#HEADERS + 1] = { { [name] = value },
-      ("headers%s: expected a string without CR, LF and NUL, found %s"):format(place, told_of(value)) }
+    local message = "headers%s: expected a string without CR, LF and NUL, found %s"
+    HEADERS[#HEADERS + 1] = { { [name] = value }, message:format(place, told_of(value)) }
   end
 end
 for _, name in ipairs{

@@ -161,7 +161,8 @@ describe("a headers function", function()
         { function() error("locked\nout", 0) end, raised .. ": locked out" },
         { function() error() end, raised },
         { function() error("short", 0) end, raised .. ": [redacted]", "short" },
-        { function() error("short", 0) end, raised .. ": [redacted]", function() return "short" end },
+        { function() error("short", 0) end, raised .. ": [redacted]",
+          function() return "short" end },
       } do
         local client = new_client{ headers = row[1], token = row[3] }
         local _, err = helper.check(way[2](client, { order_uuid = U }))
