@@ -27,6 +27,7 @@ typedef enum {
   CRUX_ENCRYPTED_KEY,
   CRUX_BAD_HEADER,    /* `number` is a crux_headers_problem */
   CRUX_ALONE,         /* an option without `nearest`, which it needs */
+  CRUX_TWO_CREDENTIALS, /* a token function, and a user to log in */
   CRUX_NOT_BUILT_IN,  /* this libcurl cannot do it: `number` is its code */
   CRUX_OTHER_API,     /* an endpoint, `nearest`, that the chosen generation of the API lacks */
   CRUX_NO_MEMORY

@@ -214,6 +214,54 @@ describe("a headers function", function()
     end)
   end
 
+  for _, way in ipairs(WAYS) do
+    it("of a client is called for its login too, that of a call is not, " .. way[1], function()
+      local body = ('{"auth_token":"%s"}'):format(helper.TOKEN)
+      answers(helper.response(200, body), helper.response(204))
+      local asked = {}
+      local function given(of)
+        return function(attempt)
+          asked[#asked + 1] = of .. " " .. attempt.endpoint .. " " .. attempt.attempt
+          return { ["X-" .. of] = attempt.endpoint }
+        end
+      end
+      local client = assert(crux.new{
+        base_url = retrying.server.base_url, username = "u", password = "p",
+        headers = given("Client"),
+      })
+      local result = helper.check(way[2](client, { order_uuid = U, headers = given("Call") }))
+      assert.equal("accepted", result.outcome)
+      local order = { "Client login 1", "Client cancel_order 1", "Call cancel_order 1" }
+      assert.same(order, asked)
+      local sent = requests()
+      assert.same({ "X-Client: login" }, lines(sent[1]))
+      assert.same({ "X-Call: cancel_order", "X-Client: cancel_order" }, lines(sent[2]))
+      client:close()
+    end)
+
+    it("that fails for a login ends the call, and nothing is sent, " .. way[1], function()
+      local client
+      local function given(attempt)
+        if attempt.endpoint == "login" then return client:get_order{ order_uuid = U } end
+        return {}
+      end
+      for _, row in ipairs{
+        { function() return 5 end,
+          "^login: headers: expected a table .*, found a number, from the headers function$" },
+        { given, "^login: headers: the headers function raised an error: a call was made inside" },
+      } do
+        client = assert(crux.new{
+          base_url = retrying.server.base_url, username = "u", password = "p", headers = row[1],
+        })
+        local _, err = helper.check(way[2](client, { order_uuid = U }))
+        assert.same({ "not_sent", "invalid", "headers" }, { err.outcome, err.kind, err.field })
+        assert.is_truthy(err.message:find(row[2]), err.message)
+        client:close()
+      end
+      assert.equal(0, #requests())
+    end)
+  end
+
   it("that is interrupted before a second attempt leaves what was known", function()
     retrying.server:set{ answer = AGAIN }
     local function interrupted(attempt)
