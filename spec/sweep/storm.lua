@@ -17,6 +17,8 @@ local FAULTS = "/~jitter=20,random=7,rate=0.02"
 local CONCURRENCY, TIMEOUT = 8, 2
 -- About so many are answered, for the first kills.
 local REQUESTS_PER_SECOND = 1000
+-- The share of the orders that is sent during the kills. The others are sent afterwards.
+local SHARE = 0.8
 
 local quoted = files.quoted
 
@@ -163,16 +165,16 @@ end
 
 -- Kills until so many kills, or until all orders are through. Returns how many.
 function Storm:rage(orders, kills)
-  local count, began, received = 0, core.now(), 0
-  local seconds = orders / kills / REQUESTS_PER_SECOND
+  local count, began, seconds = 0, core.now(), orders / kills / REQUESTS_PER_SECOND
   while count < kills do
+    local left_before = orders * SHARE - self.log.received
     if not self:kill_once(seconds) then break end
     count = count + 1
+    -- so that the orders last for the kills: longer if fewer were sent than there are for each kill
+    local left = orders * SHARE - self.log.received
+    local is_ahead = left_before - left < left / (kills - count + 1)
+    seconds = math.max(0.001, seconds * (is_ahead and 1.05 or 0.95))
     if count % 100 == 0 then
-      -- so that the orders last for the kills
-      local each = (self.log.received - received) / 100
-      seconds = math.max(0.001, seconds * (orders - self.log.received) / math.max(1, kills - count) / math.max(1, each))
-      received = self.log.received
       io.write((" %d kills, %d requests, %d s\n"):format(count, self.log.received, math.floor(core.now() - began)))
       io.stdout:flush()
     end
