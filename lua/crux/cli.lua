@@ -3,6 +3,10 @@
 -- @module crux.cli
 local exit = require "crux.cli.exit"
 
+-- Where stdin, stdout or stderr is closed, the next file or socket would take its number, and what
+-- is printed would go there. These take the numbers first; writing to them fails.
+local HELD = { io.open("/dev/null", "r"), io.open("/dev/null", "r"), io.open("/dev/null", "r") }
+
 -- For a failure that is a table, the same table; for a crash, its place.
 local function handler(failure)
   if type(failure) == "table" then return failure end
@@ -34,6 +38,7 @@ end
 -- @tparam table arguments a list of strings
 -- @treturn number the exit code
 return function(arguments)
+  assert(#HELD == 3, "expected to open /dev/null, found that it cannot be")
   local ok, code = xpcall(function() return run(arguments) end, handler)
   if not ok then code = finish(code) end
   if not io.stdout:flush() and code == exit.OK then code = exit.FAILED end

@@ -1,6 +1,7 @@
 --- The orders of a bulk run: the whole input is read and checked before the first is sent. The rows
 -- wait in a temporary file, not in memory.
 -- @module crux.cli.input
+local exit = require "crux.cli.exit"
 local json = require "crux.cli.json"
 local lines_of = require "crux.cli.input_lines"
 local rows = require "crux.cli.rows"
@@ -11,7 +12,9 @@ local input = {}
 -- How many orders are shown before a run.
 local FIRST = 3
 
-local function fail(why) error("the temporary file: " .. tostring(why), 0) end
+local function fail(why)
+  exit.fail(exit.USAGE, "the temporary file of orders: " .. tostring(why) .. "; nothing was sent")
+end
 
 -- The JSON has no newline, and a UUID no tab.
 local function keep(self, line, arguments)
@@ -138,8 +141,10 @@ local function read_rows(self, next_row, words, options)
 end
 
 local function new(options)
+  local file, why = io.tmpfile()
+  if not file then fail(why) end
   local self = {
-    rows = assert(io.tmpfile()), uuids = uuids.new(), merged = {}, first = {}, problems = 0,
+    rows = file, uuids = uuids.new(), merged = {}, first = {}, problems = 0,
     count = 0,
   }
   function self.problem(line, message)

@@ -60,12 +60,14 @@ local function kept_token(base_url)
   end
 end
 
+-- They come from the environment alone.
+local SECRETS = { token = true, username = true, password = true }
+
 --- Words an error of kind `invalid` of the library's for the command line.
 function session.usage(err)
   local message, field = err.message, err.field
-  if field and message:sub(1, #field) == field then
-    local name = flags.name(field)
-    message = name .. message:sub(#field + 1)
+  if field and not SECRETS[field] and message:sub(1, #field) == field then
+    message = flags.name(field) .. message:sub(#field + 1)
   end
   exit.fail(exit.USAGE, message)
 end
