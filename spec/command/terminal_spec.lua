@@ -110,7 +110,8 @@ describe("crux at a terminal", function()
     open("cancel --file orders.csv")
     local shown = terminal:expect("Cancel 5 orders? [y/N] ")
     for _, text in ipairs{
-      sandbox.base_url, "not known: the token is from CRUX_TOKEN", "orders    5", sandbox.orders[13],
+      sandbox.base_url, "not known: the token is from CRUX_TOKEN", "orders    5",
+        sandbox.orders[13],
       sandbox.orders[15], "orders.csv.journal",
     } do
       assert.is_truthy(shown:find(text, 1, true), text)
