@@ -74,6 +74,20 @@ describe("crux", function()
     assert.equal(before, sandbox:record().requests)
   end)
 
+  it("has as many requests in flight as --concurrency says, beyond 32 as well", function()
+    local many = process.sandbox{ orders = 60 }
+    local there = command.place(many)
+    finally(function()
+      many:close()
+      there:remove()
+    end)
+    there.env.CRUX_BASE_URL = many.base_url .. "/~delay=1500"
+    there:path("orders.csv", "order_uuid\n" .. table.concat(many.orders, "\n") .. "\n")
+    local ran = there:run("cancel --yes --json --concurrency 60 --timeout 60 --file orders.csv")
+    assert.equal(0, ran.code, ran.out .. ran.err)
+    assert.is_true(many:record().connections >= 60)
+  end)
+
   it("reads orders from stdin with --file -", function()
     local uuids = { take(), take() }
     local ran = run("cancel --yes --json --file - --journal run.journal", {

@@ -93,6 +93,7 @@ describe("the exit code of crux", function()
       [""] = "a command is required", ["nothing"] = "unknown command 'nothing'",
       ["cancel"] = "expected either ORDER_UUID or --file, found neither",
       ["cancel --file a " .. helper.ORDER] = "found both",
+      ["cancel stdin"] = "crux cancel --file stdin",
       ["cancel x"] = "ORDER_UUID: expected a UUID", ["cancel --bogus"] = "unknown option '--bogus'",
       ["cancel " .. helper.ORDER .. " --timeout 0"] = "--timeout: expected",
       ["cancel " .. helper.ORDER .. " --timeout x"] = "expected a number, found 'x'",

@@ -173,6 +173,10 @@ function command.run(arguments)
   if arguments.file and #arguments.sku > 0 then
     exit.fail(exit.USAGE, "expected SKUs in the file, found --sku beside --file")
   end
+  if count == 1 and system.stat(arguments.order_uuid[1]) then
+    exit.fail(exit.USAGE, "expected ORDER_UUID, found the name of a file",
+      "crux cancel --file " .. run.quoted(arguments.order_uuid[1]))
+  end
   if count == 1 and not arguments.journal then
     return change(arguments, "cancel_order", given_orders(arguments)[1])
   end
