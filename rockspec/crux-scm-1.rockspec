@@ -122,6 +122,7 @@ build = {
     ["crux.cli.input"] = "lua/crux/cli/input.lua",
     ["crux.cli.input_lines"] = "lua/crux/cli/input_lines.lua",
     ["crux.cli.journal"] = "lua/crux/cli/journal.lua",
+    ["crux.cli.journal_lines"] = "lua/crux/cli/journal_lines.lua",
     ["crux.cli.journal_reader"] = "lua/crux/cli/journal_reader.lua",
     ["crux.cli.journaled"] = "lua/crux/cli/journaled.lua",
     ["crux.cli.json"] = "lua/crux/cli/json.lua",
