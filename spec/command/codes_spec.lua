@@ -71,6 +71,7 @@ describe("the exit code of crux", function()
     expect_report(0, { accepted = 3 })
     expect(0, "reconcile orders.csv.journal")
     expect(0, "resume orders.csv.journal")
+    expect(0, "resume orders.csv.journal", { env = { CRUX_TOKEN = "" } })
     expect(0, "cancel " .. take(1)[1], nil, "accepted")
     expect(0, "cancel --yes " .. table.concat(take(2), " "), nil, "2 orders: 2 accepted")
     assert.equal(1, #files.lines("ls " .. place:path("state/crux")))
@@ -106,6 +107,7 @@ describe("the exit code of crux", function()
       ["cancel --file a --sku x"] = "expected SKUs in the file",
       ["cancel --file missing.csv"] = "missing.csv",
       ["cancel --file -"] = "expected --journal PATH",
+      ["cancel --file ."] = "crux: .: Is a directory",
       ["cancel --file . --max 0"] = "expected a whole number from 1, found '0'",
       ["status"] = "missing argument 'order_uuid'", ["get x"] = "ORDER_UUID: expected a UUID",
       ["cancel-item x"] = "ITEM_UUID: expected a UUID", ["confirm"] = "found neither",
