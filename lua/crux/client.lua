@@ -89,6 +89,7 @@ local BLOCKING = {
 --   - `now()`: the clock, in seconds;
 --   - `send(request, token, deadline)`: makes an attempt and waits for its end; returns a result,
 --     or nil and an error, or nothing in a forked child;
+--   - `start(request, token, deadline, number)`, if there is one: instead of `request:start`;
 --   - `sleep(seconds)`;
 --   - `await(what, seconds)`: waits for an inbox or a request, and may return early;
 --   - `admit(level)`, if there is one: raises at that level where calls cannot wait;

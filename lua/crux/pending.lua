@@ -50,7 +50,7 @@ local function attempt(self)
     if token then settle(self, nil, token) else scheduler:pause(self, call.due) end
     return
   end
-  local started, err = request:start(token, call.deadline, scheduler:register(self))
+  local started, err = scheduler:start(self, token, call.deadline)
   if started then return end
   -- nil: a finalizer or hook has aborted the call or closed the client since
   if started == nil then return self:abort() end

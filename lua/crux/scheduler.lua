@@ -159,6 +159,17 @@ function Scheduler:register(pending)
   return slot
 end
 
+--- Starts an attempt.
+-- @tparam crux.pending pending
+-- @tparam ?string token
+-- @tparam number deadline seconds on the driver's clock
+-- @return what `request:start` does, see csrc/binding/pending.c
+function Scheduler:start(pending, token, deadline)
+  local request, slot, start = pending._request, self:register(pending), self._driver.start
+  if start then return start(request, token, deadline, slot) end
+  return request:start(token, deadline, slot)
+end
+
 --- Has `step` advance a pending again when its pause is over.
 -- @tparam crux.pending pending
 -- @tparam number due seconds on the driver's clock
@@ -253,6 +264,9 @@ function Scheduler:in_flight() return self._inbox:in_flight() end
 --- Returns a descriptor that is readable while `step` has something to do.
 -- @treturn number
 function Scheduler:fd() return self._inbox:fd() end
+
+--- Makes the descriptor readable, until a `step` finds nothing to do.
+function Scheduler:notify() self._inbox:notify() end
 
 --- Returns whether `close` was called.
 -- @treturn boolean

@@ -1,0 +1,282 @@
+--- A client without a network, for tests of one's own code: it answers by itself, by what the test
+-- gives it. It has all methods of a client, and all functions of `crux` and `crux.resty`, so it can
+-- stand in for either module too. Arguments are checked, and answers interpreted, by the code of a
+-- real call. It starts no thread, and needs no nginx.
+--
+-- *Answers.* For each endpoint a list, of which each attempt takes the next one, or a function that
+-- is called for each attempt. An answer is a table of `status`, and perhaps `headers` and `body`,
+-- or the name of a fault: `"dns"`, `"connect"`, `"proxy"`, `"tls"`, `"timeout"`, `"network"` or
+-- `"memory"` before the request is sent, `"timeout_sent"`, `"network_sent"` or `"protocol_sent"`
+-- after it, and `"cut_body"`, a 200 with a body that is cut off. A body that is a table becomes
+-- JSON. A request for which there is no answer raises an error, which ends the test: in `submit`,
+-- `poll` and `batch` too.
+--
+-- *Time.* The mock has a clock of its own. It moves on when a call would wait: by pauses, by the
+-- `rate` of a batch, by the interval of `wait_cancelled`, by the `connect_timeout` with
+-- `"timeout"`, and by the rest of a call's time with `"timeout_sent"`. None of this takes time. A
+-- submitted call is done at its next `poll` or `step`, with all attempts and pauses.
+--
+-- *Environment.* It is not read, so that a test does not depend on it. Without a token, a mock has
+-- one; and it has a proxy, for the fault of that name.
+-- @classmod crux.mock
+-- @usage local mock = require "crux.mock".new{
+--   answers = { get_order = { "connect", { status = 200, body = { uuid = uuid } } } },
+-- }
+-- print(mock:get_order{ order_uuid = uuid }.status, #mock.calls) --> 200 2
+-- @see crux.client
+local Client = require "crux.client"
+local Pending = require "crux.pending"
+local canned = require "crux.canned"
+local core = require "crux.core"
+local curl = require "crux.curl"
+
+local error, format, huge, ipairs, max = error, string.format, math.huge, ipairs, math.max
+local next, rawequal, rawget, remove = next, rawequal, rawget, table.remove
+local gsub, setmetatable, type = string.gsub, setmetatable, type
+
+local TOKEN = "mock-token-0123456789"
+local PROXY = "http://mock-proxy:3128"
+-- On the mock's clock.
+local START = 1000
+
+-- --- time ---
+
+-- A world is what a mock and the clients made by its `new` share:
+--
+-- - `answers`: see `canned.answers`; `used`: how many were, by endpoint;
+-- - `calls`: a list of the attempts; `made`: by request, its `name` and `args`;
+-- - `time`; `later`: a list of { at =, request = }, the attempts that end at that time.
+
+-- The place in `later` of what comes first, or nil.
+local function first_later(world)
+  local first
+  for place, entry in ipairs(world.later) do
+    if not first or entry.at < world.later[first].at then first = place end
+  end
+  return first
+end
+
+local function pass_until(world, time)
+  local first = first_later(world)
+  while first and world.later[first].at <= time do
+    local entry = remove(world.later, first)
+    world.time = max(world.time, entry.at)
+    if entry.request then core.deliver_canned(entry.request) end -- nil: it was collected
+    first = first_later(world)
+  end
+  world.time = max(world.time, time)
+end
+
+-- --- answers ---
+
+-- Tables are read raw, as C does it.
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local copied = {}
+  for name, item in next, value do copied[name] = copy(item) end
+  return copied
+end
+
+local function record(world, request)
+  local call, made = setmetatable(request:dry_run(), curl), world.made[request]
+  call.name, call.args = made.name, made.args
+  made.attempts = made.attempts + 1
+  world.calls[#world.calls + 1] = call
+  return call, made.attempts
+end
+
+local function next_of_list(world, name, attempt)
+  local answers = world.answers[name]
+  local used = world.used[name] or 0
+  if answers and answers[used + 1] then
+    world.used[name] = used + 1
+    return answers[used + 1]
+  end
+  local retry = attempt > 1 and ", a retry: retries = 0 turns these off" or ""
+  if not answers then error(format("crux.mock: expected answers.%s, found none%s", name, retry), 0) end
+  error(format("crux.mock: answers.%s has run out: expected %d requests, found one more%s",
+    name, used, retry), 0)
+end
+
+-- The answer to an attempt, which is recorded.
+local function next_answer(world, request)
+  local call, attempt = record(world, request)
+  local answers = world.answers[call.name]
+  if type(answers) ~= "function" then return next_of_list(world, call.name, attempt) end
+  local answer, err = canned.answer(answers(call), format("answers.%s(call)", call.name))
+  if not answer then error("crux.mock: " .. err.message, 0) end
+  return answer
+end
+
+-- --- the driver: see Client.make ---
+
+local function new_driver(world)
+  local driver = {}
+
+  function driver.now() return world.time end
+
+  function driver.sleep(seconds) pass_until(world, world.time + seconds) end
+
+  function driver.await(what, seconds)
+    if what:wait(0) then return end
+    local first, time = first_later(world), world.time + seconds
+    if first and world.later[first].at <= time then time = world.later[first].at end
+    if time == huge then error("crux.mock: expected something to wait for, found nothing", 0) end
+    pass_until(world, time)
+  end
+
+  function driver.send(request, token, deadline)
+    local answer = next_answer(world, request)
+    local result, err = core.perform_canned(request, token, deadline - world.time,
+      answer.received, answer.fault)
+    pass_until(world, world.time + (result or err).meta.time.total)
+    return result, err
+  end
+
+  function driver.start(request, token, deadline, number)
+    local answer = next_answer(world, request)
+    local started, rest = core.start_canned(request, token, deadline - world.time, number,
+      answer.received, answer.fault)
+    if started and rest then
+      world.later[#world.later + 1] = setmetatable({
+        at = world.time + rest, request = request,
+      }, { __mode = "v" })
+    end
+    return started, rest
+  end
+
+  return driver
+end
+
+-- --- submitted calls ---
+
+local Submitted = {}
+for name, method in next, Pending do Submitted[name] = method end
+Submitted.__index = Submitted
+
+function Submitted:wait(seconds)
+  local done, result, err = Pending.wait(self, seconds)
+  if not done then self._scheduler:notify() end -- `step` can always go on
+  return done, result, err
+end
+
+function Submitted:poll()
+  if type(self) ~= "table" or not self._call or self._call.done or self._moving then
+    local done, result, err = Pending.poll(self)
+    return done, result, err
+  end
+  return self:wait()
+end
+
+-- --- the mock ---
+
+local Mock = {}
+for name, method in next, Client do Mock[name] = method end
+Mock.__index = Mock
+Mock.__name = "crux.mock"
+
+function Mock:request(name, arguments)
+  local request, deadline, has_options = Client.request(self, name, arguments)
+  if request then
+    self._world.made[request] = { name = name, args = copy(arguments), attempts = 0 }
+  end
+  return request, deadline, has_options
+end
+
+function Mock:__tostring() return (gsub(Client.__tostring(self), "^crux%.client", "crux.mock")) end
+
+-- `step` has something to do as long as a call is in flight.
+local function remind(self)
+  if self._scheduler and not self._closed and (self:timeout() or first_later(self._world)) then
+    self._scheduler:notify()
+  end
+end
+
+function Mock:submit(name, arguments)
+  local pending, err = Client.submit(self, name, arguments)
+  if not pending then return nil, err end
+  remind(self)
+  return setmetatable(pending, Submitted)
+end
+
+function Mock:step()
+  local pending = Client.step(self)
+  while not pending and not self._closed and (self:timeout() or first_later(self._world)) do
+    self._scheduler:wait(huge)
+    pending = Client.step(self)
+  end
+  remind(self)
+  return pending
+end
+
+-- What `crux` and `crux.resty` have beside the calls.
+local MODULE = {
+  _VERSION = core._VERSION, SANDBOX = core.SANDBOX, PRODUCTION = core.PRODUCTION,
+  null = core.null, assert = require "crux.assert", cancellation = require "crux.cancellation",
+}
+
+local function new_client(world, options)
+  local known = {}
+  for name, value in next, options do known[name] = value end
+  if known.token == nil then known.token = TOKEN end
+  if known.proxy == nil then known.proxy = PROXY end
+  local self, err = Client.make(known, {}, world.driver)
+  if not self then return nil, err end
+  self._world, self.calls = world, world.calls
+  for name, value in next, MODULE do self[name] = value end
+  -- of a client, and of a module: with a colon or a dot
+  for _, name in ipairs(core.endpoints) do
+    self[name] = function(first, second)
+      local arguments = first
+      if rawequal(first, self) then arguments = second end
+      local result, failure = Client.perform(self, name, arguments, 2)
+      return result, failure
+    end
+  end
+  self.new = function(more)
+    if more ~= nil and type(more) ~= "table" then
+      error("expected a table of options, found a " .. type(more), 2)
+    end
+    local client, why = new_client(world, more or {})
+    return client, why
+  end
+  return setmetatable(self, Mock)
+end
+
+local mock = {}
+
+--- Makes a mock.
+--
+-- Of the mock, `calls` is a list of its attempts, in order. Each is a dry run (`method`, `url`,
+-- `headers`, `body`; its `tostring` is a command of curl's) with the `name` of the endpoint and
+-- `args`, a copy of the arguments as they were passed. A function among the `answers` is called
+-- with the same table. The mock's `new` makes a further client that shares its answers, calls and
+-- clock, with options of its own: so a mock can stand in for the module.
+-- @tparam[opt] table options those of a client, and `answers`
+-- @treturn[1] crux.mock
+-- @treturn[2] nil
+-- @treturn[2] table err of kind `invalid`
+-- @raise if `options` is given and not a table
+-- @usage package.loaded.crux = require "crux.mock".new{ answers = {
+--   cancel_order = function(call) return { status = call.args.skus and 204 or 409 } end,
+-- } }
+function mock.new(options)
+  if options ~= nil and type(options) ~= "table" then
+    error("expected a table of options, found a " .. type(options), 2)
+  end
+  local known = {}
+  for name, value in next, options or {} do known[name] = value end
+  local answers, err = canned.answers(rawget(known, "answers"))
+  if not answers then return nil, err end
+  known.answers = nil
+  local world = {
+    answers = answers, used = {}, calls = {}, made = setmetatable({}, { __mode = "k" }),
+    time = START, later = {},
+  }
+  world.driver = new_driver(world)
+  local self
+  self, err = new_client(world, known)
+  return self, err
+end
+
+return mock
