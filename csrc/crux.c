@@ -155,6 +155,7 @@ static void add_functions(lua_State *L, int state) {
     { "perform_canned", crux_perform_canned },
     { "start_canned", crux_start_canned },
     { "deliver_canned", crux_deliver_canned },
+    { "awaits_delivery", crux_awaits_delivery },
     { "unknown_field", crux_unknown_field },
     { "release", release },
     { "sleep", crux_sleep },

@@ -133,12 +133,23 @@ int crux_start_canned(lua_State *L) {
   return 1;
 }
 
+/* The attempt that is to be delivered; NULL: there is none. */
+static crux_transfer *undelivered(const crux_request_handle *handle) {
+  crux_transfer *t = handle->pending.attempt;
+  return t && !atomic_load(&t->done) ? t : NULL;
+}
+
 int crux_deliver_canned(lua_State *L) {
   crux_request_handle *handle = crux_check_handle(L, 1);
-  crux_transfer *t = handle->pending.attempt;
+  crux_transfer *t = undelivered(handle);
   crux_inbox *inbox = crux_open_inbox(handle);
-  if (inbox && t && !atomic_load(&t->done)) deliver(inbox, t);
+  if (inbox && t) deliver(inbox, t);
   return 0;
+}
+
+int crux_awaits_delivery(lua_State *L) {
+  lua_pushboolean(L, undelivered(crux_check_handle(L, 1)) != NULL);
+  return 1;
 }
 
 /* --- wrong answers --- */

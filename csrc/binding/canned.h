@@ -14,6 +14,8 @@ int crux_perform_canned(lua_State *L);
 int crux_start_canned(lua_State *L);
 /* core.deliver_canned(request): its attempt ends now, unless it was aborted. */
 int crux_deliver_canned(lua_State *L);
+/* core.awaits_delivery(request) → whether it has such an attempt */
+int crux_awaits_delivery(lua_State *L);
 /* core.unknown_field(path, name, known names) → the err about a field that is none of these */
 int crux_unknown_field(lua_State *L);
 

@@ -358,7 +358,7 @@ function Client:submit(name, arguments)
   if not ENDPOINTS[name] then check_endpoint(name, 2) end
   local call, err = self:prepare(name, arguments)
   if not call then return nil, err end
-  return Pending.new(scheduler, call)
+  return Pending.new(scheduler, call, false, self._submitted)
 end
 
 --- Starts due retries and collects finished calls, without blocking. Call it when `pollfd` is

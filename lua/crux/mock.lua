@@ -26,6 +26,7 @@
 -- @see crux.client
 local Client = require "crux.client"
 local Pending = require "crux.pending"
+local Scheduler = require "crux.scheduler"
 local canned = require "crux.canned"
 local core = require "crux.core"
 local curl = require "crux.curl"
@@ -47,11 +48,15 @@ local START = 1000
 -- - `calls`: a list of the attempts; `made`: by request, its `name` and `args`;
 -- - `time`; `later`: a list of { at =, request = }, the attempts that end at that time.
 
--- The place in `later` of what comes first, or nil.
+-- The place in `later` of what comes first, or nil. What was aborted or collected is removed.
 local function first_later(world)
-  local first
-  for place, entry in ipairs(world.later) do
-    if not first or entry.at < world.later[first].at then first = place end
+  local later, first = world.later, nil
+  for place = #later, 1, -1 do
+    local request = later[place].request
+    if not request or not core.awaits_delivery(request) then remove(later, place) end
+  end
+  for place, entry in ipairs(later) do
+    if not first or entry.at < later[first].at then first = place end
   end
   return first
 end
@@ -61,7 +66,7 @@ local function pass_until(world, time)
   while first and world.later[first].at <= time do
     local entry = remove(world.later, first)
     world.time = max(world.time, entry.at)
-    if entry.request then core.deliver_canned(entry.request) end -- nil: it was collected
+    if entry.request then core.deliver_canned(entry.request) end -- nil: it was collected just now
     first = first_later(world)
   end
   world.time = max(world.time, time)
@@ -148,32 +153,50 @@ local function new_driver(world)
   return driver
 end
 
--- --- submitted calls ---
+-- --- submitted calls: they end when somebody looks ---
 
-local Submitted = {}
-for name, method in next, Pending do Submitted[name] = method end
-Submitted.__index = Submitted
+local function subclass(class)
+  local made = {}
+  for name, method in next, class do made[name] = method end
+  made.__index = made
+  return made
+end
 
-function Submitted:wait(seconds)
-  local done, result, err = Pending.wait(self, seconds)
+local Submitted, Stepped = subclass(Pending), subclass(Scheduler)
+
+function Submitted:look()
+  if self._moving then self:advance() else self:wait_at_most(huge) end
+end
+
+function Submitted:wait_at_most(seconds)
+  local done, result, err = Pending.wait_at_most(self, seconds)
   if not done then self._scheduler:notify() end -- `step` can always go on
   return done, result, err
 end
 
-function Submitted:poll()
-  if type(self) ~= "table" or not self._call or self._call.done or self._moving then
-    local done, result, err = Pending.poll(self)
-    return done, result, err
+function Stepped:has_more() return self:timeout() or first_later(self._world) end
+
+function Stepped:start(...)
+  local started, err = Scheduler.start(self, ...)
+  if self:has_more() then self:notify() end
+  return started, err
+end
+
+function Stepped:step()
+  local pending = Scheduler.step(self)
+  while not pending and not self:is_closed() and self:has_more() do
+    self:wait(huge)
+    pending = Scheduler.step(self)
   end
-  return self:wait()
+  if not self:is_closed() and self:has_more() then self:notify() end
+  return pending
 end
 
 -- --- the mock ---
 
-local Mock = {}
-for name, method in next, Client do Mock[name] = method end
-Mock.__index = Mock
+local Mock = subclass(Client)
 Mock.__name = "crux.mock"
+Mock._submitted = Submitted
 
 function Mock:request(name, arguments)
   local request, deadline, has_options = Client.request(self, name, arguments)
@@ -184,30 +207,6 @@ function Mock:request(name, arguments)
 end
 
 function Mock:__tostring() return (gsub(Client.__tostring(self), "^crux%.client", "crux.mock")) end
-
--- `step` has something to do as long as a call is in flight.
-local function remind(self)
-  if self._scheduler and not self._closed and (self:timeout() or first_later(self._world)) then
-    self._scheduler:notify()
-  end
-end
-
-function Mock:submit(name, arguments)
-  local pending, err = Client.submit(self, name, arguments)
-  if not pending then return nil, err end
-  remind(self)
-  return setmetatable(pending, Submitted)
-end
-
-function Mock:step()
-  local pending = Client.step(self)
-  while not pending and not self._closed and (self:timeout() or first_later(self._world)) do
-    self._scheduler:wait(huge)
-    pending = Client.step(self)
-  end
-  remind(self)
-  return pending
-end
 
 -- What `crux` and `crux.resty` have beside the calls.
 local MODULE = {
@@ -223,6 +222,8 @@ local function new_client(world, options)
   local self, err = Client.make(known, {}, world.driver)
   if not self then return nil, err end
   self._world, self.calls = world, world.calls
+  self._scheduler = setmetatable(self:new_scheduler(), Stepped)
+  self._scheduler._world = world
   for name, value in next, MODULE do self[name] = value end
   -- of a client, and of a module: with a colon or a dot
   for _, name in ipairs(core.endpoints) do
