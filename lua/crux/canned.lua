@@ -16,7 +16,8 @@ local FIELDS = { "status", "headers", "body" }
 local RECEIVED = {
   network_sent = "",
   protocol_sent = "this is not HTTP\r\n\r\n",
-  cut_body = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 64\r\n\r\n{\"uuid",
+  cut_body = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 64\r\n\r\n"
+    .. '{"uuid',
 }
 
 -- Those that C knows; see csrc/binding/canned.c.

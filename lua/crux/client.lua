@@ -94,6 +94,8 @@ local BLOCKING = {
 --   - `await(what, seconds)`: waits for an inbox or a request, and may return early;
 --   - `admit(level)`, if there is one: raises at that level where calls cannot wait;
 --   - `concurrent`: other calls go on meanwhile;
+--   - `scheduler`, `pending`, if there are any: the classes of the client's own scheduler and of
+--     its pendings;
 --   - `direct`: attempts block, so that C can make the first one without a request that Lua holds
 -- @treturn[1] crux.client
 -- @treturn[2] nil
@@ -324,10 +326,11 @@ function Client:prepare(name, arguments)
 end
 
 --- Makes a scheduler for calls of this client, which `close` closes too.
+-- @tparam[opt] table class
 -- @treturn crux.scheduler
 -- @local
-function Client:new_scheduler()
-  local scheduler = Scheduler.new(self, self._driver)
+function Client:new_scheduler(class)
+  local scheduler = Scheduler.new(self, self._driver, class)
   self._schedulers[scheduler] = true
   return scheduler
 end
@@ -335,7 +338,7 @@ end
 -- The client's own scheduler. A client that only blocks never has one.
 local function scheduler_of(client, name)
   check_open(client, name, 3)
-  local scheduler = client._scheduler or client:new_scheduler()
+  local scheduler = client._scheduler or client:new_scheduler(client._driver.scheduler)
   client._scheduler = scheduler
   return scheduler
 end
@@ -358,7 +361,7 @@ function Client:submit(name, arguments)
   if not ENDPOINTS[name] then check_endpoint(name, 2) end
   local call, err = self:prepare(name, arguments)
   if not call then return nil, err end
-  return Pending.new(scheduler, call, false, self._submitted)
+  return Pending.new(scheduler, call, false, self._driver.pending)
 end
 
 --- Starts due retries and collects finished calls, without blocking. Call it when `pollfd` is

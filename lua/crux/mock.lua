@@ -98,7 +98,9 @@ local function next_of_list(world, name, attempt)
     return answers[used + 1]
   end
   local retry = attempt > 1 and ", a retry: retries = 0 turns these off" or ""
-  if not answers then error(format("crux.mock: expected answers.%s, found none%s", name, retry), 0) end
+  if not answers then
+    error(format("crux.mock: expected answers.%s, found none%s", name, retry), 0)
+  end
   error(format("crux.mock: answers.%s has run out: expected %d requests, found one more%s",
     name, used, retry), 0)
 end
@@ -111,6 +113,71 @@ local function next_answer(world, request)
   local answer, err = canned.answer(answers(call), format("answers.%s(call)", call.name))
   if not answer then error("crux.mock: " .. err.message, 0) end
   return answer
+end
+
+-- --- submitted calls: they end when somebody looks ---
+
+local function subclass(class)
+  local made = {}
+  for name, method in next, class do made[name] = method end
+  made.__index = made
+  return made
+end
+
+local Submitted = subclass(Pending)
+
+--- Lets the time pass until the call is done.
+-- @local
+function Submitted:look()
+  if self:is_moving() then self:advance() else self:wait_at_most(huge) end
+end
+
+-- The class of the schedulers of a world. `step` has something to do as long as a call is in
+-- flight, so the descriptor is readable.
+local function scheduler_class(world)
+  local Stepped = subclass(Scheduler)
+
+  local function has_more(self)
+    return not self:is_closed() and (self:timeout() or first_later(world))
+  end
+
+  local function remind(self) if has_more(self) then self:notify() end end
+
+  --- As that of a scheduler, see there.
+  -- @local
+  function Stepped:start(...)
+    local started, err = Scheduler.start(self, ...)
+    remind(self)
+    return started, err
+  end
+
+  --- As that of a scheduler, see there.
+  -- @local
+  function Stepped:sleep(seconds)
+    Scheduler.sleep(self, seconds)
+    remind(self)
+  end
+
+  --- As that of a scheduler, see there.
+  -- @local
+  function Stepped:await(request, seconds)
+    Scheduler.await(self, request, seconds)
+    remind(self)
+  end
+
+  --- Lets the time pass until a call is done.
+  -- @local
+  function Stepped:step()
+    local pending = Scheduler.step(self)
+    while not pending and has_more(self) do
+      self:wait(huge)
+      pending = Scheduler.step(self)
+    end
+    remind(self)
+    return pending
+  end
+
+  return Stepped
 end
 
 -- --- the driver: see Client.make ---
@@ -150,61 +217,14 @@ local function new_driver(world)
     return started, rest
   end
 
+  driver.pending, driver.scheduler = Submitted, scheduler_class(world)
   return driver
-end
-
--- --- submitted calls: they end when somebody looks ---
-
-local function subclass(class)
-  local made = {}
-  for name, method in next, class do made[name] = method end
-  made.__index = made
-  return made
-end
-
-local Submitted, Stepped = subclass(Pending), subclass(Scheduler)
-
-function Submitted:look()
-  if self._moving then self:advance() else self:wait_at_most(huge) end
-end
-
-function Submitted:wait_at_most(seconds)
-  local done, result, err = Pending.wait_at_most(self, seconds)
-  if not done then self._scheduler:notify() end -- `step` can always go on
-  return done, result, err
-end
-
-function Stepped:has_more() return self:timeout() or first_later(self._world) end
-
-function Stepped:start(...)
-  local started, err = Scheduler.start(self, ...)
-  if self:has_more() then self:notify() end
-  return started, err
-end
-
-function Stepped:step()
-  local pending = Scheduler.step(self)
-  while not pending and not self:is_closed() and self:has_more() do
-    self:wait(huge)
-    pending = Scheduler.step(self)
-  end
-  if not self:is_closed() and self:has_more() then self:notify() end
-  return pending
 end
 
 -- --- the mock ---
 
 local Mock = subclass(Client)
 Mock.__name = "crux.mock"
-Mock._submitted = Submitted
-
-function Mock:request(name, arguments)
-  local request, deadline, has_options = Client.request(self, name, arguments)
-  if request then
-    self._world.made[request] = { name = name, args = copy(arguments), attempts = 0 }
-  end
-  return request, deadline, has_options
-end
 
 function Mock:__tostring() return (gsub(Client.__tostring(self), "^crux%.client", "crux.mock")) end
 
@@ -221,9 +241,15 @@ local function new_client(world, options)
   if known.proxy == nil then known.proxy = PROXY end
   local self, err = Client.make(known, {}, world.driver)
   if not self then return nil, err end
-  self._world, self.calls = world, world.calls
-  self._scheduler = setmetatable(self:new_scheduler(), Stepped)
-  self._scheduler._world = world
+  self.calls = world.calls
+  -- what each call begins with
+  function self:request(name, arguments)
+    local request, deadline, has_options = Client.request(self, name, arguments)
+    if request then
+      world.made[request] = { name = name, args = copy(arguments), attempts = 0 }
+    end
+    return request, deadline, has_options
+  end
   for name, value in next, MODULE do self[name] = value end
   -- of a client, and of a module: with a colon or a dot
   for _, name in ipairs(core.endpoints) do

@@ -50,7 +50,7 @@ local function attempt(self)
     if token then settle(self, nil, token) else scheduler:pause(self, call.due) end
     return
   end
-  local started, err = scheduler:start(self, token, call.deadline)
+  local started, err = scheduler:start(self, request, token, call.deadline)
   if started then return end
   -- nil: a finalizer or hook has aborted the call or closed the client since
   if started == nil then return self:abort() end
@@ -149,6 +149,11 @@ function Pending:advance(in_step)
   end
   return false
 end
+
+--- Whether the call's own callback runs.
+-- @treturn boolean
+-- @local
+function Pending:is_moving() return self._moving end
 
 --- What `poll` does for a call that is not done.
 -- @local

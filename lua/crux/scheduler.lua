@@ -17,7 +17,8 @@ local WEAK = { __mode = "v" }
 --- Makes a scheduler.
 -- @param client kept alive by each call
 -- @tparam table driver how calls wait: see `Client.make`
-function Scheduler.new(client, driver)
+-- @tparam[opt] table class another class that is made like this one
+function Scheduler.new(client, driver, class)
   return setmetatable({
     _client = client, _driver = driver, _closed = false,
     _inbox = core.inbox(),
@@ -27,7 +28,7 @@ function Scheduler.new(client, driver)
     _pauses = {},                    -- a binary heap of { due, slot }, soonest first
     _ready = setmetatable({}, WEAK), -- a circular buffer of done calls that `step` has to return
     _ready_size = 0, _ready_first = 1, _ready_count = 0,
-  }, Scheduler)
+  }, class or Scheduler)
 end
 
 -- --- the heap of pauses ---
@@ -161,11 +162,12 @@ end
 
 --- Starts an attempt.
 -- @tparam crux.pending pending
+-- @param request userdata
 -- @tparam ?string token
 -- @tparam number deadline seconds on the driver's clock
 -- @return what `request:start` does, see csrc/binding/pending.c
-function Scheduler:start(pending, token, deadline)
-  local request, slot, start = pending._request, self:register(pending), self._driver.start
+function Scheduler:start(pending, request, token, deadline)
+  local slot, start = self:register(pending), self._driver.start
   if start then return start(request, token, deadline, slot) end
   return request:start(token, deadline, slot)
 end

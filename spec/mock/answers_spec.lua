@@ -91,7 +91,7 @@ describe("an answer of a mock is that of a server that sends it:", function()
     end)
   end
 
-  it("one that arrives in pieces of one byte", function()
+  it("an answer that arrives in pieces of one byte", function()
     compare(nil, { { status = 422, body = { detail = "no" } } }, { helper.response(422, '{"detail":"no"}', JSON) },
       function(responses)
         return mocks.serve(responses, {

@@ -72,7 +72,7 @@ describe("the options of a mock:", function()
     assert.is_truthy(err.message:find("expected a table that can be written as JSON, found ", 1, true), err.message)
   end)
 
-  it("those of a client are checked as a client's", function()
+  it("options of a client are checked as a client's", function()
     for _, wrong in ipairs{ { timeout = -1 }, { tokn = "x" }, { token = 7 }, { retries = 11 }, { base_url = "ftp://x" }, { api = "v2" } } do
       local _, expected = crux.new(wrong)
       local err = invalid(wrong)
@@ -99,7 +99,7 @@ describe("the options of a mock:", function()
       crux.SANDBOX, helper.ORDER, crux.SANDBOX:match("//(.*)")), printed)
   end)
 
-  it("those of a call override the mock's", function()
+  it("options of a call override the mock's", function()
     local double = mocks.new({ "connect", "connect", OK }, { retries = 0, timeout = 1 })
     assert.equal(200, double:get_order{ order_uuid = helper.ORDER, retries = 2, timeout = 20, api = "timp" }.status)
     assert.is_truthy(double.calls[3].url:find("/timp/", 1, true))

@@ -34,9 +34,9 @@ describe("a blocking call of a mock takes none but the mock's own time:", functi
 
   it("none for an answer", function() passes(0, { { status = 200 } }) end)
   it("connect_timeout for timeout", function() passes(10, { "timeout" }, { retries = 0 }) end)
-  it("its timeout for timeout, if that is shorter", function() passes(3, { "timeout" }, { timeout = 3, retries = 0 }) end)
-  it("its timeout for timeout_sent", function() passes(86400, { "timeout_sent" }, { timeout = 86400 }) end)
-  it("its pauses", function() passes(0.4995 + 0.999, { "dns", "connect", { status = 200 } }) end)
+  it("the timeout for timeout, if that is shorter", function() passes(3, { "timeout" }, { timeout = 3, retries = 0 }) end)
+  it("the timeout for timeout_sent", function() passes(86400, { "timeout_sent" }, { timeout = 86400 }) end)
+  it("random pauses", function() passes(0.4995 + 0.999, { "dns", "connect", { status = 200 } }) end)
   it("the server's Retry-After", function()
     passes(20, { { status = 429, headers = { ["Retry-After"] = 20 } }, { status = 200 } })
   end)
