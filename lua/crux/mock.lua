@@ -28,15 +28,17 @@ local Client = require "crux.client"
 local Pending = require "crux.pending"
 local Scheduler = require "crux.scheduler"
 local canned = require "crux.canned"
+local cjson = require("cjson").new()
 local core = require "crux.core"
 local curl = require "crux.curl"
 
-local error, format, huge, ipairs, max = error, string.format, math.huge, ipairs, math.max
+local error, format, ipairs = error, string.format, ipairs
+local floor, huge, max = math.floor, math.huge, math.max
 local next, rawequal, rawget, remove = next, rawequal, rawget, table.remove
 local gsub, setmetatable, type = string.gsub, setmetatable, type
 
-local TOKEN = "mock-token-0123456789"
-local PROXY = "http://mock-proxy:3128"
+-- In place of the environment.
+local ENVIRONMENT = { token = "mock-token-0123456789", proxy = "http://mock-proxy:3128" }
 -- On the mock's clock.
 local START = 1000
 
@@ -46,7 +48,7 @@ local START = 1000
 --
 -- - `answers`: see `canned.answers`; `used`: how many were, by endpoint;
 -- - `calls`: a list of the attempts; `made`: by request, its `name` and `args`;
--- - `time`; `later`: a list of { at =, request = }, the attempts that end at that time.
+-- - `time`, and `issued`, what was the time of day then; `later`: a list of { at =, request = }, the attempts that end at that time.
 
 -- The place in `later` of what comes first, or nil. What was aborted or collected is removed.
 local function first_later(world)
@@ -84,6 +86,10 @@ end
 
 local function record(world, request)
   local call, made = setmetatable(request:dry_run(), curl), world.made[request]
+  if not made then -- a login that the client makes by itself
+    made = { name = request:subject(), args = cjson.decode(call.body), attempts = 0 }
+    world.made[request] = made
+  end
   call.name, call.args = made.name, made.args
   made.attempts = made.attempts + 1
   world.calls[#world.calls + 1] = call
@@ -129,7 +135,7 @@ local Submitted = subclass(Pending)
 --- Lets the time pass until the call is done.
 -- @local
 function Submitted:look()
-  if self:is_moving() then self:advance() else self:wait_at_most(huge) end
+  if self:is_moved_in() then self:advance() else self:wait_at_most(huge) end
 end
 
 -- The class of the schedulers of a world. `step` has something to do as long as a call is in
@@ -187,6 +193,8 @@ local function new_driver(world)
 
   function driver.now() return world.time end
 
+  function driver.time() return world.issued + floor(world.time - START) end
+
   function driver.sleep(seconds) pass_until(world, world.time + seconds) end
 
   function driver.await(what, seconds)
@@ -237,9 +245,7 @@ local MODULE = {
 local function new_client(world, options)
   local known = {}
   for name, value in next, options do known[name] = value end
-  if known.token == nil then known.token = TOKEN end
-  if known.proxy == nil then known.proxy = PROXY end
-  local self, err = Client.make(known, {}, world.driver)
+  local self, err = Client.make(known, ENVIRONMENT, world.driver)
   if not self then return nil, err end
   self.calls = world.calls
   -- what each call begins with
@@ -298,7 +304,7 @@ function mock.new(options)
   known.answers = nil
   local world = {
     answers = answers, used = {}, calls = {}, made = setmetatable({}, { __mode = "k" }),
-    time = START, later = {},
+    time = START, issued = core.time(), later = {},
   }
   world.driver = new_driver(world)
   local self
