@@ -16,8 +16,9 @@
 -- `"timeout"`, and by the rest of a call's time with `"timeout_sent"`. None of this takes time. A
 -- submitted call is done at its next `poll` or `step`, with all attempts and pauses.
 --
--- *Environment.* It is not read, so that a test does not depend on it. Without a token, a mock has
--- one; and it has a proxy, for the fault of that name.
+-- *Environment.* It is not read, so that a test does not depend on it. Without credentials, a mock
+-- has a token; and it has a proxy, for the fault of that name. With `username` and `password` it
+-- logs in through `answers.login`.
 -- @classmod crux.mock
 -- @usage local mock = require "crux.mock".new{
 --   answers = { get_order = { "connect", { status = 200, body = { uuid = uuid } } } },
@@ -48,7 +49,8 @@ local START = 1000
 --
 -- - `answers`: see `canned.answers`; `used`: how many were, by endpoint;
 -- - `calls`: a list of the attempts; `made`: by request, its `name` and `args`;
--- - `time`, and `issued`, what was the time of day then; `later`: a list of { at =, request = }, the attempts that end at that time.
+-- - `time`; `epoch`: the seconds since 1970 when it was `START`;
+-- - `later`: a list of { at =, request = }, the attempts that end at that time.
 
 -- The place in `later` of what comes first, or nil. What was aborted or collected is removed.
 local function first_later(world)
@@ -110,6 +112,9 @@ local function next_of_list(world, name, attempt)
   error(format("crux.mock: answers.%s has run out: expected %d requests, found one more%s",
     name, used, retry), 0)
 end
+
+-- For an attempt whose deadline has passed: it is never made.
+local NONE = {}
 
 -- The answer to an attempt, which is recorded.
 local function next_answer(world, request)
@@ -193,7 +198,7 @@ local function new_driver(world)
 
   function driver.now() return world.time end
 
-  function driver.time() return world.issued + floor(world.time - START) end
+  function driver.time() return world.epoch + floor(world.time - START) end
 
   function driver.sleep(seconds) pass_until(world, world.time + seconds) end
 
@@ -206,7 +211,7 @@ local function new_driver(world)
   end
 
   function driver.send(request, token, deadline)
-    local answer = next_answer(world, request)
+    local answer = deadline > world.time and next_answer(world, request) or NONE
     local result, err = core.perform_canned(request, token, deadline - world.time,
       answer.received, answer.fault)
     pass_until(world, world.time + (result or err).meta.time.total)
@@ -214,7 +219,7 @@ local function new_driver(world)
   end
 
   function driver.start(request, token, deadline, number)
-    local answer = next_answer(world, request)
+    local answer = deadline > world.time and next_answer(world, request) or NONE
     local started, rest = core.start_canned(request, token, deadline - world.time, number,
       answer.received, answer.fault)
     if started and rest then
@@ -249,7 +254,7 @@ local function new_client(world, options)
   if not self then return nil, err end
   self.calls = world.calls
   -- what each call begins with
-  function self:request(name, arguments)
+  function self.request(_, name, arguments)
     local request, deadline, has_options = Client.request(self, name, arguments)
     if request then
       world.made[request] = { name = name, args = copy(arguments), attempts = 0 }
@@ -304,7 +309,7 @@ function mock.new(options)
   known.answers = nil
   local world = {
     answers = answers, used = {}, calls = {}, made = setmetatable({}, { __mode = "k" }),
-    time = START, issued = core.time(), later = {},
+    time = START, epoch = core.time(), later = {},
   }
   world.driver = new_driver(world)
   local self

@@ -106,4 +106,25 @@ describe("a mock with a username and a password", function()
       assert.equal(0, double:in_flight())
     end)
   end
+
+  it("shares a token through a cache, which ages by the mock's clock", function()
+    local stored = {}
+    local cache = {
+      get = function(_, key) return stored[key] end,
+      set = function(_, key, value) stored[key] = value end,
+    }
+    local double = service()
+    local function call()
+      -- a client of its own, which knows no token but that of the cache
+      local client = double.new{ username = "shop", password = PASSWORD, token_cache = cache }
+      assert.equal(200, helper.check(client:get_order(ORDER)).status)
+    end
+    call()
+    pass(double, 7000)
+    call()
+    assert.same({ "login", "get_order", "get_order" }, names(double))
+    pass(double, 200)
+    call()
+    assert.same({ "login", "get_order", "get_order", "login", "get_order" }, names(double))
+  end)
 end)

@@ -161,7 +161,7 @@ describe("a request that a test has not foreseen", function()
       return double:wait_cancelled{ order_uuid = helper.ORDER }
     end))
     assert.equal("crux.mock: answers.list_orders has run out: expected 0 requests, found one more", message(double, function()
-      for _ in double:orders() do break end
+      double:orders()()
     end))
   end)
 
@@ -315,9 +315,8 @@ describe("a mock stands in", function()
   end)
 
   it("with token functions, events and the budget of a client", function()
-    local tokens, list = {}, nil
-    local on_event
-    on_event, list = helper.events()
+    local tokens = {}
+    local on_event, list = helper.events()
     local double = mock.new{
       on_event = on_event, token = function(refused)
         tokens[#tokens + 1] = refused or "-"

@@ -41,6 +41,23 @@ describe("a blocking call of a mock takes none but the mock's own time:", functi
     passes(20, { { status = 429, headers = { ["Retry-After"] = 20 } }, { status = 200 } })
   end)
 
+  it("none for an attempt whose deadline has passed, which takes no answer", function()
+    for _, way in ipairs{ "blocking", "poll", "step" } do
+      local answers = {
+        get_order = function() return { status = 200 } end, list_orders = { "timeout_sent" },
+      }
+      local double = assert(require "crux.mock".new{ answers = answers, retries = 0 })
+      local _, err = helper.check(mocks.WAYS[way](double, "get_order", {
+        order_uuid = helper.ORDER, timeout = 5, on_event = function(event)
+          if event.name == "request" then double.new{ timeout = 6, retries = 0 }:list_orders{ start = 0, limit = 1 } end
+        end,
+      }))
+      assert.same({ "not_sent", "timeout", 1 }, { err.outcome, err.kind, err.meta.attempts })
+      assert.equal("queued for 0 ms without a free connection", err.message)
+      assert.equal(1, #double.calls)
+    end
+  end)
+
   it("what is left after earlier attempts", function()
     local mock = passes(30, { "timeout", "timeout", "timeout" }, { connect_timeout = 14 })
     assert.equal(3, #mock.calls)
