@@ -74,7 +74,7 @@ static void read_canned(lua_State *L, int index, const crux_request *request, do
 /* An attempt that lacks only its verdict. NULL without memory. */
 static crux_transfer *make(const crux_request_handle *handle, const char *token, double left,
                            const canned *c) {
-  crux_transfer *t = crux_transfer_new(handle->request, token, crux_now() + left,
+  crux_transfer *t = crux_transfer_new(handle->request, token, handle->headers, crux_now() + left,
                                        handle->request->config->settings.connect_timeout);
   if (t) crux_replay_start(t, &c->replay, c->seconds);
   return t;

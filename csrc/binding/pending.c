@@ -265,7 +265,7 @@ crux_inbox *crux_open_inbox(crux_request_handle *h) {
 /* Hands a new attempt to the worker. False without memory, threads or descriptors. */
 static bool submit(crux_request_handle *h, const char *token, double deadline, double number,
                    void *waiter) {
-  crux_transfer *t = crux_transfer_new(h->request, token, deadline,
+  crux_transfer *t = crux_transfer_new(h->request, token, h->headers, deadline,
                                        h->request->config->settings.connect_timeout);
   if (!t) return false;
   t->inbox.number = number;

@@ -101,7 +101,8 @@ describe("an answer of a mock is that of a server that sends it:", function()
   end)
 
   it("several, with retries", function()
-    compare({ retries = 2 }, { { status = 503 }, "network_sent", { status = 200, body = "[]" } },
+    local function headers(attempt) return { ["X-Attempt"] = ("x"):rep(attempt.attempt) } end
+    compare({ retries = 2, headers = headers }, { { status = 503 }, "network_sent", { status = 200, body = "[]" } },
       { helper.response(503), "", helper.response(200, "[]") }, mocks.serve)
   end)
 

@@ -261,6 +261,24 @@ describe("the calls of a mock", function()
   end)
 end)
 
+describe("the headers of a mock's calls", function()
+  it("are those of the attempt, also from a function, without their values", function()
+    local asked = {}
+    local double = mocks.new({ "connect", OK, OK }, { headers = function(attempt)
+      asked[#asked + 1] = attempt.attempt
+      return { ["X-Attempt"] = "attempt-" .. attempt.attempt }
+    end })
+    local result = double:get_order{ order_uuid = helper.ORDER, headers = { ["X-Call"] = "a-value" } }
+    local bytes = double:get_order{ order_uuid = helper.ORDER }.meta.bytes_sent
+    assert.same({ 1, 2, 1 }, asked)
+    for i = 1, 3 do
+      assert.equal("[redacted]", double.calls[i].headers["X-Attempt"])
+      assert.equal(i < 3 and "[redacted]" or nil, double.calls[i].headers["X-Call"])
+    end
+    assert.equal(bytes + #"X-Call: a-value\r\n", result.meta.bytes_sent)
+  end)
+end)
+
 describe("a mock stands in", function()
   it("for a client: it has each of its methods", function()
     local client, double = crux.new{ token = helper.TOKEN }, mock.new()
