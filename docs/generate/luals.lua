@@ -228,7 +228,7 @@ local MOCK = [[
 ---@field name crux.call
 ---@field args table a copy of the arguments
 
----@alias crux.mock_fault "dns"|"connect"|"proxy"|"tls"|"timeout"|"network"|"memory"|"timeout_sent"|"network_sent"|"protocol_sent"|"cut_body"
+---@alias crux.mock_fault %s
 ---@alias crux.mock_answers (crux.mock_answer|crux.mock_fault)[]|fun(call: crux.mock_call): crux.mock_answer|crux.mock_fault
 
 ---@class crux.mock_options: crux.options
@@ -243,7 +243,11 @@ local mock = {}
 
 local function mock()
   local writer = new "crux.mock"
-  writer:add("%s", MOCK)
+  local faults = {}
+  for _, answer in ipairs(shapes.answers) do
+    for name in answer[1]:gmatch('"([%l_]+)"') do faults[#faults + 1] = name end
+  end
+  writer:add(MOCK, quoted(faults))
   for _, item in ipairs(functions.mock()) do
     writer:method("mock.", item.name, item.entry, { options = "crux.mock_options" })
   end

@@ -12,7 +12,7 @@
 ---@field name crux.call
 ---@field args table a copy of the arguments
 
----@alias crux.mock_fault "dns"|"connect"|"proxy"|"tls"|"timeout"|"network"|"memory"|"timeout_sent"|"network_sent"|"protocol_sent"|"cut_body"
+---@alias crux.mock_fault "dns"|"connect"|"proxy"|"tls"|"network"|"memory"|"timeout"|"timeout_sent"|"network_sent"|"protocol_sent"|"cut_body"
 ---@alias crux.mock_answers (crux.mock_answer|crux.mock_fault)[]|fun(call: crux.mock_call): crux.mock_answer|crux.mock_fault
 
 ---@class crux.mock_options: crux.options

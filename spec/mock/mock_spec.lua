@@ -32,7 +32,7 @@ describe("the options of a mock:", function()
       "answers.get_order[2]: expected a table of status, headers and body, or the name of a fault, found 7" },
     { "answers.get_order[2]", { get_order = { OK, "conect" } },
       "answers.get_order[2]: expected one of the faults dns, connect, proxy, tls, timeout, network, memory, timeout_sent, "
-        .. "network_sent, protocol_sent and cut_body, found 'conect'" },
+        .. "network_sent, protocol_sent, cut_body, found 'conect'" },
     { "answers.get_order[2].stats", { get_order = { OK, { stats = 200 } } },
       "answers.get_order[2].stats: unknown field, did you mean 'status'?" },
     { "answers.get_order[1][1]", { get_order = { { status = 200, 7 } } },
