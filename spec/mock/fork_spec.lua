@@ -34,7 +34,9 @@ describe("a mock #fork", function()
       words[6] = told(mock:submit("cancel_order", order):wait(1))
       local line = table.concat(words, " ")
       if pid == 0 then
-        io.open(%q, "w"):write(line):close()
+        local file = io.open(%q, "w")
+        file:write(line)
+        file:close()
         forks._exit(0)
       end
       forks.waitpid(pid, 10)
