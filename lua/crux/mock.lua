@@ -8,8 +8,9 @@
 -- or the name of a fault: `"dns"`, `"connect"`, `"proxy"`, `"tls"`, `"timeout"`, `"network"` or
 -- `"memory"` before the request is sent, `"timeout_sent"`, `"network_sent"` or `"protocol_sent"`
 -- after it, and `"cut_body"`, a 200 with a body that is cut off. A body that is a table becomes
--- JSON. A request for which there is no answer raises an error, which ends the test: in `submit`,
--- `poll` and `batch` too.
+-- JSON. A call for which there is no answer raises an error, which ends the test: in `submit`,
+-- `poll` and `batch` too. A retry for which a list has none is not made: the call ends with the
+-- error at hand, whose message says so.
 --
 -- *Time.* The mock has a clock of its own. It moves on when a call would wait: by pauses, by the
 -- `rate` of a batch, by the interval of `wait_cancelled`, by the `connect_timeout` with
@@ -89,28 +90,23 @@ end
 local function record(world, request)
   local call, made = setmetatable(request:dry_run(), curl), world.made[request]
   if not made then -- a login that the client makes by itself
-    made = { name = request:subject(), args = cjson.decode(call.body), attempts = 0 }
+    made = { name = request:subject(), args = cjson.decode(call.body) }
     world.made[request] = made
   end
   call.name, call.args = made.name, made.args
-  made.attempts = made.attempts + 1
   world.calls[#world.calls + 1] = call
-  return call, made.attempts
+  return call
 end
 
-local function next_of_list(world, name, attempt)
-  local answers = world.answers[name]
-  local used = world.used[name] or 0
-  if answers and answers[used + 1] then
-    world.used[name] = used + 1
-    return answers[used + 1]
+local function next_of_list(world, name)
+  local answers, used = world.answers[name], world.used[name] or 0
+  if not answers then error(format("crux.mock: expected answers.%s, found none", name), 0) end
+  if not answers[used + 1] then
+    error(format("crux.mock: answers.%s has run out: expected %d requests, found one more", name,
+      used), 0)
   end
-  local retry = attempt > 1 and ", a retry: retries = 0 turns these off" or ""
-  if not answers then
-    error(format("crux.mock: expected answers.%s, found none%s", name, retry), 0)
-  end
-  error(format("crux.mock: answers.%s has run out: expected %d requests, found one more%s",
-    name, used, retry), 0)
+  world.used[name] = used + 1
+  return answers[used + 1]
 end
 
 -- For an attempt whose deadline has passed: it is never made.
@@ -118,9 +114,9 @@ local NONE = {}
 
 -- The answer to an attempt, which is recorded.
 local function next_answer(world, request)
-  local call, attempt = record(world, request)
+  local call = record(world, request)
   local answers = world.answers[call.name]
-  if type(answers) ~= "function" then return next_of_list(world, call.name, attempt) end
+  if type(answers) ~= "function" then return next_of_list(world, call.name) end
   local answer, err = canned.answer(answers(call), format("answers.%s(call)", call.name))
   if not answer then error("crux.mock: " .. err.message, 0) end
   return answer
@@ -210,6 +206,14 @@ local function new_driver(world)
     pass_until(world, time)
   end
 
+  function driver.may_retry(request, err)
+    local name = request:subject()
+    local answers = world.answers[name]
+    if type(answers) == "function" or answers[(world.used[name] or 0) + 1] then return true end
+    err.message = format("%s; answers.%s has run out, so there is no retry", err.message, name)
+    return false
+  end
+
   function driver.send(request, token, deadline)
     local answer = deadline > world.time and next_answer(world, request) or NONE
     local result, err = core.perform_canned(request, token, deadline - world.time,
@@ -257,7 +261,7 @@ local function new_client(world, options)
   function self.request(_, name, arguments)
     local request, deadline, has_options = Client.request(self, name, arguments)
     if request then
-      world.made[request] = { name = name, args = copy(arguments), attempts = 0 }
+      world.made[request] = { name = name, args = copy(arguments) }
     end
     return request, deadline, has_options
   end

@@ -128,12 +128,25 @@ describe("a request that a test has not foreseen", function()
       assert.equal(0, double:in_flight())
     end)
 
-    it("raises for a retry, and says that it is one: " .. way, function()
-      local double = mock.new{ answers = { get_order = { "connect" } } }
-      assert.equal(RUN_OUT .. ", a retry: retries = 0 turns these off", message(double, function()
-        return mocks.WAYS[way](double, "get_order", ORDER)
-      end))
-      assert.equal(0, double:in_flight())
+    it("is not made as a retry: the error at hand says so: " .. way, function()
+      for fault, kind in pairs{ connect = "connect", timeout = "timeout", network_sent = "network" } do
+        local double = mock.new{ answers = { get_order = { OK, fault } } }
+        mocks.WAYS[way](double, "get_order", ORDER)
+        local result, err = helper.check(mocks.WAYS[way](double, "get_order", ORDER))
+        assert.is_nil(result)
+        assert.same({ kind, 1, 2 }, { err.kind, err.meta.attempts, #double.calls })
+        local _, plain = mocks.WAYS[way](mocks.new({ fault }, { retries = 0 }), "get_order", ORDER)
+        assert.equal(plain.message .. "; answers.get_order has run out, so there is no retry", err.message)
+        assert.equal(RUN_OUT:gsub("1", "2"), message(double, function() return double:get_order(ORDER) end))
+      end
+    end)
+
+    it("is not missed by a call that would not be retried: " .. way, function()
+      local double = mock.new{ answers = { get_order = { "connect", "dns", "connect" }, cancel_order = { "network_sent" } } }
+      local _, err = helper.check(mocks.WAYS[way](double, "get_order", ORDER))
+      assert.same({ 3, nil }, { err.meta.attempts, err.message:match("run out") })
+      _, err = helper.check(mocks.WAYS[way](double, "cancel_order", ORDER))
+      assert.same({ 1, nil }, { err.meta.attempts, err.message:match("run out") })
     end)
 
     it("raises for an endpoint without answers: " .. way, function()
@@ -143,6 +156,15 @@ describe("a request that a test has not foreseen", function()
       end))
     end)
   end
+
+  it("is not made by a batch that would start an order again", function()
+    local double = mock.new{ answers = { cancel_order = { { status = 204 }, { status = 429 }, { status = 204 }, { status = 429 } } } }
+    local report = double:cancel_orders({ ORDER, ORDER, ORDER }, { concurrency = 1 })
+    assert.same({ 2, 1, nil }, { report.counts.accepted, report.counts.rejected, report.stopped })
+    local err = report.rejected[1].err
+    assert.equal("HTTP 429 Too Many Requests; answers.cancel_order has run out, so there is no retry", err.message)
+    assert.equal(4, #double.calls)
+  end)
 
   it("is in the report of a batch, which then ends", function()
     local double = mock.new{ answers = { cancel_order = { { status = 204 } } } }
