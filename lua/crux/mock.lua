@@ -102,8 +102,8 @@ local function next_of_list(world, name)
   local answers, used = world.answers[name], world.used[name] or 0
   if not answers then error(format("crux.mock: expected answers.%s, found none", name), 0) end
   if not answers[used + 1] then
-    error(format("crux.mock: answers.%s has run out: expected %d requests, found one more", name,
-      used), 0)
+    error(format("crux.mock: answers.%s has run out: expected an answer to request %d, found none",
+      name, used + 1), 0)
   end
   world.used[name] = used + 1
   return answers[used + 1]
@@ -251,6 +251,17 @@ local MODULE = {
   null = core.null, assert = require "crux.assert", cancellation = require "crux.cancellation",
 }
 
+-- Raises at a level if the options are no table, or the object whose `new` it is.
+local function check_options(options, object, name, level)
+  if rawequal(options, object) then
+    error(format("expected %s.new{...}, found %s:new{...}: write a dot", name, name), level)
+  end
+  if options ~= nil and type(options) ~= "table" then
+    error("expected a table of options, found a " .. type(options), level)
+  end
+  return options or {}
+end
+
 local function new_client(world, options)
   local known = {}
   for name, value in next, options do known[name] = value end
@@ -276,10 +287,7 @@ local function new_client(world, options)
     end
   end
   self.new = function(more)
-    if more ~= nil and type(more) ~= "table" then
-      error("expected a table of options, found a " .. type(more), 2)
-    end
-    local client, why = new_client(world, more or {})
+    local client, why = new_client(world, check_options(more, self, "crux", 3))
     return client, why
   end
   return setmetatable(self, Mock)
@@ -303,11 +311,8 @@ local mock = {}
 --   cancel_order = function(call) return { status = call.args.skus and 204 or 409 } end,
 -- } }
 function mock.new(options)
-  if options ~= nil and type(options) ~= "table" then
-    error("expected a table of options, found a " .. type(options), 2)
-  end
   local known = {}
-  for name, value in next, options or {} do known[name] = value end
+  for name, value in next, check_options(options, mock, "mock", 3) do known[name] = value end
   local answers, err = canned.answers(rawget(known, "answers"))
   if not answers then return nil, err end
   known.answers = nil

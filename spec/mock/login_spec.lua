@@ -81,7 +81,7 @@ describe("a mock with a username and a password", function()
       local double = service{ login = {} }
       local ok, why = pcall(mocks.WAYS[way], double, "get_order", ORDER)
       assert.is_false(ok)
-      assert.equal("crux.mock: answers.login has run out: expected 0 requests, found one more", why)
+      assert.equal("crux.mock: answers.login has run out: expected an answer to request 1, found none", why)
     end)
 
     it("reports a login that failed: " .. way, function()

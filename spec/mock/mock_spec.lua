@@ -80,10 +80,18 @@ describe("the options of a mock:", function()
     end
   end)
 
-  it("what is no table raises", function()
-    local ok, why = pcall(mock.new, "x")
-    assert.is_false(ok)
-    assert.is_truthy(why:find("expected a table of options, found a string", 1, true), why)
+  it("what is no table raises, and a colon", function()
+    local double = mock.new()
+    for found, call in pairs{
+      ["expected a table of options, found a string"] = function() mock.new("x") end,
+      ["expected mock.new{...}, found mock:new{...}: write a dot"] = function() mock:new{} end,
+      ["expected a table of options, found a number"] = function() double.new(7) end,
+      ["expected crux.new{...}, found crux:new{...}: write a dot"] = function() double:new{} end,
+    } do
+      local ok, why = pcall(call)
+      assert.is_false(ok)
+      assert.equal(found, why:match("^%S*spec/mock/mock_spec%.lua:%d+: (.*)$"), why)
+    end
   end)
 
   it("the environment is not read", function()
@@ -114,7 +122,7 @@ describe("a request that a test has not foreseen", function()
     return why
   end
 
-  local RUN_OUT = "crux.mock: answers.get_order has run out: expected 1 requests, found one more"
+  local RUN_OUT = "crux.mock: answers.get_order has run out: expected an answer to request 2, found none"
 
   for _, way in ipairs{ "blocking", "wait", "poll", "step", "batch" } do
     it("raises an error that says so: " .. way, function()
@@ -137,7 +145,7 @@ describe("a request that a test has not foreseen", function()
         assert.same({ kind, 1, 2 }, { err.kind, err.meta.attempts, #double.calls })
         local _, plain = mocks.WAYS[way](mocks.new({ fault }, { retries = 0 }), "get_order", ORDER)
         assert.equal(plain.message .. "; answers.get_order has run out, so there is no retry", err.message)
-        assert.equal(RUN_OUT:gsub("1", "2"), message(double, function() return double:get_order(ORDER) end))
+        assert.equal(RUN_OUT:gsub("2", "3"), message(double, function() return double:get_order(ORDER) end))
       end
     end)
 
@@ -174,7 +182,7 @@ describe("a request that a test has not foreseen", function()
     end)
     assert.same({ "error", 1, 1, 1 },
       { report.stopped, report.counts.accepted, report.counts.not_sent, report.counts.not_started })
-    assert.equal("crux.mock: answers.cancel_order has run out: expected 1 requests, found one more", report.stopped_by)
+    assert.equal("crux.mock: answers.cancel_order has run out: expected an answer to request 2, found none", report.stopped_by)
   end)
 
   it("raises out of wait_cancelled and orders", function()
@@ -182,7 +190,7 @@ describe("a request that a test has not foreseen", function()
     assert.equal("crux.mock: expected answers.get_order, found none", message(double, function()
       return double:wait_cancelled{ order_uuid = helper.ORDER }
     end))
-    assert.equal("crux.mock: answers.list_orders has run out: expected 0 requests, found one more", message(double, function()
+    assert.equal("crux.mock: answers.list_orders has run out: expected an answer to request 1, found none", message(double, function()
       double:orders()()
     end))
   end)

@@ -109,6 +109,7 @@ describe("a submitted call of a mock", function()
       end })) end
       for _ = 1, 4 do assert(mock:step()) end
     end))
+    assert.equal(4, #held)
     assert.same({ "2 accepted", "4 not_sent", "4 accepted", "3 accepted", "1 unknown" }, ended)
   end)
 
