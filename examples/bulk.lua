@@ -1,6 +1,6 @@
 -- Cancels the orders of a CSV file: lua5.4 examples/bulk.lua FILE.csv [COLUMN: order_uuid]
 -- Prints the orders that were not accepted, also after Ctrl-C, and counts; stderr has the progress.
--- CRUX_TOKEN, CRUX_BASE_URL and CRUX_CA_FILE set the token, the service and the authority to trust.
+-- CRUX_USERNAME, CRUX_PASSWORD, CRUX_BASE_URL and CRUX_CA_FILE are described in README.md.
 -- Exit status: 0 all accepted, 1 some were not, 2 some are unknown, 3 wrong arguments.
 local crux = require "crux"
 

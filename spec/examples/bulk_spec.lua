@@ -17,7 +17,7 @@ end)
 
 local function environment(changes)
   local set = {
-    CRUX_BASE_URL = sandbox.base_url, CRUX_TOKEN = sandbox.tokens.retailer,
+    CRUX_BASE_URL = sandbox.base_url, CRUX_USERNAME = "retailer", CRUX_PASSWORD = "retailer",
     CRUX_CA_FILE = sandbox.ca_file,
   }
   for name, value in pairs(changes or {}) do set[name] = value end
@@ -127,7 +127,8 @@ describe("examples/bulk.lua", function()
     sandbox = process.sandbox{ orders = 20 }
     write_orders()
     local base_url = sandbox.base_url .. "/~drop=after,times=3"
-    local status, counts, lines = run(nil, { CRUX_BASE_URL = base_url })
+    local status, counts, lines = run(nil,
+      { CRUX_BASE_URL = base_url, CRUX_TOKEN = sandbox.tokens.retailer })
     assert.same({ accepted = 17, rejected = 0, unknown = 3, not_sent = 0, not_started = 0 }, counts)
     assert.equal(2, status)
     for _, line in pairs(lines) do assert.is_truthy(line:find("^unknown %(network%)"), line) end
@@ -137,7 +138,8 @@ describe("examples/bulk.lua", function()
   it("names the orders that were not started if the batch ends early, and why it did", function()
     sandbox = process.sandbox{ orders = 40 }
     write_orders()
-    local status, counts, lines, stopped = run(nil, { CRUX_TOKEN = sandbox.tokens.clerk })
+    local status, counts, lines, stopped = run(nil,
+      { CRUX_USERNAME = "clerk", CRUX_PASSWORD = "clerk" })
     assert.equal(1, status)
     assert.equal(0, counts.accepted)
     assert.equal(40, counts.rejected + counts.not_started)
