@@ -31,8 +31,8 @@ static int client_gc(lua_State *L) {
   return 0;
 }
 
-/* core.client(options) → client | nil, err: for the Lua layer, which adds what the environment
-   sets. */
+/* core.client(options, environment) → client | nil, err: for the Lua layer, which adds what the
+   environment sets; `environment`: token and user are set by it. */
 int crux_client_new(lua_State *L) {
   const crux_field_list lists[] = { crux_lua_options, { NULL, 0 } };
   crux_client *c;
@@ -40,17 +40,20 @@ int crux_client_new(lua_State *L) {
   crux_snapshot s;
   crux_base_url url;
   crux_invalid invalid;
+  bool environment;
   luaL_checktype(L, 1, LUA_TTABLE);
+  crux_default_settings(&defaults);
+  environment = lua_toboolean(L, 2);
   lua_settop(L, 1);
   /* its finalizer would not be run any more */
   if (crux_json_is_gone(L))
     return crux_fail(L, CRUX_KIND_ABORTED, "the Lua state is being closed");
   c = crux_new_object(L, sizeof *c, CRUX_CLASS_CLIENT);
-  crux_default_settings(&defaults);
   crux_snapshot_take(L, 1, lists, &s);
   if (crux_schema_check(L, &s, NULL, &url, &invalid))
     c->config = crux_make_config(L, &s, &url, &defaults, 0, &invalid);
   if (!c->config) return crux_fail_invalid(L, &invalid, crux_snapshot_text(L, &s, "token"));
+  c->config->settings.environment = environment;
   lua_settop(L, 2);
   return 1;
 }
@@ -63,16 +66,8 @@ static const crux_endpoint *check_endpoint(lua_State *L) {
   return endpoint;
 }
 
-/* With the handle on top: pushes what `prepare` returns beside it, the deadline and whether options
-   stand among the arguments. */
-static void push_terms(lua_State *L, const crux_client *c, const crux_request_handle *handle,
-                       double now) {
-  lua_pushnumber(L, now + handle->config->settings.timeout);
-  lua_pushboolean(L, handle->config != c->config);
-}
-
-/* client:prepare(name, arguments) → request, its deadline, whether options stand among the
-   arguments; or nil, err */
+/* client:prepare(name, arguments) → request, its timeout in seconds, whether options stand among
+   the arguments; or nil, err */
 static int client_prepare(lua_State *L) {
   crux_client *c = check_client(L);
   const crux_endpoint *endpoint = check_endpoint(L);
@@ -81,16 +76,18 @@ static int client_prepare(lua_State *L) {
   lua_settop(L, 3);
   handle = crux_push_request(L);
   if (crux_prepare(L, handle, endpoint, 3, c->config, &crux_lua_options) != 0) return 2;
-  push_terms(L, c, handle, crux_now());
+  lua_pushnumber(L, handle->config->settings.timeout);
+  lua_pushboolean(L, handle->config != c->config);
   return 3;
 }
 
 /* client:attempt(name, arguments): the first attempt, without a request that Lua has to hold. →
    - result, if it was accepted;
-   - nil, err, and the three values of `prepare`, if it failed: for further attempts;
+   - nil, err, and the request, its deadline and whether options stand among the arguments, if it
+     failed: for further attempts;
    - nil, err, if the arguments are invalid;
-   - nil, nil, and the three values of `prepare`, if options stand among the arguments: no attempt
-     was made, since the Lua layer has to read the options first */
+   - nil, nil, and the same three values, if options stand among the arguments: no attempt was made,
+     since the Lua layer has to read the options first */
 static int client_attempt(lua_State *L) {
   crux_client *c = check_client(L);
   const crux_endpoint *endpoint = check_endpoint(L);
@@ -110,7 +107,8 @@ static int client_attempt(lua_State *L) {
     } else count = crux_perform(L, handle, NULL, now + handle->config->settings.timeout);
     if (count == 2) {
       lua_pushvalue(L, 4);
-      push_terms(L, c, handle, now);
+      lua_pushnumber(L, now + handle->config->settings.timeout);
+      lua_pushboolean(L, handle->config != c->config);
       return 5;
     }
   }

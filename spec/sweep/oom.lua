@@ -348,6 +348,39 @@ scene("a submitted call of a client of its own", function()
   own:close()
   return select(2, pending:poll())
 end, "rejected")
+local issuing = fault.serve{ script = [[
+  local request = conn:request()
+  while request do
+    local body = request.path:find("user-login", 1, true) and '{"auth_token":"t-1"}' or "{}"
+    conn:write("HTTP/1.1 200 OK\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body)
+    request = conn:request()
+  end
+]] }
+local function new_user()
+  return crux.new{
+    username = "u", password = "p", base_url = issuing.base_url, timeout = 10, retries = 0,
+    token_cache = { get = function() end, set = function() end, add = function() return true end },
+    on_event = function() end,
+  }
+end
+scene("a call that logs in", function()
+  local own, err = new_user()
+  if not own then return nil, err end
+  local result
+  result, err = own:cancel_order(order)
+  own:close()
+  return result, err
+end, "accepted")
+scene("a submitted call that logs in", function()
+  local own, err = new_user()
+  if not own then return nil, err end
+  local pending
+  pending, err = own:submit("cancel_order", order)
+  if not pending then return nil, err end
+  local _, result, failure = pending:wait()
+  own:close()
+  return result, failure
+end, "accepted")
 scene("a dropped call", function()
   accepted_client:submit("cancel_order", order)
   return "dropped"
