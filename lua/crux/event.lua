@@ -9,7 +9,7 @@ local pcall = pcall
 
 local event = {}
 
---- Prepares a call for events.
+--- Prepares a call for its callbacks: it gets what they are told of its request.
 -- @tparam table call
 function event.prepare(call)
   -- Asked now: by the time of an event a finalizer may have released the request.
