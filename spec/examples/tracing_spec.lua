@@ -31,7 +31,7 @@ local function call(name, base_url)
 end
 
 describe("docs/tracing.md", function()
-  it("makes a span for each attempt and one for the call, and sends the call's on", function()
+  it("makes a span for each attempt, which it sends on, and one for the call", function()
     local server = fault.serve{ script = helper.ANSWER, shared = { answers = {
       helper.response(503, "", { "Retry-After: 0" }), helper.response(200, "{}"),
     } } }
@@ -61,10 +61,11 @@ describe("docs/tracing.md", function()
     assert.same({ "ERROR", "UNSET", "UNSET" }, { first.status, second.status, whole.status })
     local requests = helper.new_requests(server)
     assert.equal(2, #requests)
-    for _, request in ipairs(requests) do
-      assert.is_truthy(request:find(("\r\ntraceparent: 00-%s-%s-01\r\n"):format(PARENT.trace_id,
-        whole.span_id), 1, true), request)
+    for i, request in ipairs(requests) do
+      local line = ("\r\ntraceparent: 00-%s-%s-01\r\n"):format(PARENT.trace_id, spans[i].span_id)
+      assert.is_truthy(request:find(line, 1, true), request)
     end
+    assert.is_true(first.span_id ~= second.span_id)
   end)
 
   it("gives the kind as the type of an error without a response", function()
