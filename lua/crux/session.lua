@@ -207,8 +207,7 @@ end
 -- @treturn[2] ?table err
 -- @raise inside a function that the login calls; the interpreter's Ctrl-C
 function Session:for_attempt(call)
-  local found, login = call.options.own_token, nil
-  local err = ended_with(call)
+  local found, err = call.options.own_token, ended_with(call)
   if err then return nil, failure(call, err) end
   if not found or self.refused:get(found) then
     if call.now() >= call.deadline then
@@ -216,9 +215,10 @@ function Session:for_attempt(call)
       call.login_error = err
       return nil, err
     end
-    found, login, err = get(self, call)
+    local login, why
+    found, login, why = get(self, call)
     if call.done then return nil end
-    if err then return nil, failure(call, err) end
+    if why then return nil, failure(call, why) end
     if not found then
       await(call, login)
       return nil
