@@ -217,9 +217,10 @@ function Call.carry(client, request, deadline, options, driver, err)
   end
   while not done do
     local ready, given
-    if client:is_closed() then -- it ends below
-    elseif call.awaits then call.awaits:wait(call.due - call.now())
-    elseif call.due then sleep(call.due - call.now()) end
+    if call.due and not client:is_closed() then
+      local seconds = call.due - call.now()
+      if call.awaits then call.awaits:wait(seconds) else sleep(seconds) end
+    end
     if not client:is_closed() and not request:inherited() then ready, given = Call.begin(call) end
     if client:is_closed() or request:inherited() then
       return Call.give_up(call, nil, request:inherited())

@@ -12,9 +12,8 @@ local orders = require "crux.orders"
 local wait = require "crux.wait"
 
 local concat, error, format, ipairs = table.concat, error, string.format, ipairs
-local match, next, pcall, rawget = string.match, next, pcall, rawget
-local setmetatable = setmetatable
-local tonumber, type = tonumber, type
+local match, next, rawget, setmetatable = string.match, next, rawget, setmetatable
+local type = type
 
 local ENDPOINTS = {}
 for _, name in ipairs(core.endpoints) do ENDPOINTS[name] = true end

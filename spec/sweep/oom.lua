@@ -358,10 +358,10 @@ local with_headers = assert(crux.new{
 })
 for _, how in ipairs{ "blocking", "submitted" } do
   scene(("a %s call with a headers function"):format(how), function()
-    local arguments = { headers = function(attempt) return { ["X-Id"] = attempt.endpoint } end }
-    for name, value in pairs(order) do arguments[name] = value end
-    if how == "blocking" then return with_headers:cancel_order(arguments) end
-    local pending, err = with_headers:submit("cancel_order", arguments)
+    local with_id = { headers = function(attempt) return { ["X-Id"] = attempt.endpoint } end }
+    for name, value in pairs(order) do with_id[name] = value end
+    if how == "blocking" then return with_headers:cancel_order(with_id) end
+    local pending, err = with_headers:submit("cancel_order", with_id)
     if not pending then return nil, err end
     return select(2, pending:wait(30))
   end, "accepted", { server = accepting, spare = 1 })
