@@ -87,7 +87,7 @@ describe("a bulk run", function()
     for _, entry in pairs(sandbox:record().cancels) do assert.equal(1, entry.received) end
   end)
 
-  it("sends what was not sent, not started, or refused for a token or for its rate, and nothing else", function()
+  it("sends what was not sent, not started, or refused for a token or for its rate", function()
     start()
     journal:begin{ timeout = 30 }
     journal:intend{ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 }
@@ -103,7 +103,8 @@ describe("a bulk run", function()
     assert.equal(6, bulk.pending(journal))
     bulk.run(journal, client)
     assert.same({ 3, 4, 5, 6, 9, 12 }, received())
-    assert.same({ accepted = 7, rejected = 1, invalid = 1, unknown = 1, open = 1, intent = 1 }, count())
+    assert.same({ accepted = 7, rejected = 1, invalid = 1, unknown = 1, open = 1, intent = 1 },
+      count())
     -- the user's word
     assert.equal(1, bulk.pending(journal, true))
     bulk.run(journal, client, { resend_open = true })
@@ -121,7 +122,7 @@ describe("a bulk run", function()
     })
     assert.equal("interrupted", result.stopped)
     local counts = count()
-    assert.is_true(counts.accepted >= 3 and counts.accepted < ORDERS, "accepted " .. counts.accepted)
+    assert.is_true(counts.accepted >= 3 and counts.accepted < ORDERS, tostring(counts.accepted))
     assert.is_nil(counts.intent)
     assert.equal(ORDERS, counts.accepted + (counts.not_started or 0) + (counts.none or 0))
     assert.equal(counts.accepted, #received())

@@ -43,10 +43,13 @@ describe("a run whose journal fails", function()
       environment.FAILING_AT, environment.FAILING_HOW = failing.at, failing.how
     end
     local words = {}
-    for name, value in pairs(environment) do words[#words + 1] = name .. "=" .. helper.quoted(tostring(value)) end
+    for name, value in pairs(environment) do
+      words[#words + 1] = name .. "=" .. helper.quoted(tostring(value))
+    end
     local arguments = task == "cancel" and ("--file %s/orders --journal"):format(directory) or ""
-    local lines = files.lines(("{ env %s %s bin/crux %s %s %s --yes --concurrency %d --timeout 1; echo $?; }"):format(
-      table.concat(words, " "), helper.lua, task, arguments, path, CONCURRENCY))
+    arguments = ("%s %s --yes --concurrency %d --timeout 1"):format(arguments, path, CONCURRENCY)
+    local lines = files.lines(("{ env %s %s bin/crux %s %s; echo $?; }"):format(
+      table.concat(words, " "), helper.lua, task, arguments))
     return table.remove(lines), table.concat(lines, "\n")
   end
 
@@ -85,7 +88,8 @@ describe("a run whose journal fails", function()
       local uuid, state = journal:arguments(index).order_uuid, journal:state(index).name
       local entry = cancels[uuid] or { received = 0, executed = 0 }
       assert.is_true(entry.received <= 1, where .. ": sent twice")
-      if state == "accepted" then assert.equal(1, entry.executed, where) else assert.equal("intent", state, where) end
+      if state == "accepted" then assert.equal(1, entry.executed, where)
+      else assert.equal("intent", state, where) end
     end
     journal:close()
   end
@@ -132,7 +136,8 @@ describe("a run whose journal fails", function()
         -- a run that was killed with a part of its last line written
         local list = {}
         for index, uuid in ipairs(sandbox.orders) do list[index] = { order_uuid = uuid } end
-        local journal = assert(Journal.create(path, { base_url = sandbox.base_url, api = "v1" }, list))
+        local header = { base_url = sandbox.base_url, api = "v1" }
+        local journal = assert(Journal.create(path, header, list))
         journal:close()
         files.write(path, files.read(path) .. '{"type":"run","tim')
         local failed, where = fail_at("resume", how, at)
