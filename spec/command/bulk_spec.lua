@@ -112,6 +112,22 @@ describe("a bulk run", function()
     assert.same({ accepted = 8, rejected = 1, invalid = 1, unknown = 1, intent = 1 }, count())
   end)
 
+  it("writes the intents of the next orders while those before them are in flight", function()
+    start("/~delay=20")
+    bulk.run(journal, client, { concurrency = 4 })
+    local kinds = {}
+    for kind in files.read(path):gmatch('{"type":"(%l+)"') do
+      if kind == "intent" or kind == "outcome" then kinds[#kinds + 1] = kind:sub(1, 1) end
+    end
+    local text = table.concat(kinds)
+    local _, groups = text:gsub("i+", "")
+    assert.equal("iiii", text:match("^i+"))
+    assert.equal(ORDERS / 4, groups)
+    for group in text:gmatch("i+") do assert.equal("iiii", group) end
+    local before = text:match("^iiii(o*)i")
+    assert.is_true(#before < 4, text)
+  end)
+
   it("starts no more when it is asked to stop, and records what is in flight", function()
     start()
     local done = 0

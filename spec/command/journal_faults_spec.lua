@@ -9,6 +9,7 @@ local Journal = require "crux.cli.journal"
 local ORDERS, CONCURRENCY = 7, 2
 
 -- See spec/support/failing_file.c.
+local MESSAGES = { EIO = "Input/output error", ENOSPC = "No space left on device" }
 local HOWS = { "EIO", "ENOSPC", "short", "exit", "half", "full" }
 
 describe("a run whose journal fails", function()
@@ -98,10 +99,14 @@ describe("a run whose journal fails", function()
   local function fail_at(task, how, at)
     os.remove(path .. ".failed")
     os.remove(path .. ".disk")
-    local _, text = run(task, { at = at, how = how })
+    local code, text = run(task, { at = at, how = how })
     local failed = read_if_there(path .. ".failed")
     local where = ("%s, %s of call %d (%s)"):format(task, how, at, tostring(failed))
     assert.is_nil(text:find("fault of this program", 1, true), where .. ": " .. text)
+    if failed and failed ~= "close" and MESSAGES[how] then
+      assert.is_truthy(text:find(MESSAGES[how], 1, true), where .. " is not told: " .. text)
+      assert.is_true(code ~= "0", where .. ": ended with 0")
+    end
     local kept = intents(read_if_there(path .. ".disk"))
     for uuid in pairs(sandbox:record().cancels) do
       assert.is_true(kept[uuid], where .. ": sent without an intent on the disk")
