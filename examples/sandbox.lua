@@ -21,7 +21,8 @@ usage: make sandbox ARGS="OPTION..."  or  lua5.4 examples/sandbox.lua OPTION...
   --rate R        how often, from 0 to 1 (0.2)
   --journal FILE  append to FILE what happens to each order
   --machine       for programs: print key=value lines and an empty line. For each line "record" on stdin, print the
-                  length of the record of all requests, a newline, and the record as JSON
+                  length of the record of all requests, a newline, and the record as JSON; for a line
+                  "outage DIRECTIVES" do what GET /~outage/DIRECTIVES/ does, and print its answer so
   --until-eof     end when stdin ends
   --help          print this
 ]]
@@ -137,6 +138,7 @@ local function print_human()
   print("requests seen   GET " .. server.base_url .. "/~record/")
   print("failures        put /~status=503,retry_after=2 or the like behind the base URL;")
   print("                lua/crux/sandbox/faults.lua lists what there is")
+  print("outages         GET " .. server.base_url .. "/~outage/status=503,seconds=20/ or refuse=yes,seconds=20")
   print("")
   print("In another terminal:")
   print("")
@@ -160,10 +162,12 @@ server:wrap(function()
 end)
 
 local function obey(line)
-  if line == "record" then
-    local text = json.encode(server.record:show())
-    io.write(#text, "\n", text):flush()
-  end
+  local outage, shown = line:match("^outage ?(.*)$"), nil
+  if outage then shown = select(2, server:set_outage(outage))
+  elseif line == "record" then shown = server.record:show()
+  else return end
+  local text = json.encode(shown)
+  io.write(#text, "\n", text):flush()
 end
 
 -- Whether the loop can wait for the descriptor. A file or /dev/null cannot be polled, but reading it does not block.

@@ -104,6 +104,7 @@ build = {
     ["crux.sandbox.faults"] = "lua/crux/sandbox/faults.lua",
     ["crux.sandbox.http"] = "lua/crux/sandbox/http.lua",
     ["crux.sandbox.json"] = "lua/crux/sandbox/json.lua",
+    ["crux.sandbox.listener"] = "lua/crux/sandbox/listener.lua",
     ["crux.sandbox.orders"] = "lua/crux/sandbox/orders.lua",
     ["crux.sandbox.record"] = "lua/crux/sandbox/record.lua",
     ["crux.sandbox.service"] = "lua/crux/sandbox/service.lua",

@@ -79,15 +79,27 @@ function process.sandbox(options)
   return self
 end
 
---- The sandbox's record: `{ connections, requests, cancels }`, the last by order UUID
+local function tell(self, line)
+  -- writing to a sandbox that has ended would end this process by SIGPIPE
+  if self.killed or not self.input then error("expected a sandbox that runs, found one that has ended", 3) end
+  self.input:write(line, "\n")
+  self.input:flush()
+  local length = tonumber((assert(self.output:read("*l"), "expected an answer, found that the sandbox has ended")))
+  return cjson.decode(self.output:read(length))
+end
+
+--- The sandbox's record: `{ connections, requests, logins, cancels }`, the last by order UUID
 -- `{ received, executed, answers }`.
 function Sandbox:record()
-  -- writing to a sandbox that has ended would end this process by SIGPIPE
-  if self.killed or not self.input then error("expected a sandbox that runs, found one that has ended", 2) end
-  self.input:write("record\n")
-  self.input:flush()
-  local length = tonumber((assert(self.output:read("*l"), "expected a record, found that the sandbox has ended")))
-  return cjson.decode(self.output:read(length))
+  local record = tell(self, "record")
+  return record
+end
+
+--- Has all requests fail from now on.
+-- @tparam string directives such as `"status=503,seconds=20"`; an empty string ends the outage
+function Sandbox:outage(directives)
+  local answer = tell(self, "outage " .. directives)
+  if answer.outage ~= (directives ~= "") then error("expected an outage, found " .. tostring(answer.detail), 2) end
 end
 
 --- End the sandbox at once, as SIGKILL does. Its files are removed by `close`.
