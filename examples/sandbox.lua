@@ -23,6 +23,7 @@ usage: make sandbox ARGS="OPTION..."  or  lua5.4 examples/sandbox.lua OPTION...
   --machine       for programs: print key=value lines and an empty line. For each line "record" on stdin, print the
                   length of the record of all requests, a newline, and the record as JSON; for a line
                   "outage DIRECTIVES" do what GET /~outage/DIRECTIVES/ does, and print its answer so
+  --brief         with --machine: leave out the list of orders, which may be longer than a pipe holds
   --until-eof     end when stdin ends
   --help          print this
 ]]
@@ -47,7 +48,7 @@ local VALUES = {
   port = tonumber, orders = tonumber, ["token-lifetime"] = tonumber, random = tonumber, rate = tonumber,
   host = tostring, journal = tostring, state = tostring, confirm = confirm, limit = limit, ["rate-limit"] = tonumber,
 }
-local FLAGS = { plain = true, machine = true, revoke = true, ["until-eof"] = true }
+local FLAGS = { brief = true, plain = true, machine = true, revoke = true, ["until-eof"] = true }
 
 local function fail(message)
   io.stderr:write("sandbox: ", message, "\n")
@@ -94,7 +95,8 @@ local function print_machine()
     { "base_url", server.base_url }, { "port", server.port }, { "ca_file", server.ca_file },
     { "token_retailer", tokens.retailer }, { "token_supplier", tokens.supplier }, { "token_clerk", tokens.clerk },
     { "token_other_supplier", tokens.other_supplier }, { "token_expired", tokens.expired },
-    { "shipped_order", server.shipped_order }, { "orders", table.concat(server.orders, ",") },
+    { "shipped_order", server.shipped_order },
+    { "orders", not given.brief and table.concat(server.orders, ",") },
   }
   for _, line in ipairs(lines) do
     if line[2] then io.write(line[1], "=", line[2], "\n") end
