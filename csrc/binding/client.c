@@ -63,16 +63,8 @@ static const crux_endpoint *check_endpoint(lua_State *L) {
   return endpoint;
 }
 
-/* With the handle on top: pushes what `prepare` returns beside it, the deadline and whether options
-   stand among the arguments. */
-static void push_terms(lua_State *L, const crux_client *c, const crux_request_handle *handle,
-                       double now) {
-  lua_pushnumber(L, now + handle->config->settings.timeout);
-  lua_pushboolean(L, handle->config != c->config);
-}
-
-/* client:prepare(name, arguments) → request, its deadline, whether options stand among the
-   arguments; or nil, err */
+/* client:prepare(name, arguments) → request, its timeout in seconds, whether options stand among
+   the arguments; or nil, err */
 static int client_prepare(lua_State *L) {
   crux_client *c = check_client(L);
   const crux_endpoint *endpoint = check_endpoint(L);
@@ -81,16 +73,18 @@ static int client_prepare(lua_State *L) {
   lua_settop(L, 3);
   handle = crux_push_request(L);
   if (crux_prepare(L, handle, endpoint, 3, c->config, &crux_lua_options) != 0) return 2;
-  push_terms(L, c, handle, crux_now());
+  lua_pushnumber(L, handle->config->settings.timeout);
+  lua_pushboolean(L, handle->config != c->config);
   return 3;
 }
 
 /* client:attempt(name, arguments): the first attempt, without a request that Lua has to hold. →
    - result, if it was accepted;
-   - nil, err, and the three values of `prepare`, if it failed: for further attempts;
+   - nil, err, and the request, its deadline and whether options stand among the arguments, if it
+     failed: for further attempts;
    - nil, err, if the arguments are invalid;
-   - nil, nil, and the three values of `prepare`, if options stand among the arguments: no attempt
-     was made, since the Lua layer has to read the options first */
+   - nil, nil, and the same three values, if options stand among the arguments: no attempt was made,
+     since the Lua layer has to read the options first */
 static int client_attempt(lua_State *L) {
   crux_client *c = check_client(L);
   const crux_endpoint *endpoint = check_endpoint(L);
@@ -110,7 +104,8 @@ static int client_attempt(lua_State *L) {
     } else count = crux_perform(L, handle, NULL, now + handle->config->settings.timeout);
     if (count == 2) {
       lua_pushvalue(L, 4);
-      push_terms(L, c, handle, now);
+      lua_pushnumber(L, now + handle->config->settings.timeout);
+      lua_pushboolean(L, handle->config != c->config);
       return 5;
     }
   }

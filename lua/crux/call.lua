@@ -21,14 +21,15 @@ local Call = {}
 
 --- Makes a call that has not begun.
 -- @param request userdata from the client's `prepare`
--- @tparam number deadline seconds on the clock of `core.now`
--- @tparam table options `retries`; `token`, if it is a function; `has_token`, whether there is a
---   token, a string included; `source`, that of the function; `on_event`; `has_callbacks`, whether
---   there is either function; `budget`, that of the client's retries
+-- @tparam number deadline seconds on the clock of `options.now`
+-- @tparam table options `now`, the driver's clock; `retries`; `token`, if it is a function;
+--   `has_token`, whether there is a token, a string included; `source`, that of the function;
+--   `on_event`; `has_callbacks`, whether there is either function; `budget`, that of the client's
+--   retries
 -- @treturn table call
 function Call.new(request, deadline, options)
   local call = {
-    request = request, deadline = deadline, retries = options.retries,
+    request = request, deadline = deadline, retries = options.retries, now = options.now,
     attempts = 0, sends = 0, bytes_sent = 0,
     done = false, result = nil, -- named so that the table has room for it
   }
@@ -106,19 +107,19 @@ function pause(call, err, last_known)
   if call.token then has_new_token, wait = token.refresh(call, err) end
   if call.done then return true end -- the token function has aborted it
   if wait then
-    call.refusal, call.due = err, core.now() + wait
+    call.refusal, call.due = err, call.now() + wait
     return false
   end
   if has_new_token then seconds, call.renewals = 0, (call.renewals or 0) + 1
   else
     -- a batch waits as long as the server asks for, and the deadline does not pass meanwhile
-    local now = call.pace and err.retry_after and -huge or core.now()
+    local now = call.pace and err.retry_after and -huge or call.now()
     seconds = retry.pause(call, err, now)
     if seconds and call.budget then retry.spend(call.budget, err) end
   end
   if call.pace then seconds = call.pace:after(call, err, seconds, last_known) end
   if not seconds then return Call.finish(call, nil, last_known) end
-  call.due = core.now() + seconds
+  call.due = call.now() + seconds
   if call.on_event then emit(call, "retry", err, seconds) end
   return call.done
 end
@@ -173,18 +174,16 @@ end
 -- @tparam crux.client client once it is closed, by a callback or while another light thread runs,
 --   the call ends
 -- @param request userdata from the client's `prepare`
--- @tparam number deadline seconds on the clock of `core.now`
+-- @tparam number deadline seconds on the driver's clock
 -- @tparam table options as for `new`
--- @tparam table waiting how to wait: `send(request, token, deadline)`, which makes an attempt and
---   returns a result, or nil and an error, or nothing in a forked child; `sleep(seconds)`; and
---   `concurrent`, whether other calls go on meanwhile
+-- @tparam table driver see `Client.make`
 -- @tparam[opt] table err what the first attempt came to, if it was made already
 -- @treturn[1] table result
 -- @treturn[2] nil
 -- @treturn[2] table err
 -- @raise the interpreter's Ctrl-C; in a forked child, if the answer to what its parent sent is lost
-function Call.carry(client, request, deadline, options, waiting, err)
-  local send, sleep = waiting.send, waiting.sleep
+function Call.carry(client, request, deadline, options, driver, err)
+  local send, sleep = driver.send, driver.sleep
   if not err and not options.has_callbacks then
     local result
     result, err = send(request, nil, deadline)
@@ -196,14 +195,14 @@ function Call.carry(client, request, deadline, options, waiting, err)
     if not err then error(core.INHERITED, 0) end
   end
   local call, done = Call.new(request, deadline, options), false
-  call.can_wait = waiting.concurrent
+  call.can_wait = driver.concurrent
   if err then
     call.attempts = err.meta.attempts
     done = Call.settle(call, nil, err)
   end
   while not done do
     local ready, given
-    if call.due and not client:is_closed() then sleep(call.due - core.now()) end
+    if call.due and not client:is_closed() then sleep(call.due - call.now()) end
     if not client:is_closed() and not request:inherited() then ready, given = Call.begin(call) end
     if client:is_closed() or request:inherited() then
       return Call.give_up(call, nil, request:inherited())

@@ -60,22 +60,22 @@ end
 -- --- making a client ---
 
 -- The options that this layer, and not C, acts on: see `Call.new`.
--- `shared`: what all calls of the client share, which are the `sources` of token functions and the
--- `budget` of retries.
+-- `shared`: what all calls of the client share, which are its clock, the `sources` of token
+-- functions by function, and the `budget` of retries.
 local function new_call_options(shared, token, has_token, retries, on_event)
   if type(token) ~= "function" then token = nil end -- a string stays in C, where nothing prints it
   local source = token and (shared.sources[token] or tokens.source())
   if token then shared.sources[token] = source end
   return {
     token = token, has_token = has_token, source = source, retries = retries, on_event = on_event,
-    budget = shared.budget,
+    budget = shared.budget, now = shared.now,
     has_callbacks = token ~= nil or on_event ~= nil,
   }
 end
 
--- How a call waits: by blocking the caller's thread.
+-- Blocks the caller's thread.
 local BLOCKING = {
-  direct = true, send = core.perform,
+  direct = true, now = core.now, send = core.perform,
   sleep = function(seconds) core.sleep(seconds) end,
   await = function(what, seconds) what:wait(seconds) end,
 }
@@ -84,16 +84,21 @@ local BLOCKING = {
 -- @tparam table options changed by this function
 -- @tparam table env options set by environment variables, for those left out; see
 --   `crux.environment`
--- @tparam[opt] table waiting how calls wait: `admit(level)`, if there is one, raises at that level
---   where they cannot; `send` and `sleep` as for `crux.call.carry`; `await(what, seconds)` waits
---   for an inbox or a request, and may return early; `concurrent`: other calls go on
---   meanwhile; `direct`: attempts block, so that C can make the first one without a request that
---   Lua holds
+-- @tparam[opt] table driver how attempts are made, and how calls wait:
+--
+--   - `now()`: the clock, in seconds;
+--   - `send(request, token, deadline)`: makes an attempt and waits for its end; returns a result,
+--     or nil and an error, or nothing in a forked child;
+--   - `sleep(seconds)`;
+--   - `await(what, seconds)`: waits for an inbox or a request, and may return early;
+--   - `admit(level)`, if there is one: raises at that level where calls cannot wait;
+--   - `concurrent`: other calls go on meanwhile;
+--   - `direct`: attempts block, so that C can make the first one without a request that Lua holds
 -- @treturn[1] crux.client
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
 -- @local
-function Client.make(options, env, waiting)
+function Client.make(options, env, driver)
   local env_source = {}
   for name, value in next, env do
     if options[name] == nil then
@@ -105,17 +110,17 @@ function Client.make(options, env, waiting)
     if env_source[err.field] then err.message = err.message .. ", in " .. env_source[err.field] end
     return nil, err
   end
-  waiting = waiting or BLOCKING
+  driver = driver or BLOCKING
   local token, retries = options.token, options.retries or RETRIES
   local client
-  local shared = { sources = setmetatable({}, { __mode = "k" }) } -- by token function
+  local shared = { now = driver.now, sources = setmetatable({}, { __mode = "k" }) }
   shared.budget = retry.budget(function(is_full)
     client._is_direct = is_full and client._can_be_direct and not client._closed
   end)
   local call_options = new_call_options(shared, token, token ~= nil, retries, options.on_event)
-  local can_be_direct = waiting.direct and not call_options.has_callbacks or false
+  local can_be_direct = driver.direct and not call_options.has_callbacks or false
   client = setmetatable({
-    _handle = handle, _waiting = waiting, _closed = false, _call_options = call_options,
+    _handle = handle, _driver = driver, _closed = false, _call_options = call_options,
     _shared = shared, _can_be_direct = can_be_direct,
     _timeout = tonumber(options.timeout) or TIMEOUT,
     -- the handle's `attempt` makes the first attempt; false once the client is closed, and while
@@ -127,11 +132,11 @@ function Client.make(options, env, waiting)
   return client
 end
 
---- Returns a function like `new`, for clients whose calls wait as `waiting` says.
--- @tparam[opt] table waiting as for `make`
+--- Returns a function like `new`, for clients with this driver.
+-- @tparam[opt] table driver as for `make`
 -- @treturn function
 -- @local
-function Client.constructor(waiting)
+function Client.constructor(driver)
   return function(options)
     if options ~= nil then check_table(options, "options", 2) end
     if options and type(rawget(options, "new")) == "function" then
@@ -139,7 +144,7 @@ function Client.constructor(waiting)
     end
     local copy = {}
     for name, value in next, options or copy do copy[name] = value end
-    return Client.make(copy, environment.options(), waiting)
+    return Client.make(copy, environment.options(), driver)
   end
 end
 
@@ -174,6 +179,19 @@ local function check_call(client, name, arguments, level)
   check_open(client, name, level + 1)
 end
 
+--- Checks the arguments of a call.
+-- @treturn[1] userdata request
+-- @treturn[1] number its deadline, on the driver's clock
+-- @treturn[1] boolean whether options stand among the arguments
+-- @treturn[2] nil
+-- @treturn[2] table err of kind `invalid`
+-- @local
+function Client:request(name, arguments)
+  local request, timeout, has_options = self._handle:prepare(name, arguments)
+  if not request then return nil, timeout end
+  return request, self._driver.now() + timeout, has_options
+end
+
 --- Makes a call to an endpoint that exists, and waits for its end: all attempts, unlike
 -- `core.perform`, which makes one.
 -- @tparam crux.client client
@@ -189,13 +207,13 @@ function Client.perform(client, name, arguments, level)
     if not request then return result, err end
   else
     check_call(client, name, arguments, level + 1)
-    local admit = client._waiting.admit
+    local admit = client._driver.admit
     if admit then admit(level + 1) end
-    request, deadline, has_options = client._handle:prepare(name, arguments)
+    request, deadline, has_options = client:request(name, arguments)
     if not request then return nil, deadline end
   end
   local call_options = has_options and call_options_of(client, arguments) or client._call_options
-  return Call.carry(client, request, deadline, call_options, client._waiting, err)
+  return Call.carry(client, request, deadline, call_options, client._driver, err)
 end
 
 local perform = Client.perform
@@ -282,10 +300,9 @@ end
 function Client:wait_cancelled(arguments)
   check_open(self, "wait_cancelled", 2)
   check_table(arguments, "arguments", 2)
-  local waiting = self._waiting
-  if waiting.admit then waiting.admit(2) end
-  local clock = { now = waiting.now or core.now, sleep = waiting.sleep }
-  local shown, err = wait(self, arguments, clock, self._timeout)
+  local driver = self._driver
+  if driver.admit then driver.admit(2) end
+  local shown, err = wait(self, arguments, driver, self._timeout)
   return shown, err
 end
 
@@ -299,7 +316,7 @@ end
 -- @treturn[2] table err of kind `invalid`
 -- @local
 function Client:prepare(name, arguments)
-  local request, deadline, has_options = self._handle:prepare(name, arguments)
+  local request, deadline, has_options = self:request(name, arguments)
   if not request then return nil, deadline end
   local call_options = has_options and call_options_of(self, arguments) or self._call_options
   return Call.new(request, deadline, call_options)
@@ -309,7 +326,7 @@ end
 -- @treturn crux.scheduler
 -- @local
 function Client:new_scheduler()
-  local scheduler = Scheduler.new(self, self._waiting)
+  local scheduler = Scheduler.new(self, self._driver)
   self._schedulers[scheduler] = true
   return scheduler
 end
@@ -389,7 +406,7 @@ function Client:timeout() return scheduler_of(self, "timeout"):timeout() end
 --- Returns the clock that pauses are measured on.
 -- @treturn function which returns seconds
 -- @local
-function Client:clock() return self._waiting.now or core.now end
+function Client:clock() return self._driver.now end
 
 --- Makes many calls of one endpoint, a few at a time, and waits for all of them. The service's
 -- pauses and outages are waited for. An error in one of the functions is raised again once nothing

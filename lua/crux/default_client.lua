@@ -11,9 +11,9 @@ local format = string.format
 
 --- Adds the functions to a module.
 -- @tparam table module
--- @tparam[opt] table waiting how the calls wait, as for `Client.make`
+-- @tparam[opt] table driver as for `Client.make`
 -- @see crux.client:call
-return function(module, waiting)
+return function(module, driver)
   local default, default_env = nil, {}
 
   -- The default client: another one once the environment has changed. What the call's own arguments
@@ -27,7 +27,7 @@ return function(module, waiting)
       is_same = is_same and default_env[name] == env[name]
     end
     if is_same then return default end
-    local client, err = Client.make({}, env, waiting)
+    local client, err = Client.make({}, env, driver)
     if not client then return nil, err end
     default, default_env = client, env
     return client

@@ -1,7 +1,6 @@
 --- A submitted call: what `client:submit` returns. It keeps its client alive; one that is
 -- garbage-collected is aborted.
 -- @classmod crux.pending
-local core = require "crux.core"
 local Call = require "crux.call"
 
 local error, pcall, setmetatable, type = error, pcall, setmetatable, type
@@ -144,7 +143,7 @@ function Pending:advance(in_step)
     self:abort()
   elseif call.due then
     if self._request:inherited() then self:abort()
-    elseif call.due <= core.now() then protected(self, start) end
+    elseif call.due <= call.now() then protected(self, start) end
   elseif in_step or self._request:done() then
     return protected(self, collect, in_step)
   end
@@ -152,7 +151,7 @@ function Pending:advance(in_step)
 end
 
 --- Whether the call pauses until then.
--- @tparam number due seconds on the clock of `core.now`
+-- @tparam number due seconds on the driver's clock
 -- @treturn boolean
 -- @local
 function Pending:pauses_until(due) return self._call.due == due end
@@ -198,15 +197,15 @@ function Pending:wait(seconds)
   end
   local call, scheduler = self._call, self._scheduler
   if self._moving and not call.done then error("wait called from the call's own callback", 2) end
-  local until_then = core.now() + (seconds or huge)
+  local until_then = call.now() + (seconds or huge)
   while true do
     self:advance()
-    local left = until_then - core.now()
+    local left = until_then - call.now()
     if call.done or left <= 0 then
       if call.done then return true, call.result, call.err end
       return false
     end
-    if call.due then scheduler:sleep(min(left, max(call.due - core.now(), 0)))
+    if call.due then scheduler:sleep(min(left, max(call.due - call.now(), 0)))
     else scheduler:await(self._request, left) end
   end
 end

@@ -45,8 +45,8 @@ end
 -- How often `wait` and `cancel_orders` look at submitted calls, in seconds.
 local PERIOD = 0.005
 
-local waiting = {
-  concurrent = true, admit = admit, send = wakeup.send, sleep = sleep,
+local driver = {
+  concurrent = true, admit = admit, now = core.now, send = wakeup.send, sleep = sleep,
   await = function(_, seconds) sleep(min(seconds, PERIOD)) end,
 }
 
@@ -68,9 +68,9 @@ local resty = {
   -- @treturn[2] nil
   -- @treturn[2] table err of kind `invalid`
   -- @see crux.client.new
-  new = Client.constructor(waiting),
+  new = Client.constructor(driver),
 }
 
-add_calls(resty, waiting)
+add_calls(resty, driver)
 
 return resty

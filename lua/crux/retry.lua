@@ -43,10 +43,10 @@ end
 -- The server's `Retry-After` counts, if it sent one. Otherwise the pause is random, from 0 up to
 -- 0.5 s after the first attempt, 1 s after the second, and so on up to 5 s.
 -- @tparam table call `attempts` made so far, `renewals` of these that a new token led to and that
---   cost nothing, `retries` allowed after the first, `deadline` in seconds on the clock of
---   `core.now`; `budget`, if it has one
+--   cost nothing, `retries` allowed after the first, `deadline` in seconds on the same
+--   clock as `now`; `budget`, if it has one
 -- @tparam table err what the last attempt came to
--- @tparam number now seconds on the same clock
+-- @tparam number now seconds
 -- @treturn ?number seconds, 0 or more; nil if there must be no further attempt: the error is not
 --   retryable, there were enough attempts, the budget is spent, or the pause would not end before
 --   the deadline

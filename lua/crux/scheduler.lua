@@ -16,11 +16,10 @@ local WEAK = { __mode = "v" }
 
 --- Makes a scheduler.
 -- @param client kept alive by each call
--- @tparam table waiting how calls wait: `sleep(seconds)`, and `await(what, seconds)`, where `what`
---   is an inbox or a request; both may return early
-function Scheduler.new(client, waiting)
+-- @tparam table driver how calls wait: see `Client.make`
+function Scheduler.new(client, driver)
   return setmetatable({
-    _client = client, _waiting = waiting, _closed = false,
+    _client = client, _driver = driver, _closed = false,
     _inbox = core.inbox(),
     _calls = setmetatable({}, WEAK), -- by slot; false: a free slot; nil: the call was collected
     _slots = 0,                      -- how many there are
@@ -162,7 +161,7 @@ end
 
 --- Has `step` advance a pending again when its pause is over.
 -- @tparam crux.pending pending
--- @tparam number due seconds on the clock of `core.now`
+-- @tparam number due seconds on the driver's clock
 function Scheduler:pause(pending, due)
   local slot = self:register(pending)
   if #self._pauses > 2 * self._slots then drop_stale_pauses(self) end
@@ -184,10 +183,10 @@ function Scheduler:finish(pending, in_step)
 end
 
 --- Waits up to `seconds` for the end of a request's attempt.
-function Scheduler:await(request, seconds) self._waiting.await(request, seconds) end
+function Scheduler:await(request, seconds) self._driver.await(request, seconds) end
 
 --- Pauses the caller.
-function Scheduler:sleep(seconds) self._waiting.sleep(seconds) end
+function Scheduler:sleep(seconds) self._driver.sleep(seconds) end
 
 -- --- stepping ---
 
@@ -218,7 +217,7 @@ function Scheduler:step()
     if slot == false then fail_inherited(self) end
     if not slot then
       local pause = next_pause(self)
-      if not pause or pause[1] > core.now() then break end
+      if not pause or pause[1] > self._driver.now() then break end
       slot = pop(self._pauses)[2]
     end
     pending = self._calls[slot]
@@ -237,14 +236,14 @@ end
 function Scheduler:timeout()
   if self._ready_count > 0 then return 0 end
   local pause = next_pause(self)
-  return pause and max(pause[1] - core.now(), 0)
+  return pause and max(pause[1] - self._driver.now(), 0)
 end
 
 --- Waits up to `seconds` until `step` has something to do.
 -- @tparam number seconds
 function Scheduler:wait(seconds)
   local timeout = self:timeout()
-  self._waiting.await(self._inbox, timeout and timeout < seconds and timeout or seconds)
+  self._driver.await(self._inbox, timeout and timeout < seconds and timeout or seconds)
 end
 
 --- Returns how many calls are in flight.

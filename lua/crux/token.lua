@@ -114,7 +114,7 @@ function token.for_attempt(call)
     local err
     found, err = token.ask(call)
     if call.done or not found then return nil, err end
-    if core.now() >= call.deadline then
+    if call.now() >= call.deadline then
       return nil, core.failure("timeout", "the deadline passed before the request was sent")
     end
   end
@@ -136,7 +136,7 @@ end
 -- The function is being asked by another call. Returns whether this one can wait for its answer.
 -- That never comes if the other light thread was killed, or is this very coroutine.
 local function can_wait(call, source)
-  return call.can_wait and source.asker ~= (running() or true) and core.now() < source.asks_until
+  return call.can_wait and source.asker ~= (running() or true) and call.now() < source.asks_until
 end
 
 -- Asks the function, unless it was asked since the refused token was taken, or by this call.
@@ -159,16 +159,16 @@ function token.refresh(call, err)
   local source, refused = call.source, call.last_token
   local found
   remember(source, refused)
-  if call.retries <= 0 or core.now() >= call.deadline then return false end
+  if call.retries <= 0 or call.now() >= call.deadline then return false end
   if source.newest and source.newest ~= refused and not source.refused[source.newest] then
     found = source.newest
     call.given[found] = true
   elseif source.asker and can_wait(call, source) then return false, PERIOD
-  elseif source.asker and core.now() < source.asks_until then return false
+  elseif source.asker and call.now() < source.asks_until then return false
   else found = ask_again(call, source, refused) end
   if not found then return false end
   call.next_token = found
-  return core.now() < call.deadline
+  return call.now() < call.deadline
 end
 
 return token

@@ -47,7 +47,7 @@ end
 --- See `Client:wait_cancelled`.
 -- @tparam crux.client client or another object with `get_order`
 -- @tparam table arguments
--- @tparam table clock `now` and `sleep`, in seconds
+-- @tparam table clock a driver: `now` and `sleep`, in seconds
 -- @tparam number most the client's own timeout, for each read
 -- @local
 return function(client, arguments, clock, most)

@@ -133,7 +133,7 @@ describe("a client with calls in flight", function()
   end)
 
   it("keeps nothing for each pause of a call that is polled and never stepped", function()
-    local scheduler = Scheduler.new({}, {})
+    local scheduler = Scheduler.new({}, { now = core.now })
     local call = { _slot = false, pauses_until = function(self, due) return self.due == due end }
     local now = core.now()
     local function pause(count)
