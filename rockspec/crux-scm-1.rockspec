@@ -88,6 +88,7 @@ build = {
     ["crux.client"] = "lua/crux/client.lua",
     ["crux.curl"] = "lua/crux/curl.lua",
     ["crux.default_client"] = "lua/crux/default_client.lua",
+    ["crux.dispatcher"] = "lua/crux/dispatcher.lua",
     ["crux.environment"] = "lua/crux/environment.lua",
     ["crux.event"] = "lua/crux/event.lua",
     ["crux.orders"] = "lua/crux/orders.lua",
