@@ -270,6 +270,9 @@ static const char *const client_api_choices[] = { "v1", "timp", NULL };
 
 const crux_field crux_client_options[] = {
   { "token", CRUX_TYPE_TOKEN, CRUX_SECRET, 0, 0, NULL, NULL },
+  { "username", CRUX_TYPE_TEXT, CRUX_LUA_ONLY, 0, 0, NULL, NULL },
+  { "password", CRUX_TYPE_TEXT, CRUX_SECRET | CRUX_LUA_ONLY, 0, 0, NULL, NULL },
+  { "token_cache", CRUX_TYPE_CACHE, CRUX_LUA_ONLY, 0, 0, NULL, NULL },
   { "base_url", CRUX_TYPE_BASE_URL, 0, 0, 0, NULL, NULL },
   { "api", CRUX_TYPE_ENUM, 0, 0, 0, client_api_choices, NULL },
   { "timeout", CRUX_TYPE_SECONDS, 0, 0, 86400, NULL, NULL },

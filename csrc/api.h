@@ -30,6 +30,7 @@ typedef enum {
   CRUX_TYPE_PROXY,     /* a proxy's URL, or "" */
   CRUX_TYPE_PRODUCT,   /* RFC 9110 10.1.5: product */
   CRUX_TYPE_HEADERS,   /* a table of names and values of request headers */
+  CRUX_TYPE_CACHE,     /* a table or userdata */
   CRUX_TYPE_FUNCTION,
   CRUX_TYPE_TABLE,
   CRUX_TYPE_RATE,      /* a positive, finite number */

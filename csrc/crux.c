@@ -16,6 +16,7 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #if defined(__GNUC__)
@@ -101,6 +102,12 @@ static int check_batch(lua_State *L) {
 
 /* --- what the Lua layer needs of the machine --- */
 
+/* core.time() → seconds since 1970: for times that other processes see */
+static int wall_time(lua_State *L) {
+  lua_pushnumber(L, (double)time(NULL));
+  return 1;
+}
+
 /* core.now() → monotonic seconds */
 static int now(lua_State *L) {
   lua_pushnumber(L, crux_now());
@@ -158,6 +165,7 @@ static void add_functions(lua_State *L, int state) {
     { "is_token", is_token },
     { "check_batch", check_batch },
     { "now", now },
+    { "time", wall_time },
     { "random", random_fraction },
     { "curl_version", libcurl_version },
     { "assume_curl", assume_curl },

@@ -14,6 +14,9 @@
 ---Options of `crux.new`; a call takes them too.
 ---@class crux.options
 ---@field token? string|(fun(refused?: string): string?, string?) a string, or a function called before each attempt that returns one or `nil, reason`. After a 401 it is called once more, with the refused token
+---@field username? string the user to log in as: the client does so by itself when it has no token, shortly before its token is two hours old, and after a 401
+---@field password? string that user's password
+---@field token_cache? crux.token_cache an object with `get` and `set`, and perhaps `add`, such as an `ngx.shared` dictionary, through which clients and processes share the tokens of logins
 ---@field base_url? string `https://…`, such as `crux.PRODUCTION`; `http://` only to this machine
 ---@field api? "v1"|"timp" the API's generation: `"v1"` or `"timp"`, the later one
 ---@field timeout? number seconds for the whole call, with all attempts and pauses; at most a day
@@ -31,7 +34,7 @@
 ---@field user_agent? string a product such as `"shop/1.2"`, put before crux's own
 ---@field headers? table<string, string> further request headers, such as `traceparent`. Those of a call are added to the client's; the same name wins
 ---@field max_body? integer bytes of a response body that are read, 1 to 64 MiB
----@field on_event? fun(event: crux.event) called for each request, response and retry
+---@field on_event? fun(event: crux.event) called for each request, response, retry and login
 
 ---@class crux.batch_options
 ---@field concurrency? integer how many calls are in flight at once, from 1
@@ -148,9 +151,15 @@
 ---@field headers table<string, string> by their names on the wire; `Authorization` is redacted
 ---@field body? string the bytes of the body
 
+---What `token_cache` may be: an `ngx.shared` dictionary is one. An error in it counts as an empty cache; it must not block.
+---@class crux.token_cache
+---@field get? fun(self: table, key: string): string returns what was set, or nil
+---@field set fun(self: table, key: string, value: string, seconds: number) keeps a value for so many seconds
+---@field add? nil|fun(self: table, key: string, value: string, seconds: number): boolean?, string the same, or false and `exists` if the key has a value: then only one process logs in at a time
+
 ---What `on_event` is called with, in the caller's thread. An error in it does not end the call: the first one is in `meta.event_error`.
 ---@class crux.event
----@field name "request"|"response"|"retry" what happened
+---@field name "request"|"response"|"retry"|"login" what happened
 ---@field endpoint string the endpoint's name
 ---@field order_uuid? string the call's argument of that name
 ---@field order_item_uuid? string the call's argument of that name

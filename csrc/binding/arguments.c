@@ -67,6 +67,19 @@ static bool has_endpoint(lua_State *L, const crux_endpoint *endpoint, const crux
   return false;
 }
 
+/* A field of the same name as an option is that option, if it is left out. */
+static void add_options(lua_State *L, const crux_settings *settings, const crux_endpoint *endpoint,
+                        crux_snapshot *s) {
+  const crux_field *field = endpoint->fields;
+  int *at = s->at;
+  for (; field->name; field++, at++) {
+    const char *text = *at ? NULL : crux_settings_text(settings, field->name);
+    if (!text) continue;
+    lua_pushstring(L, text);
+    *at = lua_gettop(L);
+  }
+}
+
 static crux_config *config_of(lua_State *L, const crux_snapshot *s, const crux_base_url *url,
                               crux_config *client, crux_invalid *invalid) {
   crux_settings defaults;
@@ -87,6 +100,7 @@ bool crux_read_arguments(lua_State *L, int index, const crux_endpoint *endpoint,
   arguments->config = NULL;
   crux_json_clear(writer);
   crux_snapshot_take(L, index, lists, &s);
+  if (client) add_options(L, &client->settings, endpoint, &s);
   arguments->token = s.given & OPTIONS ? crux_snapshot_text(L, &s, "token") : NULL;
   if (!arguments->token && client) arguments->token = client->settings.token;
   if (!crux_schema_check(L, &s, writer, &url, invalid)) return false;

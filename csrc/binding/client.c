@@ -31,8 +31,8 @@ static int client_gc(lua_State *L) {
   return 0;
 }
 
-/* core.client(options) → client | nil, err: for the Lua layer, which adds what the environment
-   sets. */
+/* core.client(options, environment) → client | nil, err: for the Lua layer, which adds what the
+   environment sets; `environment`: token and user are set by it. */
 int crux_client_new(lua_State *L) {
   const crux_field_list lists[] = { crux_lua_options, { NULL, 0 } };
   crux_client *c;
@@ -40,17 +40,20 @@ int crux_client_new(lua_State *L) {
   crux_snapshot s;
   crux_base_url url;
   crux_invalid invalid;
+  bool environment;
   luaL_checktype(L, 1, LUA_TTABLE);
+  crux_default_settings(&defaults);
+  environment = lua_toboolean(L, 2);
   lua_settop(L, 1);
   /* its finalizer would not be run any more */
   if (crux_json_is_gone(L))
     return crux_fail(L, CRUX_KIND_ABORTED, "the Lua state is being closed");
   c = crux_new_object(L, sizeof *c, CRUX_CLASS_CLIENT);
-  crux_default_settings(&defaults);
   crux_snapshot_take(L, 1, lists, &s);
   if (crux_schema_check(L, &s, NULL, &url, &invalid))
     c->config = crux_make_config(L, &s, &url, &defaults, 0, &invalid);
   if (!c->config) return crux_fail_invalid(L, &invalid, crux_snapshot_text(L, &s, "token"));
+  c->config->settings.environment = environment;
   lua_settop(L, 2);
   return 1;
 }

@@ -114,7 +114,7 @@ void crux_sanitize(lua_State *L, size_t most, const char *token, size_t token_le
 
 static const char *hint_for(crux_kind kind, const char *field) {
   if (kind == CRUX_KIND_AUTH)
-    return "log in for a token and give it as `token`, or in the environment as CRUX_TOKEN";
+    return "give a token, or a username and a password, as options or in the environment";
   if (kind == CRUX_KIND_INVALID && field && strcmp(field, "base_url") == 0)
     return "crux.SANDBOX and crux.PRODUCTION are the service's own";
   return NULL;

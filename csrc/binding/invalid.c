@@ -170,6 +170,7 @@ static void push_expected(lua_State *L, const crux_field *field, unsigned hidden
     case CRUX_TYPE_PROXY: text = "a proxy URL, or an empty string for none"; break;
     case CRUX_TYPE_PRODUCT: text = "a product token such as 'shop/1.2'"; break;
     case CRUX_TYPE_HEADERS: text = HEADERS; break;
+    case CRUX_TYPE_CACHE: text = "an object with get and set"; break;
     case CRUX_TYPE_FUNCTION: text = "a function"; break;
     case CRUX_TYPE_TABLE: text = "a table"; break;
     case CRUX_TYPE_RATE: text = "a positive, finite number"; break;
@@ -302,6 +303,9 @@ static void push_problem(lua_State *L, const crux_invalid *invalid, const char *
     case CRUX_BAD_FILE:
     case CRUX_ENCRYPTED_KEY: push_bad_file(L, invalid, token); return;
     case CRUX_ALONE: lua_pushfstring(L, "expected %s too, found none", invalid->nearest); return;
+    case CRUX_TWO_CREDENTIALS:
+      lua_pushliteral(L, "expected a string beside username, found a function");
+      return;
     case CRUX_NOT_BUILT_IN:
       lua_pushfstring(L, "expected a libcurl that knows it, found %s: %s", curl_version(),
                       curl_easy_strerror((CURLcode)invalid->number));

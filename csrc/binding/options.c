@@ -33,11 +33,21 @@ static const struct {
   const char *name;
   size_t offset;
 } texts[] = {
-  FIELD(token), FIELD(ca_file), FIELD(ca_path), FIELD(cert_file), FIELD(key_file), FIELD(proxy),
-  FIELD(no_proxy), FIELD(user_agent),
+  FIELD(token), FIELD(username), FIELD(password), FIELD(ca_file), FIELD(ca_path),
+  FIELD(cert_file), FIELD(key_file), FIELD(proxy), FIELD(no_proxy), FIELD(user_agent),
 }, seconds[] = {
   FIELD(timeout), FIELD(connect_timeout), FIELD(idle_timeout), FIELD(connection_lifetime),
 };
+
+const char *crux_settings_text(const crux_settings *s, const char *name) {
+  const char *text = NULL;
+  size_t i;
+  for (i = 0; i < sizeof texts / sizeof *texts; i++) {
+    if (strcmp(texts[i].name, name) == 0)
+      memcpy(&text, (const char *)s + texts[i].offset, sizeof text);
+  }
+  return text;
+}
 
 static const char *prefix_of(const char *api) {
   const crux_generation *generation = crux_generations;
@@ -59,6 +69,7 @@ static void store(lua_State *L, const char *name, int value, const crux_base_url
     if (strcmp(seconds[i].name, name) == 0)
       memcpy((char *)s + seconds[i].offset, &number, sizeof number);
   }
+  if (strcmp(name, "token") == 0) s->token_function = !text;
   if (strcmp(name, "max_connections") == 0) s->max_connections = (unsigned)number;
   if (strcmp(name, "max_body") == 0) s->max_body = (size_t)number;
   if (strcmp(name, "api") == 0) s->api_prefix = prefix_of(text);
@@ -78,6 +89,39 @@ static void blame(crux_invalid *invalid, crux_problem problem, const char *name)
   invalid->problem = problem;
   invalid->field = row;
   strcpy(invalid->path, name);
+}
+
+/* A call's own token replaces a user of the environment, and its own user such a token. */
+static void set_aside(crux_settings *settings, const crux_snapshot *s) {
+  static const char *const names[] = { "token", "username", "password" };
+  bool given[3];
+  int i, number, list;
+  if (!settings->environment) return;
+  for (i = 0; i < 3; i++)
+    given[i] = crux_find_row(s->lists, names[i], strlen(names[i]), &number, &list) &&
+               s->at[number];
+  if (given[0]) settings->username = settings->password = NULL;
+  if (given[1] || given[2]) settings->token = NULL;
+  if (given[0] || given[1] || given[2]) settings->environment = false;
+}
+
+/* Whether the options go together. */
+static bool is_consistent(const crux_settings *s, crux_invalid *invalid) {
+  static const struct {
+    const char *alone, *other;
+  } pairs[] = {
+    { "key_file", "cert_file" }, { "username", "password" }, { "password", "username" },
+  };
+  size_t i;
+  for (i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+    if (!crux_settings_text(s, pairs[i].alone) || crux_settings_text(s, pairs[i].other)) continue;
+    blame(invalid, CRUX_ALONE, pairs[i].alone);
+    invalid->nearest = pairs[i].other;
+    return false;
+  }
+  if (!s->token_function || !s->username) return true;
+  blame(invalid, CRUX_TWO_CREDENTIALS, "token");
+  return false;
 }
 
 /* Whether this libcurl supports what the options for TLS and the proxy ask of it. */
@@ -107,6 +151,7 @@ crux_config *crux_make_config(lua_State *L, const crux_snapshot *s, const crux_b
   crux_settings settings = *base;
   crux_config *config;
   char lines[CRUX_HEADERS_MAX + 1];
+  set_aside(&settings, s);
   for (; list->fields; list++) {
     for (row = list->fields; row->name; row++, value++) {
       if (*value && list->fields == crux_client_options)
@@ -121,12 +166,7 @@ crux_config *crux_make_config(lua_State *L, const crux_snapshot *s, const crux_b
       }
     }
   }
-  if (settings.key_file && !settings.cert_file) {
-    blame(invalid, CRUX_ALONE, "key_file");
-    invalid->nearest = "cert_file";
-    return NULL;
-  }
-  if (!is_built_in(&settings, invalid)) return NULL;
+  if (!is_consistent(&settings, invalid) || !is_built_in(&settings, invalid)) return NULL;
   config = crux_config_new(&settings, agent, client);
   if (settings.headers == lines) crux_wipe(lines, sizeof lines);
   if (!config) invalid->problem = CRUX_NO_MEMORY;

@@ -14,5 +14,7 @@ void crux_default_settings(crux_settings *settings);
 crux_config *crux_make_config(lua_State *L, const crux_snapshot *s, const crux_base_url *url,
                               const crux_settings *base, unsigned long client,
                               crux_invalid *invalid);
+/* The value of an option that is a string; NULL if it is not set, or no such option. */
+const char *crux_settings_text(const crux_settings *settings, const char *name);
 
 #endif

@@ -8,6 +8,7 @@
 #include "explain.h"
 #include "invalid.h"
 #include "json.h"
+#include "options.h"
 #include "secrets.h"
 
 #include <stdio.h>
@@ -108,6 +109,37 @@ static int request_subject(lua_State *L) {
   return 3;
 }
 
+/* request:takes_token() → whether the endpoint takes one */
+static int request_takes_token(lua_State *L) {
+  lua_pushboolean(L, crux_check_handle(L, 1)->endpoint->authenticated);
+  return 1;
+}
+
+/* request:service() → base URL and generation of the API */
+static int request_service(lua_State *L) {
+  const crux_settings *s = &crux_check_request(L, 1)->config->settings;
+  const crux_generation *generation = crux_generations;
+  while (strcmp(generation->prefix, s->api_prefix) != 0) generation++;
+  lua_pushfstring(L, "%s%s", s->origin, s->prefix);
+  lua_pushstring(L, generation->name);
+  return 2;
+}
+
+/* request:sibling(name) → a request for the endpoint of that name, under the same options, which
+   its arguments are taken from too; or nil, err */
+static int request_sibling(lua_State *L) {
+  const crux_request *r = crux_check_request(L, 1);
+  const crux_endpoint *endpoint = crux_endpoint_find(luaL_checkstring(L, 2));
+  crux_request_handle *sibling;
+  luaL_argcheck(L, endpoint, 2, "expected the name of a call");
+  lua_settop(L, 2);
+  sibling = crux_push_request(L);
+  lua_newtable(L);
+  if (crux_prepare(L, sibling, endpoint, 4, r->config, &crux_lua_options) != 0) return 2;
+  lua_settop(L, 3);
+  return 1;
+}
+
 /* request:clean(text) → the text as it may stand in a log, without the token that the request has
    of its own; nil once the request is released */
 static int request_clean(lua_State *L) {
@@ -188,7 +220,10 @@ const luaL_Reg crux_request_methods[] = {
   { "dry_run", request_dry_run },
   { "has_token", request_has_token },
   { "inherited", request_inherited },
+  { "service", request_service },
+  { "sibling", request_sibling },
   { "subject", request_subject },
+  { "takes_token", request_takes_token },
   { "unknown_hint", request_unknown_hint },
   { NULL, NULL },
 };

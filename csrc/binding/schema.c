@@ -97,7 +97,8 @@ static bool is_in_range(const crux_field *field, double value) {
 static crux_problem check_text(checker *c, const crux_field *field, const char *s, size_t len) {
   if (len == 0 || (field->high > 0 && (double)len > field->high) || !crux_is_utf8(s, len))
     return CRUX_WRONG_VALUE;
-  if (c->json) crux_json_put_string(c->json, s, len);
+  if (!c->json) return memchr(s, '\0', len) ? CRUX_WRONG_VALUE : CRUX_VALID;
+  crux_json_put_string(c->json, s, len);
   return CRUX_VALID;
 }
 
@@ -242,6 +243,8 @@ static crux_problem check_option(checker *c, const crux_field *field, int value)
     case CRUX_TYPE_PROXY: return check_proxy(text);
     case CRUX_TYPE_PRODUCT: return valid_if(text && crux_is_product(text));
     case CRUX_TYPE_HEADERS: return check_headers(L, value);
+    case CRUX_TYPE_CACHE:
+      return valid_if(lua_istable(L, value) || lua_type(L, value) == LUA_TUSERDATA);
     case CRUX_TYPE_FUNCTION: return valid_if(lua_isfunction(L, value));
     case CRUX_TYPE_TABLE: return valid_if(lua_type(L, value) == LUA_TTABLE);
     case CRUX_TYPE_RATE: return valid_if(number > 0 && !isinf(number));

@@ -26,6 +26,7 @@ typedef enum {
   CRUX_BAD_FILE,      /* `number` is its errno */
   CRUX_ENCRYPTED_KEY,
   CRUX_ALONE,         /* an option without `nearest`, which it needs */
+  CRUX_TWO_CREDENTIALS, /* a token function, and a user to log in */
   CRUX_NOT_BUILT_IN,  /* this libcurl cannot do it: `number` is its code */
   CRUX_OTHER_API,     /* an endpoint, `nearest`, that the chosen generation of the API lacks */
   CRUX_NO_MEMORY

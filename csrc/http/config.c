@@ -145,6 +145,7 @@ static const size_t texts[] = {
   offsetof(crux_settings, ca_file), offsetof(crux_settings, ca_path),
   offsetof(crux_settings, cert_file), offsetof(crux_settings, key_file),
   offsetof(crux_settings, prefix), offsetof(crux_settings, token),
+  offsetof(crux_settings, username), offsetof(crux_settings, password),
   offsetof(crux_settings, headers),
   offsetof(crux_settings, user_agent),
 };

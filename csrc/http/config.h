@@ -43,9 +43,11 @@ typedef struct {
   const char *prefix;
   bool tls;
   const char *api_prefix; /* path of the API's generation, a string literal */
-  const char *headers;    /* further field lines, each with CRLF; this and the next eight may be
+  const char *headers;    /* further field lines, each with CRLF; this and the next ten may be
                              NULL */
   const char *token;
+  const char *username;   /* to log in with */
+  const char *password;
   const char *ca_file;    /* trust anchors, PEM */
   const char *ca_path;    /* directory of trust anchors */
   const char *cert_file;  /* client certificate, PEM */
@@ -59,6 +61,8 @@ typedef struct {
   double connection_lifetime; /* seconds after which a connection is not used again */
   unsigned max_connections;   /* of one client at a time */
   size_t max_body;            /* bytes of a response body */
+  bool token_function;        /* the Lua layer has a function for tokens */
+  bool environment;           /* token and user are the environment's: a call's own replace them */
 } crux_settings;
 
 typedef struct {

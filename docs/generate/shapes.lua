@@ -92,11 +92,27 @@ return {
       },
     },
     {
+      name = "crux.token_cache", title = "A token cache",
+      doc = "What `token_cache` may be: an `ngx.shared` dictionary is one. An error in it counts as an empty cache; "
+        .. "it must not block.",
+      fields = {
+        { "get", "fun(self: table, key: string): string?", "returns what was set, or nil" },
+        {
+          "set", "fun(self: table, key: string, value: string, seconds: number)",
+          "keeps a value for so many seconds",
+        },
+        {
+          "add", "nil|fun(self: table, key: string, value: string, seconds: number): boolean?, string?",
+          "the same, or false and `exists` if the key has a value: then only one process logs in at a time",
+        },
+      },
+    },
+    {
       name = "crux.event", title = "An event",
       doc = "What `on_event` is called with, in the caller's thread. An error in it does not end the call: the "
         .. "first one is in `meta.event_error`.",
       fields = {
-        { "name", '"request"|"response"|"retry"', "what happened" },
+        { "name", '"request"|"response"|"retry"|"login"', "what happened" },
         { "endpoint", "string", "the endpoint's name" },
         { "order_uuid", "string?", "the call's argument of that name" },
         { "order_item_uuid", "string?", "the call's argument of that name" },

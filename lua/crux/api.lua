@@ -30,6 +30,14 @@
 -- shares). `default` and `environment` are for the documentation: the code has its own, in
 -- `crux_default_settings` or in Lua, and in `crux.environment`. Specs compare them.
 -- @module crux.api
+local LINE = {
+  "order_item_uuid", "uuid", required = true,
+  doc = "the line's own UUID: `uuid` in a v1 order, `line_item_uuid` in a timp order. The "
+    .. "service's documentation does not say which UUID of a line it is; it is sent as given",
+}
+
+local REDIRECT = "redirects are not followed: is base_url the service's own?"
+
 return {
   servers = {
     sandbox = "https://api-sandbox.cruxconnect.com",
@@ -79,6 +87,10 @@ return {
         .. "Content-Type, Content-Length, Accept, User-Agent, Connection, Expect, "
         .. "Transfer-Encoding, TE or Upgrade",
     },
+    cache = {
+      c = "CACHE", lua = "crux.token_cache",
+      doc = "an object with `get(key)` and `set(key, value, seconds)`",
+    },
     ["function"] = { c = "FUNCTION", lua = "function", doc = "a function" },
     table = { c = "TABLE", lua = "table", doc = "a table" },
     rate = { c = "RATE", lua = "number", doc = "a positive, finite number" },
@@ -118,18 +130,9 @@ return {
   -- By the names that the service gives them. `hint`: what to do about it, whatever the endpoint;
   -- to those of 403 and 409 an endpoint's permission and party are added.
   statuses = {
-    {
-      301, "Moved Permanently",
-      hint = "redirects are not followed: is base_url the service's own?",
-    },
-    {
-      307, "Temporary Redirect",
-      hint = "redirects are not followed: is base_url the service's own?",
-    },
-    {
-      308, "Permanent Redirect",
-      hint = "redirects are not followed: is base_url the service's own?",
-    },
+    { 301, "Moved Permanently", hint = REDIRECT },
+    { 307, "Temporary Redirect", hint = REDIRECT },
+    { 308, "Permanent Redirect", hint = REDIRECT },
     { 400, "Bad Request", hint = "something required is missing or malformed" },
     {
       401, "Unauthorized",
@@ -271,14 +274,7 @@ return {
       route = "DELETE /orders/items/cancel/{order_item_uuid}/",
       doc = "Asks the supplier of a line of an order to cancel it. 2xx means received and passed "
         .. "on, not cancelled: the supplier confirms or rejects later.",
-      fields = {
-        {
-          "order_item_uuid", "uuid", required = true,
-          doc = "the line's own UUID: `uuid` in a v1 order, `line_item_uuid` in a timp order. The "
-            .. "service's documentation does not say which UUID of a line it is; it is sent as "
-            .. "given",
-        },
-      },
+      fields = { LINE },
       party = "retailer",
       permission = "cancel_order",
       look = "get_order",
@@ -324,14 +320,7 @@ return {
       route = "PATCH /orders/items/cancel/{order_item_uuid}/confirm/",
       generations = { "timp" },
       doc = "Confirms, as a supplier, that a line of an order is cancelled.",
-      fields = {
-        {
-          "order_item_uuid", "uuid", required = true,
-          doc = "the line's own UUID: `uuid` in a v1 order, `line_item_uuid` in a timp order. The "
-            .. "service's documentation does not say which UUID of a line it is; it is sent as "
-            .. "given",
-        },
-      },
+      fields = { LINE },
       party = "supplier",
       permission = "cancel_order",
       look = "get_order",
@@ -346,14 +335,7 @@ return {
       route = "PATCH /orders/items/cancel/{order_item_uuid}/reject/",
       generations = { "timp" },
       doc = "Rejects, as a supplier, what a retailer asked for with cancel_order_item.",
-      fields = {
-        {
-          "order_item_uuid", "uuid", required = true,
-          doc = "the line's own UUID: `uuid` in a v1 order, `line_item_uuid` in a timp order. The "
-            .. "service's documentation does not say which UUID of a line it is; it is sent as "
-            .. "given",
-        },
-      },
+      fields = { LINE },
       party = "supplier",
       permission = "cancel_order",
       look = "get_order",
@@ -374,6 +356,20 @@ return {
         .. "`nil, reason`. After a 401 it is called once more, with the refused token",
     },
     {
+      "username", "text", environment = { "CRUX_USERNAME" }, lua_only = true,
+      doc = "the user to log in as: the client does so by itself when it has no token, shortly "
+        .. "before its token is two hours old, and after a 401",
+    },
+    {
+      "password", "text", environment = { "CRUX_PASSWORD" }, lua_only = true, secret = true,
+      with = "username", doc = "that user's password",
+    },
+    {
+      "token_cache", "cache", lua_only = true, with = "username",
+      doc = "an object with `get` and `set`, and perhaps `add`, such as an `ngx.shared` "
+        .. "dictionary, through which clients and processes share the tokens of logins",
+    },
+    {
       "base_url", "url", environment = { "CRUX_BASE_URL" }, default_doc = "`crux.SANDBOX`",
       doc = "`https://…`, such as `crux.PRODUCTION`; `http://` only to this machine",
     },
@@ -386,7 +382,7 @@ return {
       doc = "seconds for the whole call, with all attempts and pauses; at most a day",
     },
     {
-      "connect_timeout", "seconds", default = 10,
+      "connect_timeout", "seconds", default = 10, with = "timeout",
       doc = "seconds for name look-up, connecting and TLS of one attempt",
     },
     {
@@ -402,7 +398,7 @@ return {
       doc = "seconds that an unused connection is kept; 0: a new connection for every call",
     },
     {
-      "connection_lifetime", "seconds", default = 300,
+      "connection_lifetime", "seconds", default = 300, with = "idle_timeout",
       doc = "seconds after which a connection is not used again, to follow changes in DNS",
     },
     {
@@ -432,7 +428,7 @@ return {
       doc = "a product such as `\"shop/1.2\"`, put before crux's own",
     },
     {
-      "headers", "headers", secret = true,
+      "headers", "headers", secret = true, with = "user_agent",
       doc = "further request headers, such as `traceparent`. Those of a call are added to the "
         .. "client's; the same name wins",
     },
@@ -443,7 +439,7 @@ return {
     },
     {
       "on_event", "function", lua_only = true, lua = "fun(event: crux.event)",
-      doc = "called for each request, response and retry",
+      doc = "called for each request, response, retry and login",
     },
   },
 

@@ -6,7 +6,8 @@
 -- A call is a table. Other modules read of it: `request`, `deadline`, `retries`, `attempts`,
 -- `has_callbacks`, `last_known`; `pace`, its batch if it has one; `settled`, how many of the
 -- attempts are counted in `sends` and `bytes_sent`; `due`, when the pause before the next attempt
--- ends; `done`, and then `result` or `err`.
+-- ends, or the wait for a token; `awaits`, the login it waits for; `done`, and then `result` or
+-- `err`. `on_done`, if it has one, is called then.
 -- @module crux.call
 local core = require "crux.core"
 local event = require "crux.event"
@@ -22,10 +23,10 @@ local Call = {}
 --- Makes a call that has not begun.
 -- @param request userdata from the client's `prepare`
 -- @tparam number deadline seconds on the clock of `options.now`
--- @tparam table options `now`, the driver's clock; `retries`; `token`, if it is a function;
---   `has_token`, whether there is a token, a string included; `source`, that of the function;
---   `on_event`; `has_callbacks`, whether there is either function; `budget`, that of the client's
---   retries
+-- @tparam table options `now`, the driver's clock; `retries`; `has_token`, whether there is a token
+--   or a way to get one; `source`, where tokens come from, unless it is a string, or
+--   `source_of(request)`, which returns it; `on_event`; `has_callbacks`, whether there is any of
+--   these three; `budget`, that of the client's retries
 -- @treturn table call
 function Call.new(request, deadline, options)
   local call = {
@@ -36,8 +37,10 @@ function Call.new(request, deadline, options)
   call.budget = options.budget
   if not options.has_token then call.lacks_token = true end
   if options.has_callbacks then
-    call.has_callbacks, call.on_event, call.token = true, options.on_event, options.token
-    if call.token then
+    call.has_callbacks, call.on_event, call.options = true, options.on_event, options
+    local source_of = options.source_of
+    if (options.source or source_of) and request:takes_token() then
+      options.source = options.source or source_of(request)
       call.source, call.given = options.source, {} -- the set of tokens that this call was given
     end
     if call.on_event then event.prepare(call) end
@@ -48,7 +51,7 @@ end
 local pause
 
 -- Asks again for another token, in place of the refused one. Returns whether there is one: else the
--- call is done, or `due` says when to ask again.
+-- call is done, or waits again.
 local function resume(call)
   local err = call.refusal
   call.refusal = nil
@@ -60,16 +63,16 @@ end
 --- Prepares an attempt: gets its token and emits the event `request`.
 -- @tparam table call not done
 -- @treturn[1] boolean true
--- @treturn[1] ?string the attempt's token, if a function returned it
+-- @treturn[1] ?string the attempt's token, unless C has it
 -- @treturn[2] nil
 -- @treturn[2] ?table err there must be no attempt: pass this to `settle`, unless the call is `done`
---   by now, aborted by its own callback; nil: it pauses again
+--   by now, aborted by its own callback; nil: it waits for a token
 -- @raise the interpreter's Ctrl-C, in a callback
 function Call.begin(call)
   local given, err
   if call.refusal and not resume(call) then return nil end
-  if call.token then
-    given, err = token.for_attempt(call)
+  if call.source then
+    given, err = call.source:for_attempt(call)
     if not given then return nil, err end
   elseif call.lacks_token and not call.request:has_token() then -- an endpoint may need none
     return nil, core.failure("auth", core.NO_TOKEN)
@@ -103,15 +106,13 @@ end
 
 -- Works out when the next attempt is due, if there is to be one. Returns whether the call is done.
 function pause(call, err, last_known)
-  local seconds, has_new_token, wait
-  if call.token then has_new_token, wait = token.refresh(call, err) end
-  if call.done then return true end -- the token function has aborted it
-  if wait then
-    call.refusal, call.due = err, call.now() + wait
-    return false
-  end
+  local is_of_login = err == call.login_error -- which has had retries of its own
+  local seconds, has_new_token
+  if call.source and not is_of_login then has_new_token = call.source:refresh(call, err) end
+  if call.done then return true end -- a function that was called has aborted it
+  if call.refusal then return false end
   if has_new_token then seconds, call.renewals = 0, (call.renewals or 0) + 1
-  else
+  elseif not is_of_login then
     -- a batch waits as long as the server asks for, and the deadline does not pass meanwhile
     local now = call.pace and err.retry_after and -huge or call.now()
     seconds = retry.pause(call, err, now)
@@ -134,7 +135,10 @@ end
 --   far
 function Call.settle(call, result, err)
   local on_event, budget = call.on_event, call.budget
-  if result and budget then retry.earn(budget) end
+  if result then
+    if budget then retry.earn(budget) end
+    if call.source then call.source.worked = call.last_token end
+  end
   -- most calls end here; `meta` of a first attempt counts right as it is
   if result and call.attempts == 1 and not on_event then return conclude(call, result) end
   local meta, last_known = (result or err).meta, result or err
@@ -202,7 +206,9 @@ function Call.carry(client, request, deadline, options, driver, err)
   end
   while not done do
     local ready, given
-    if call.due and not client:is_closed() then sleep(call.due - call.now()) end
+    if client:is_closed() then -- it ends below
+    elseif call.awaits then call.awaits:wait(call.due - call.now())
+    elseif call.due then sleep(call.due - call.now()) end
     if not client:is_closed() and not request:inherited() then ready, given = Call.begin(call) end
     if client:is_closed() or request:inherited() then
       return Call.give_up(call, nil, request:inherited())

@@ -1,6 +1,7 @@
 --- A client: options, and the calls that are made under them. `crux.new` makes one.
 -- @classmod crux.client
 local Call = require "crux.call"
+local LuaOptions = require "crux.lua_options"
 local Pending = require "crux.pending"
 local Scheduler = require "crux.scheduler"
 local batch = require "crux.batch"
@@ -8,16 +9,12 @@ local core = require "crux.core"
 local curl = require "crux.curl"
 local environment = require "crux.environment"
 local orders = require "crux.orders"
-local retry = require "crux.retry"
-local tokens = require "crux.token"
 local wait = require "crux.wait"
 
 local concat, error, format, ipairs = table.concat, error, string.format, ipairs
-local match, next, rawget, setmetatable = string.match, next, rawget, setmetatable
+local match, next, pcall, rawget = string.match, next, pcall, rawget
+local setmetatable = setmetatable
 local tonumber, type = tonumber, type
-
-local RETRIES = 2
-local TIMEOUT = 30
 
 local ENDPOINTS = {}
 for _, name in ipairs(core.endpoints) do ENDPOINTS[name] = true end
@@ -59,20 +56,6 @@ end
 
 -- --- making a client ---
 
--- The options that this layer, and not C, acts on: see `Call.new`.
--- `shared`: what all calls of the client share, which are its clock, the `sources` of token
--- functions by function, and the `budget` of retries.
-local function new_call_options(shared, token, has_token, retries, on_event)
-  if type(token) ~= "function" then token = nil end -- a string stays in C, where nothing prints it
-  local source = token and (shared.sources[token] or tokens.source())
-  if token then shared.sources[token] = source end
-  return {
-    token = token, has_token = has_token, source = source, retries = retries, on_event = on_event,
-    budget = shared.budget, now = shared.now,
-    has_callbacks = token ~= nil or on_event ~= nil,
-  }
-end
-
 -- Blocks the caller's thread.
 local BLOCKING = {
   direct = true, now = core.now, send = core.perform,
@@ -99,30 +82,27 @@ local BLOCKING = {
 -- @treturn[2] table err of kind `invalid`
 -- @local
 function Client.make(options, env, driver)
-  local env_source = {}
-  for name, value in next, env do
-    if options[name] == nil then
-      options[name], env_source[name] = value, environment.names[name]
-    end
+  local env_source, has_credentials = {}, environment.has_credentials(options)
+  for name, value in next, environment.complement(env, options) do
+    options[name], env_source[name] = value, environment.names[name]
   end
-  local handle, err = core.client(options)
+  local handle, err = core.client(options, not has_credentials)
   if not handle then
     if env_source[err.field] then err.message = err.message .. ", in " .. env_source[err.field] end
     return nil, err
   end
   driver = driver or BLOCKING
-  local token, retries = options.token, options.retries or RETRIES
-  local client
-  local shared = { now = driver.now, sources = setmetatable({}, { __mode = "k" }) }
-  shared.budget = retry.budget(function(is_full)
-    client._is_direct = is_full and client._can_be_direct and not client._closed
-  end)
-  local call_options = new_call_options(shared, token, token ~= nil, retries, options.on_event)
-  local can_be_direct = driver.direct and not call_options.has_callbacks or false
+  local client, lua_options
+  lua_options, err = LuaOptions.new(options, not has_credentials, driver,
+    function(is_full)
+      client._is_direct = is_full and client._can_be_direct and not client._closed
+    end,
+    function() return client:own_scheduler() end)
+  if not lua_options then return nil, err end
+  local can_be_direct = driver.direct and not lua_options.defaults.has_callbacks or false
   client = setmetatable({
-    _handle = handle, _driver = driver, _closed = false, _call_options = call_options,
-    _shared = shared, _can_be_direct = can_be_direct,
-    _timeout = tonumber(options.timeout) or TIMEOUT,
+    _handle = handle, _driver = driver, _closed = false, _options = lua_options,
+    _can_be_direct = can_be_direct,
     -- the handle's `attempt` makes the first attempt; false once the client is closed, and while
     -- successes have to be told to the budget
     _is_direct = can_be_direct,
@@ -160,16 +140,6 @@ end
 Client.new = Client.constructor()
 
 -- --- blocking calls ---
-
--- The options of one call, which override the client's.
-local function call_options_of(client, arguments)
-  local defaults, token = client._call_options, rawget(arguments, "token")
-  local has_token = token ~= nil or defaults.has_token
-  if token == nil then token = defaults.token end
-  return new_call_options(client._shared, token, has_token,
-    rawget(arguments, "retries") or defaults.retries,
-    rawget(arguments, "on_event") or defaults.on_event)
-end
 
 -- Raises what to write instead of `client.cancel_order{...}` or of a call without a table, and if
 -- the client is closed.
@@ -212,7 +182,9 @@ function Client.perform(client, name, arguments, level)
     request, deadline, has_options = client:request(name, arguments)
     if not request then return nil, deadline end
   end
-  local call_options = has_options and call_options_of(client, arguments) or client._call_options
+  local call_options, refusal = client._options.defaults, nil
+  if has_options then call_options, refusal = client._options:of(arguments) end
+  if not call_options then return nil, refusal end
   return Call.carry(client, request, deadline, call_options, client._driver, err)
 end
 
@@ -302,7 +274,7 @@ function Client:wait_cancelled(arguments)
   check_table(arguments, "arguments", 2)
   local driver = self._driver
   if driver.admit then driver.admit(2) end
-  local shown, err = wait(self, arguments, driver, self._timeout)
+  local shown, err = wait(self, arguments, driver, self._options.shared.timeout)
   return shown, err
 end
 
@@ -318,7 +290,9 @@ end
 function Client:prepare(name, arguments)
   local request, deadline, has_options = self:request(name, arguments)
   if not request then return nil, deadline end
-  local call_options = has_options and call_options_of(self, arguments) or self._call_options
+  local call_options, refusal = self._options.defaults, nil
+  if has_options then call_options, refusal = self._options:of(arguments) end
+  if not call_options then return nil, refusal end
   return Call.new(request, deadline, call_options)
 end
 
@@ -331,12 +305,18 @@ function Client:new_scheduler()
   return scheduler
 end
 
--- The client's own scheduler. A client that only blocks never has one.
+--- Returns the client's own scheduler. A client that only blocks has one for its logins alone.
+-- @treturn crux.scheduler
+-- @local
+function Client:own_scheduler()
+  local scheduler = self._scheduler or self:new_scheduler()
+  self._scheduler = scheduler
+  return scheduler
+end
+
 local function scheduler_of(client, name)
   check_open(client, name, 3)
-  local scheduler = client._scheduler or client:new_scheduler()
-  client._scheduler = scheduler
-  return scheduler
+  return client:own_scheduler()
 end
 
 --- Starts a call and returns at once. Neither this nor `poll`, `step` or `abort` ever waits for a

@@ -16,21 +16,24 @@ local format = string.format
 return function(module, driver)
   local default, default_env = nil, {}
 
-  -- The default client: another one once the environment has changed. What the call's own arguments
-  -- set is left out of the environment, so that a malformed variable does not fail a call that
-  -- does not need it.
+  -- The default client: another one once the environment has changed. A malformed variable does not
+  -- fail a call whose own arguments replace it: that call gets a client without it.
   local function client_for(arguments)
     local env = environment.options()
-    local is_same = default ~= nil
+    local is_same, own = default ~= nil, {}
     for name in next, environment.names do
-      if rawget(arguments, name) ~= nil then env[name] = nil end
+      own[name] = rawget(arguments, name)
       is_same = is_same and default_env[name] == env[name]
     end
     if is_same then return default end
     local client, err = Client.make({}, env, driver)
-    if not client then return nil, err end
-    default, default_env = client, env
-    return client
+    if client then
+      default, default_env = client, env
+      return client
+    end
+    local rest = environment.complement(env, own)
+    if rest[err.field] ~= nil then return nil, err end
+    return Client.make({}, rest, driver)
   end
 
   for _, name in ipairs(core.endpoints) do

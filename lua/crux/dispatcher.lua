@@ -134,7 +134,9 @@ function Dispatcher:drop()
   for _, list in ipairs{ self.retries, self.restarts } do
     while list[1] do
       local entry = list[1]
-      entry.pending:end_with(entry.last_known)
+      -- one that was parked before its first attempt, by a login, knows nothing
+      if entry.last_known then entry.pending:end_with(entry.last_known)
+      else entry.pending:abort() end
       remove(list, 1)
     end
   end

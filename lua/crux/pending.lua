@@ -4,6 +4,7 @@
 local Call = require "crux.call"
 
 local error, pcall, setmetatable, type = error, pcall, setmetatable, type
+local running = coroutine.running
 local huge, max, min, format = math.huge, math.max, math.min, string.format
 
 local Pending = {}
@@ -14,8 +15,7 @@ Pending.__name = "crux.pending"
 -- `step` is what moves the call on. Returns true if `step` now has to return the pending.
 local function finish(self, in_step)
   if not self._request:finish() then return false end
-  self._scheduler:finish(self, in_step)
-  return in_step
+  return self._scheduler:finish(self, in_step)
 end
 
 -- Ends the call without an answer. The three arguments are what `request:abort` returns: whether
@@ -35,7 +35,9 @@ local function settle(self, result, err, in_step)
   local call = self._call
   if Call.settle(call, result, err) then return finish(self, in_step) end
   self._request:abort() -- the attempt has ended and is counted: this makes C forget its bytes
-  if call.pace then call.pace:park(self) else self._scheduler:pause(self, call.due) end
+  if call.awaits then self._scheduler:hold(self, call.awaits)
+  elseif call.pace then call.pace:park(self)
+  else self._scheduler:pause(self, call.due) end
 end
 
 -- Starts an attempt.
@@ -47,7 +49,9 @@ local function attempt(self)
     if scheduler:is_closed() or request:inherited() then return self:abort() end
   end
   if not ready then
-    if token then settle(self, nil, token) else scheduler:pause(self, call.due) end
+    if token then settle(self, nil, token)
+    elseif call.awaits then scheduler:hold(self, call.awaits)
+    else scheduler:pause(self, call.due) end
     return
   end
   local started, err = request:start(token, call.deadline, scheduler:register(self))
@@ -59,14 +63,15 @@ end
 
 -- Starts the first attempt of a call with callbacks, or the next one of any call.
 local function start(self)
-  self._moving, self._call.due = true, nil
+  local call = self._call
+  self._moving, call.due, call.awaits = call.has_callbacks and running() or true, nil, nil
   attempt(self)
   self._moving = false
 end
 
 -- Takes what the attempt has come to, if it has ended.
 local function collect(self, in_step)
-  self._moving = true
+  self._moving = self._call.has_callbacks and running() or true
   local result, err = self._request:answer()
   local is_for_step
   if self._call.done then is_for_step = false -- a finalizer has aborted it meanwhile
@@ -99,15 +104,15 @@ local function protected(self, step, in_step)
 end
 
 -- Makes the pending of a call and starts the first attempt, unless it `is_parked`. `_slot`: see
--- `Scheduler:register`; `_moving`: `start` or `collect` is running, so that a callback must not
--- wait for the call.
+-- `Scheduler:register`; `_moving`: `start` or `collect` is running, in this coroutine if there are
+-- callbacks, which must not wait for the call.
 -- @local
 function Pending.new(scheduler, call, is_parked)
   local self = setmetatable({
     _call = call, _request = call.request, _scheduler = scheduler, _slot = false, _moving = false,
   }, Pending)
   call.can_wait = true
-  scheduler:add(call.request)
+  scheduler:add(call)
   if is_parked then return self end
   -- Without callbacks nothing needs protection: an error that is raised here leaves a pending that
   -- nobody holds, and the garbage collector aborts it.
@@ -132,6 +137,25 @@ end
 -- @local
 function Pending:call() return self._call end
 
+--- Returns whether `start` or `collect` is running.
+-- @param[opt] thread only in this coroutine
+-- @local
+function Pending:is_moved_in(thread)
+  return self._moving and (not thread or self._moving == thread)
+end
+
+-- A call waits for a login. When it has ended, the call starts, or its batch decides when.
+local function await(self, awaits)
+  local call = self._call
+  if self._request:inherited() then return self:abort() end
+  awaits:advance()
+  if call.done or call.awaits ~= awaits then return end -- by a function that the login called
+  if awaits.done and call.pace then
+    call.awaits, call.due = nil, call.now()
+    call.pace:park(self)
+  elseif awaits.done or call.due <= call.now() then protected(self, start) end
+end
+
 --- Does pending work for this call without blocking.
 -- @tparam[opt] boolean in_step
 -- @treturn ?boolean true if `step` has to return the pending, which became done
@@ -141,6 +165,7 @@ function Pending:advance(in_step)
   if call.done then return false end
   if call.given_up or not in_step and self._scheduler:is_closed() then
     self:abort()
+  elseif call.awaits then await(self, call.awaits)
   elseif call.due then
     if self._request:inherited() then self:abort()
     elseif call.due <= call.now() then protected(self, start) end
@@ -205,7 +230,8 @@ function Pending:wait(seconds)
       if call.done then return true, call.result, call.err end
       return false
     end
-    if call.due then scheduler:sleep(min(left, max(call.due - call.now(), 0)))
+    if call.awaits then call.awaits:wait(min(left, call.due - call.now()))
+    elseif call.due then scheduler:sleep(min(left, max(call.due - call.now(), 0)))
     else scheduler:await(self._request, left) end
   end
 end

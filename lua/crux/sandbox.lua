@@ -18,12 +18,13 @@
 --
 -- A path may begin with fault directives, as in `/~status=503,retry_after=2/orders/cancel/`: see
 -- `crux.sandbox.faults`. And there are pages about the server itself, which are not counted as
--- requests: `GET /~record/` (connections, requests, logins, and for every order, or line that was cancelled
--- by itself, how often a cancellation was received and executed, and what was answered: 0 for a
--- dropped connection), `GET /~record/orders/<uuid>/` (one order: read it with `crux.get_order` and
--- `base_url .. "/~record"`), `GET /~orders/` (the UUIDs). `GET /~outage/status=503,seconds=20/` has
--- all requests fail in that way from now on, for so long, and `GET /~outage/` ends it. During
--- `GET /~outage/refuse=yes,seconds=20/` connections are refused, those that are open closed.
+-- requests: `GET /~record/` (connections, requests, logins, and for every order, or line that was
+-- cancelled by itself, how often a cancellation was received and executed, and what was answered: 0
+-- for a dropped connection), `GET /~record/orders/<uuid>/` (one order: read it with
+-- `crux.get_order` and `base_url .. "/~record"`), `GET /~orders/` (the UUIDs). `GET
+-- /~outage/status=503,seconds=20/` has all requests fail in that way from now on, for so long, and
+-- `GET /~outage/` ends it. During `GET /~outage/refuse=yes,seconds=20/` connections are refused,
+-- and those that are open are closed.
 -- @module crux.sandbox
 
 local cqueues = require "cqueues"

@@ -4,13 +4,17 @@
 -- @classmod crux.scheduler
 local core = require "crux.core"
 
-local ipairs, setmetatable, max = ipairs, setmetatable, math.max
+local ipairs, max, min, next = ipairs, math.max, math.min, next
+local remove, setmetatable = table.remove, setmetatable
 
 local Scheduler = {}
 Scheduler.__index = Scheduler
 
 -- How many calls one `step` advances at most, if none of them becomes done: so it stays short.
 local WORK = 8
+
+-- How often `wait` looks whether a login has ended, in seconds.
+local LOOK = 0.005
 
 local WEAK = { __mode = "v" }
 
@@ -25,6 +29,9 @@ function Scheduler.new(client, driver)
     _slots = 0,                      -- how many there are
     _free = {}, _free_count = 0,     -- a stack of free slots
     _pauses = {},                    -- a binary heap of { due, slot }, soonest first
+    _held = {},                      -- by login, a list of the slots of calls that wait for it
+    _released = {},                  -- those of these lists whose login has ended
+    _logins = 0,                     -- calls that are not the host's
     _ready = setmetatable({}, WEAK), -- a circular buffer of done calls that `step` has to return
     _ready_size = 0, _ready_first = 1, _ready_count = 0,
   }, Scheduler)
@@ -147,8 +154,11 @@ end
 -- --- what a pending asks of its scheduler ---
 
 --- Counts a call as in flight.
--- @param request userdata
-function Scheduler:add(request) self._inbox:register(request) end
+-- @tparam table call
+function Scheduler:add(call)
+  self._inbox:register(call.request)
+  if call.on_done then self._logins = self._logins + 1 end
+end
 
 --- Returns the number under which `step` finds a pending when its attempt has ended.
 -- @tparam crux.pending pending
@@ -168,18 +178,61 @@ function Scheduler:pause(pending, due)
   push(self._pauses, { due, slot })
 end
 
+--- Has `step` advance a pending again when a login has ended, or at the end of `call.due`.
+-- @tparam crux.pending pending
+-- @tparam crux.login login
+function Scheduler:hold(pending, login)
+  local held = self._held[login]
+  if not held then
+    held = { first = 1 }
+    self._held[login], login.holders[self] = held, true
+  end
+  held[#held + 1] = self:register(pending)
+  self:pause(pending, pending:call().due)
+end
+
+--- Has `step` advance the calls that have waited for a login.
+-- @tparam crux.login login
+function Scheduler:release_held(login)
+  self._released[#self._released + 1] = self._held[login]
+  self._held[login] = nil
+  if not self._closed then self._inbox:notify() end
+end
+
+-- The slot of a call whose login has ended, or nil.
+local function next_released(self)
+  local released = self._released[1]
+  if not released then return nil end
+  local slot = released[released.first]
+  released.first = released.first + 1
+  if not released[released.first] then remove(self._released, 1) end
+  return slot
+end
+
+--- Frees the slot of a pending.
+function Scheduler:release(pending)
+  local slot = pending._slot
+  if not slot then return end
+  release_slot(self, slot)
+  pending._slot = false
+end
+
 --- Takes a call that became done. `step` returns it later, unless it is `step` that moves it on.
 -- @tparam crux.pending pending
 -- @tparam[opt] boolean in_step
+-- @treturn boolean whether `step` has to return it now
 function Scheduler:finish(pending, in_step)
-  local slot = pending._slot
-  if slot then
-    release_slot(self, slot)
-    pending._slot = false
+  local on_done = pending:call().on_done
+  self:release(pending)
+  if on_done then
+    self._logins = self._logins - 1
+    on_done()
+    return false
   end
-  if in_step or self._closed then return end
+  if in_step or self._closed then return in_step end
   push_ready(self, pending)
   self._inbox:notify()
+  return false
 end
 
 --- Waits up to `seconds` for the end of a request's attempt.
@@ -216,6 +269,9 @@ function Scheduler:step()
     slot, more = self._inbox:take()
     if slot == false then fail_inherited(self) end
     if not slot then
+      slot = next_released(self)
+    end
+    if not slot then
       local pause = next_pause(self)
       if not pause or pause[1] > self._driver.now() then break end
       slot = pop(self._pauses)[2]
@@ -226,7 +282,7 @@ function Scheduler:step()
     if not is_done then pending = next_ready(self) end
     if pending then break end
   end
-  if self._ready_count > 0 then self._inbox:notify()
+  if self._ready_count > 0 or self._released[1] then self._inbox:notify()
   elseif not more then self._inbox:clear() end
   return pending
 end
@@ -234,7 +290,7 @@ end
 --- Returns when `step` is next due even if the descriptor stays silent.
 -- @treturn ?number seconds
 function Scheduler:timeout()
-  if self._ready_count > 0 then return 0 end
+  if self._ready_count > 0 or self._released[1] then return 0 end
   local pause = next_pause(self)
   return pause and max(pause[1] - self._driver.now(), 0)
 end
@@ -243,12 +299,16 @@ end
 -- @tparam number seconds
 function Scheduler:wait(seconds)
   local timeout = self:timeout()
-  self._driver.await(self._inbox, timeout and timeout < seconds and timeout or seconds)
+  if timeout and timeout < seconds then seconds = timeout end
+  -- the login is a call of the client's own scheduler, and this may be a batch's
+  if next(self._held) then seconds = min(seconds, LOOK) end
+  self._driver.await(self._inbox, seconds)
+  for login in next, self._held do login:advance() end
 end
 
 --- Returns how many calls are in flight.
 -- @treturn number
-function Scheduler:in_flight() return self._inbox:in_flight() end
+function Scheduler:in_flight() return self._inbox:in_flight() - self._logins end
 
 --- Returns a descriptor that is readable while `step` has something to do.
 -- @treturn number

@@ -11,8 +11,8 @@ local NAMES = "login, list_orders, get_order, cancel_order, cancel_order_item, "
 
 -- Values for the names in angle brackets below.
 local WORDS = {
-  OPTIONS = "token, base_url, api, timeout, connect_timeout, retries, max_connections, "
-    .. "idle_timeout, connection_lifetime, ca_file, ca_path, cert_file, key_file, proxy, no_proxy, "
+  OPTIONS = "token, username, password, token_cache, base_url, api, timeout, connect_timeout, "
+    .. "retries, max_connections, idle_timeout, connection_lifetime, ca_file, ca_path, cert_file, key_file, proxy, no_proxy, "
     .. "user_agent, headers, max_body, on_event",
   SKU = "supplier_uuid, sku_id, quantity, price, expected_sku_cost",
   HTTP = "expected https, found http to another machine, where a token would be readable",

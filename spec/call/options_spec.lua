@@ -45,6 +45,15 @@ local OPTIONS = {
     core_what = "a string of printable ASCII without spaces",
     good = { "x", "47d4yfbwymedhiudj384702984nakju4hajh395d", "!~", ("t"):rep(8192), print },
     bad = { "", "a b", "a\n", "a\0b", "\200", ("t"):rep(8193), 5, true, false, {} } },
+  { name = "username", what = "a non-empty string of UTF-8", policy = true,
+    good = {}, -- not without password
+    bad = { "", "a\0b", "\200", 5, true, {} } },
+  { name = "password", what = "a non-empty string of UTF-8", policy = true, quiet = true,
+    good = {}, -- not without username
+    bad = { "", "a\0b", "\200", 5, true, {} } },
+  { name = "token_cache", what = "an object with get and set", policy = true,
+    good = { { get = print, set = print }, setmetatable({}, { __index = { get = print, set = print } }) },
+    bad = { "", 5, true, print } },
   { name = "base_url", what = "an https:// URL with no user, query or fragment", quiet = true,
     good = { crux.SANDBOX, crux.PRODUCTION, "https://h", "http://localhost" },
     -- a URL without its scheme is shown: it is no secret

@@ -73,13 +73,16 @@ local KNOWN = {
   sku = "supplier_uuid, sku_id, quantity, price, expected_sku_cost",
   cancel_order = "order_uuid, skus",
   get_order = "order_uuid",
-  options = "token, base_url, api, timeout, connect_timeout, retries, max_connections, idle_timeout, connection_lifetime, "
-    .. "ca_file, ca_path, cert_file, key_file, proxy, no_proxy, user_agent, headers, max_body, on_event",
+  options = "token, username, password, token_cache, base_url, api, timeout, connect_timeout, retries, "
+    .. "max_connections, idle_timeout, connection_lifetime, ca_file, ca_path, cert_file, key_file, proxy, no_proxy, user_agent, headers, max_body, on_event",
 }
 
 local function unknown(field, name, way)
   if field:find("^skus%[%d+%]") then return "unknown field, expected one of " .. KNOWN.sku end
-  local options = way.core and KNOWN.options:gsub(" retries,", ""):gsub(", on_event", "") or KNOWN.options
+  local options = KNOWN.options
+  if way.core then
+    options = options:gsub(" username, password, token_cache,", ""):gsub(" retries,", ""):gsub(", on_event", "")
+  end
   return ("unknown field, expected one of %s, %s"):format(KNOWN[name], options)
 end
 

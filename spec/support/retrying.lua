@@ -1,5 +1,5 @@
 --- A server and a client for the specs of retries, token functions and events in spec/call. The
--- clock of the Lua layer stands still and pauses between attempts take no time, unless a spec calls
+-- client's clock stands still and pauses between attempts take no time, unless a spec calls
 -- `retrying.real_time`; how long the pauses would have been is kept in `retrying.pauses`.
 --
 --     before_each(retrying.open)
@@ -8,34 +8,44 @@
 --     local result, err = retrying.cancel{ retries = 1 }
 -- @module spec.support.retrying
 local assert = require "luassert"
+local Client = require "crux.client"
 local core = require "crux.core"
-local crux = require "crux"
 local fault = require "spec.support.fault"
 local helper = require "spec.helper"
 
 local retrying = {
-  --- The functions of crux.core that are replaced meanwhile.
+  --- The real clock, and functions of crux.core.
   now = core.now, random = core.random, sleep = core.sleep,
+}
+
+-- When the clock was stopped, or nil.
+local stopped
+
+local function pause(seconds)
+  if not stopped then return core.sleep(seconds) end
+  local pauses = retrying.pauses
+  pauses[#pauses + 1] = seconds
+  if retrying.on_pause then retrying.on_pause(#pauses) end
+end
+
+local new = Client.constructor{
+  direct = true, send = core.perform, sleep = pause,
+  now = function() return stopped or core.now() end,
+  await = function(what, seconds) what:wait(seconds) end,
 }
 
 --- Opens a server that answers with 204, and a client of it: `retrying.server`, `retrying.client`.
 -- `retrying.on_pause`, if it is set, is called with the number of each pause.
 function retrying.open()
   retrying.server = fault.serve{ script = helper.ANSWER, shared = { answer = helper.response(204) } }
-  retrying.client = assert(crux.new{ token = helper.TOKEN, base_url = retrying.server.base_url, timeout = 20 })
+  retrying.client = assert(new{ token = helper.TOKEN, base_url = retrying.server.base_url, timeout = 20 })
   retrying.pauses, retrying.on_pause = {}, nil
-  local now = retrying.now()
-  core.now = function() return now end
+  stopped = core.now()
   core.random = function() return 0.999 end
-  core.sleep = function(seconds)
-    local pauses = retrying.pauses
-    pauses[#pauses + 1] = seconds
-    if retrying.on_pause then retrying.on_pause(#pauses) end
-  end
 end
 
 --- Lets the clock go on and pauses take their time.
-function retrying.real_time() core.now, core.sleep = retrying.now, retrying.sleep end
+function retrying.real_time() stopped = nil end
 
 --- Closes both.
 function retrying.close()

@@ -91,6 +91,9 @@ local function without(list, others)
   return left
 end
 
+-- A field of an endpoint may have the name of an option that only the Lua layer knows.
+local CORE_OPTIONS = without(unknown_of(core.get_order, {}), { "order_uuid" })
+
 -- Methods that are not the project's own: what a comment calls @local is.
 local function public(methods, path)
   local source, found = read(path), {}
@@ -118,6 +121,7 @@ end
 -- What is made for one endpoint, and how often its file names it.
 local NAMED = {
   ["lua/crux/client.lua"] = { cancel_order = 1 },
+  ["lua/crux/login.lua"] = { login = 3 },
   ["lua/crux/wait.lua"] = { get_order = 2 },
   ["lua/crux/orders.lua"] = { list_orders = 2 },
 }
@@ -129,7 +133,9 @@ describe("the pipeline #tree", function()
     for _, path in ipairs(lines("find csrc lua -name '*.[ch]' -o -name '*.lua' | sort")) do
       local exempt = path == "csrc/api.c" or path == "lua/crux/api.lua" or path:find("^lua/crux/sandbox")
       for _, name in ipairs(exempt and {} or ENDPOINTS) do
-        local _, count = code(path):gsub("%f[%w_]" .. name .. "%f[^%w_]", "")
+        -- the name of an endpoint that is a common word counts as a string alone
+        local pattern = name:find("_") and "%f[%w_]" .. name .. "%f[^%w_]" or '"' .. name .. '"'
+        local _, count = code(path):gsub(pattern, "")
         if count > (NAMED[path] and NAMED[path][name] or 0) then found[#found + 1] = path .. ": " .. name end
       end
     end
@@ -163,7 +169,7 @@ describe("documentation #tree", function()
       local known = unknown_of(core[name], {})
       local found = section("### " .. name)
       local fields = all(found:match("| field |.-\n\n"), "\n| `([^`]+)`")
-      assert.same(without(known, OPTIONS), fields)
+      assert.same(without(known, CORE_OPTIONS), fields)
       assert.same(fields, class("crux." .. name .. ".arguments"))
     end)
   end
@@ -250,7 +256,7 @@ describe("documentation #tree", function()
     for name, value in body:gmatch("\n  s%->([%w_]+) = ([%d%s%*]+);") do
       found[name] = assert((loadstring or load)("return " .. value))()
     end
-    found.retries = tonumber(read("lua/crux/client.lua"):match("\nlocal RETRIES = (%d+)"))
+    found.retries = tonumber(read("lua/crux/lua_options.lua"):match("\nlocal RETRIES = (%d+)"))
     for _, name in ipairs{ "concurrency", "max_failures", "max_pause" } do
       found[name] = tonumber(read(batch_source):match("\nlocal " .. name:upper() .. " = (%d+)"))
     end
