@@ -44,15 +44,16 @@ after_each(function()
   client, weather = nil, nil
 end)
 
-local function sleep(seconds) core.sleep(seconds) end
+-- How a client gets its tokens.
+local CREDENTIALS = {
+  ["a token function"] = function() return { token = weather:tokens() } end,
+  ["logins"] = function() return { username = "retailer", password = "retailer" } end,
+}
 
-local function start(options)
-  begin_outages()
-  weather = storm.start(options)
-  client = assert(crux.new{
-    base_url = weather.base_url, ca_file = weather.ca_file,
-    token = weather:tokens(core.login, sleep),
-  })
+local function connect(credentials)
+  local options = CREDENTIALS[credentials]()
+  options.base_url, options.ca_file = weather.base_url, weather.ca_file
+  client = assert(crux.new(options))
 end
 
 local function shown(answer)
@@ -72,54 +73,59 @@ local function check(answers, in_flight)
 end
 
 describe("the record of a service that fails in every way agrees #slow", function()
-  it("with the report of a batch of 2,000 orders over TLS", function()
-    start{ orders = 2000 }
-    local items, answers, sends = {}, {}, 0
-    for i, uuid in ipairs(weather.orders) do items[i] = { order_uuid = uuid } end
-    local report = client:cancel_orders(items, {
-      on_result = function(index, _, result, err)
-        assert.is_nil(answers[index])
-        answers[index] = shown(result or err)
-        sends = sends + 1
-        weather:pass(sends)
-      end,
-    })
-    assert.is_nil(report.stopped)
-    check(answers, 8)
-    for _, name in ipairs{ "rejected", "unknown", "not_sent" } do
-      assert.equal(report.counts[name], #report[name])
-      for _, row in ipairs(report[name]) do assert.equal(name, answers[row.index].outcome) end
-    end
-  end)
+  for credentials in pairs(CREDENTIALS) do
+    it("with the report of a batch of 2,000 orders over TLS, with " .. credentials, function()
+      begin_outages()
+      weather = storm.start{ orders = 2000 }
+      connect(credentials)
+      local items, answers, done = {}, {}, 0
+      for i, uuid in ipairs(weather.orders) do items[i] = { order_uuid = uuid } end
+      local report = client:cancel_orders(items, {
+        on_result = function(index, _, result, err)
+          assert.is_nil(answers[index])
+          answers[index] = shown(result or err)
+          done = done + 1
+          weather:pass(done)
+        end,
+      })
+      assert.is_nil(report.stopped)
+      check(answers, 8)
+      for _, name in ipairs{ "rejected", "unknown", "not_sent" } do
+        assert.equal(report.counts[name], #report[name])
+        for _, row in ipairs(report[name]) do assert.equal(name, answers[row.index].outcome) end
+      end
+    end)
 
-  it("with what step returns of 2,000 orders that were submitted", function()
-    start{ orders = 2000, plain = true }
-    local answers, waiting, index, done = {}, {}, {}, 0
-    for i = 1, #weather.orders do waiting[i] = #weather.orders + 1 - i end
-    local open_at = 0
-    while done < #weather.orders do
-      while waiting[1] and client:in_flight() < 16 and core.now() >= open_at do
-        local i = table.remove(waiting)
-        index[assert(client:submit("cancel_order", { order_uuid = weather.orders[i] }))] = i
+    it("with what step returns of 2,000 orders that were submitted, with " .. credentials, function()
+      begin_outages()
+      weather = storm.start{ orders = 2000, plain = true }
+      connect(credentials)
+      local answers, waiting, index, done, open_at = {}, {}, {}, 0, 0
+      for i = 1, #weather.orders do waiting[i] = #weather.orders + 1 - i end
+      while done < #weather.orders do
+        while waiting[1] and client:in_flight() < 16 and core.now() >= open_at do
+          local i = table.remove(waiting)
+          index[assert(client:submit("cancel_order", { order_uuid = weather.orders[i] }))] = i
+        end
+        local pending = client:step()
+        if pending then
+          local i, _, result, err = index[pending], pending:poll()
+          index[pending] = nil
+          local answer, before = shown(result or err), answers[i]
+          if before then answer.sends = answer.sends + before.sends end
+          answers[i] = answer
+          if answer.outcome == "not_sent" or answer.status == 429 then -- again, as a batch does
+            waiting[#waiting + 1], open_at = i, core.now() + 0.05
+          else done = done + 1 end
+          weather:pass(done)
+        else
+          core.sleep(0.001)
+        end
       end
-      local pending = client:step()
-      if pending then
-        local i, _, result, err = index[pending], pending:poll()
-        index[pending] = nil
-        local answer, before = shown(result or err), answers[i]
-        if before then answer.sends = answer.sends + before.sends end
-        answers[i] = answer
-        if answer.outcome == "not_sent" or answer.status == 429 then -- later again, as a batch does
-          waiting[#waiting + 1], open_at = i, core.now() + 0.05
-        else done = done + 1 end
-        weather:pass(done)
-      else
-        core.sleep(0.001)
-      end
-    end
-    assert.is_nil((next(index)))
-    check(answers, 16)
-  end)
+      assert.is_nil((next(index)))
+      check(answers, 16)
+    end)
+  end
 end)
 
 describe("a batch of 500 orders #slow", function()

@@ -79,17 +79,16 @@ function Storm:executed()
 end
 
 --- Returns a token function that logs in, as often as it takes.
--- @tparam function login a function like `crux.core.login`
--- @tparam function sleep
-function Storm:tokens(login, sleep)
+-- @treturn function
+function Storm:tokens()
   local token
   return function(refused)
     while not token or token == refused do
-      local result = login{
+      local result = core.login{
         username = "retailer", password = "retailer", timeout = 5,
         base_url = self.login_url, ca_file = self.ca_file,
       }
-      if result then token = result.body.auth_token else sleep(0.02) end
+      if result then token = result.body.auth_token else core.sleep(0.02) end
     end
     return token
   end
