@@ -32,7 +32,7 @@
 ---@field proxy? string the URL of a proxy, or `""` for none
 ---@field no_proxy? string hosts that are reached without it
 ---@field user_agent? string a product such as `"shop/1.2"`, put before crux's own
----@field headers? table<string, string> further request headers, such as `traceparent`. Those of a call are added to the client's; the same name wins
+---@field headers? table<string, string>|(fun(attempt: crux.attempt): table<string, string>) further request headers, such as `traceparent`: a table, or a function called before each attempt with its `endpoint`, `order_uuid` and `attempt` that returns one. Those of a call are added to the client's; the same name wins
 ---@field max_body? integer bytes of a response body that are read, 1 to 64 MiB
 ---@field on_event? fun(event: crux.event) called for each request, response, retry and login
 
@@ -175,6 +175,13 @@
 ---@field reused? boolean whether its connection was there before
 ---@field pause? number of a retry: seconds until the next attempt
 
+---What a `headers` function is called with.
+---@class crux.attempt
+---@field endpoint string the endpoint's name
+---@field order_uuid? string the call's argument of that name
+---@field order_item_uuid? string the call's argument of that name
+---@field attempt integer which attempt, from 1
+
 ---What a batch returns. For an iterator the lists are there only after an error, a Ctrl-C or `close`, and hold what was then in flight and the item whose function raised.
 ---@class crux.report
 ---@field counts table<string, integer> items by outcome, and `not_started`
@@ -266,11 +273,11 @@ function Client:reject_item_cancellation(arguments) end
 ---@overload fun(self: crux.client, name: "reject_item_cancellation", arguments: crux.reject_item_cancellation.arguments): crux.result?, crux.err?
 function Client:call(name, arguments) end
 
----Returns what a call would send, without sending it. No token is needed, and no token function is
----called.
+---Returns what a call would send, without sending it. No token is needed, and no token or
+---`headers` function is called.
 ---@param name crux.call as for `call`
 ---@param arguments table as for `call`
----@return crux.dry_run? # `method`, `url`, `headers` (by their names on the wire) and `body`; tokens are `[redacted]`. Its `tostring` is a command that begins with `curl -q` and sends the same request, with `$CRUX_TOKEN` in place of the token
+---@return crux.dry_run? # `method`, `url`, `headers` (by their names on the wire) and `body`; tokens and the values of the option `headers` are `[redacted]`. Its `tostring` is a command that begins with `curl -q` and sends the same request, with `$CRUX_TOKEN` in place of the token
 ---@return crux.err? err # of kind `invalid`
 ---@overload fun(self: crux.client, name: "login", arguments: crux.login.arguments): crux.dry_run?, crux.err?
 ---@overload fun(self: crux.client, name: "list_orders", arguments: crux.list_orders.arguments): crux.dry_run?, crux.err?

@@ -98,6 +98,7 @@ build = {
     ["crux.pending"] = "lua/crux/pending.lua",
     ["crux.recent"] = "lua/crux/recent.lua",
     ["crux.report"] = "lua/crux/report.lua",
+    ["crux.request_headers"] = "lua/crux/request_headers.lua",
     ["crux.resty"] = "lua/crux/resty.lua",
     ["crux.resty.wakeup"] = "lua/crux/resty/wakeup.lua",
     ["crux.retry"] = "lua/crux/retry.lua",

@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "foreign_names.h"
+#include "request_headers.h"
 #include "values.h"
 
 #include <curl/curl.h>
@@ -134,6 +135,7 @@ static void push_seconds(lua_State *L, const crux_field *field) {
 }
 
 #define TOKEN "a string of printable ASCII without spaces"
+#define OR_FUNCTION ", or a function"
 #define HEADERS "a table of unreserved header names and values, at most 8 KiB"
 #define BASE_URL "an https:// URL with no user, query or fragment"
 #define STOP_SET "a set of kinds and statuses such as { auth = true, [403] = true }, or a function"
@@ -161,7 +163,7 @@ static void push_expected(lua_State *L, const crux_field *field, unsigned hidden
     case CRUX_TYPE_BOOLEAN: text = "true or false"; break;
     case CRUX_TYPE_DATE: text = "a date such as '2018-08-03' or '2018-08-03 06:00:00'"; break;
     case CRUX_TYPE_OBJECT: text = "a table"; break;
-    case CRUX_TYPE_TOKEN: text = hidden & CRUX_LUA_ONLY ? TOKEN : TOKEN ", or a function"; break;
+    case CRUX_TYPE_TOKEN: text = hidden & CRUX_LUA_ONLY ? TOKEN : TOKEN OR_FUNCTION; break;
     case CRUX_TYPE_BASE_URL: text = BASE_URL; break;
     case CRUX_TYPE_FILE:
     case CRUX_TYPE_KEY_FILE: text = "a readable file"; break;
@@ -169,7 +171,7 @@ static void push_expected(lua_State *L, const crux_field *field, unsigned hidden
     case CRUX_TYPE_STRING: text = "a string"; break;
     case CRUX_TYPE_PROXY: text = "a proxy URL, or an empty string for none"; break;
     case CRUX_TYPE_PRODUCT: text = "a product token such as 'shop/1.2'"; break;
-    case CRUX_TYPE_HEADERS: text = HEADERS; break;
+    case CRUX_TYPE_HEADERS: text = hidden & CRUX_LUA_ONLY ? HEADERS : HEADERS OR_FUNCTION; break;
     case CRUX_TYPE_CACHE: text = "an object with get and set"; break;
     case CRUX_TYPE_FUNCTION: text = "a function"; break;
     case CRUX_TYPE_TABLE: text = "a table"; break;
@@ -212,6 +214,48 @@ static void push_wrong_value(lua_State *L, const crux_invalid *invalid, const ch
     lua_concat(L, 2);
   }
   lua_pushfstring(L, "expected %s, found %s", lua_tostring(L, -2), lua_tostring(L, -1));
+}
+
+/* The name of a wrong header, if it may be shown; NULL for what is long or no name at all, and may
+   be a value in the wrong place. */
+static const char *header_name(lua_State *L, const crux_invalid *invalid, const char *token) {
+  const char *name = showable(L, invalid->key, 64, token);
+  return name && crux_is_header_name(name, strlen(name)) ? name : NULL;
+}
+
+/* The name of the header that has a wrong value, if it may be shown. */
+static const char *blamed_header(lua_State *L, const crux_invalid *invalid, const char *token) {
+  if (invalid->problem != CRUX_BAD_HEADER || invalid->number != CRUX_HEADERS_VALUE) return NULL;
+  return header_name(L, invalid, token);
+}
+
+static void push_bad_header(lua_State *L, const crux_invalid *invalid, const char *token) {
+  const char *name;
+  switch ((crux_headers_problem)invalid->number) {
+    case CRUX_HEADERS_NAME:
+      name = header_name(L, invalid, token);
+      if (name) {
+        lua_pushfstring(L, "expected an unreserved header name, found '%s'", name);
+        return;
+      }
+      push_found(L, invalid->key, false, token);
+      lua_pushfstring(L, "expected a header name, found %s", lua_tostring(L, -1));
+      return;
+    case CRUX_HEADERS_VALUE:
+      push_found(L, invalid->key + 1, false, token);
+      lua_pushfstring(L, "expected a string without CR, LF and NUL, found %s",
+                      lua_tostring(L, -1));
+      return;
+    case CRUX_HEADERS_TWICE:
+      name = header_name(L, invalid, token);
+      lua_pushfstring(L, "expected each name once, found %s%s%s twice", name ? "'" : "",
+                      name ? name : "one", name ? "'" : "");
+      return;
+    case CRUX_HEADERS_TOO_LONG:
+      lua_pushfstring(L, "expected at most %d bytes of lines, found more", CRUX_HEADERS_MAX);
+      return;
+    default: push_wrong_value(L, invalid, token); return;
+  }
 }
 
 /* Paths are shown, however long: they are what is wrong. */
@@ -302,6 +346,7 @@ static void push_problem(lua_State *L, const crux_invalid *invalid, const char *
       return;
     case CRUX_BAD_FILE:
     case CRUX_ENCRYPTED_KEY: push_bad_file(L, invalid, token); return;
+    case CRUX_BAD_HEADER: push_bad_header(L, invalid, token); return;
     case CRUX_ALONE: lua_pushfstring(L, "expected %s too, found none", invalid->nearest); return;
     case CRUX_TWO_CREDENTIALS:
       lua_pushliteral(L, "expected a string beside username, found a function");
@@ -338,7 +383,7 @@ static const char *push_place(lua_State *L, const crux_invalid *invalid, const c
 
 void crux_push_invalid(lua_State *L, const crux_invalid *invalid, const char *token) {
   int top = lua_gettop(L);
-  const char *field;
+  const char *field, *header = blamed_header(L, invalid, token);
   luaL_checkstack(L, 16, "a message");
   if (invalid->problem == CRUX_NO_MEMORY) {
     lua_pushliteral(L, "out of memory");
@@ -347,7 +392,8 @@ void crux_push_invalid(lua_State *L, const crux_invalid *invalid, const char *to
   }
   field = push_place(L, invalid, token);
   push_problem(L, invalid, token);
-  lua_pushfstring(L, "%s: %s", field, lua_tostring(L, -1));
+  lua_pushfstring(L, "%s%s%s: %s", field, header ? "." : "", header ? header : "",
+                  lua_tostring(L, -1));
   crux_push_failure(L, CRUX_KIND_INVALID, field);
   lua_replace(L, top + 1);
   lua_settop(L, top + 1);

@@ -1,10 +1,8 @@
 /* options: see options.h. */
 #include "options.h"
 
-#include "../http/buffer.h"
 #include "../http/connection.h"
 #include "../os/process.h"
-#include "request_headers.h"
 
 const crux_field_list crux_lua_options = { crux_client_options, 0 };
 const crux_field_list crux_core_options = { crux_client_options, CRUX_LUA_ONLY };
@@ -142,33 +140,61 @@ static bool is_built_in(const crux_settings *s, crux_invalid *invalid) {
   return false;
 }
 
-crux_config *crux_make_config(lua_State *L, const crux_snapshot *s, const crux_base_url *url,
-                              const crux_settings *base, unsigned long client,
-                              crux_invalid *invalid) {
+/* --- headers --- */
+
+bool crux_merge_headers(lua_State *L, int above, const char *own, int beneath,
+                        crux_header_lines *lines, crux_invalid *invalid) {
+  int key = lua_gettop(L) + 1, value = above;
+  crux_headers_problem problem = CRUX_HEADERS_OK;
+  crux_header_lines_clear(lines);
+  if (above) problem = crux_header_lines_add_table(lines, L, above);
+  if (problem == CRUX_HEADERS_OK && own) problem = crux_header_lines_add(lines, own);
+  if (problem == CRUX_HEADERS_OK && beneath) {
+    value = beneath;
+    problem = crux_header_lines_add_table(lines, L, beneath);
+  }
+  if (problem == CRUX_HEADERS_OK) return true;
+  blame(invalid, CRUX_BAD_HEADER, "headers");
+  invalid->hidden = CRUX_LUA_ONLY; /* a function will not do */
+  invalid->value = value;
+  invalid->key = key;
+  invalid->number = (int)problem;
+  return false;
+}
+
+/* --- all --- */
+
+/* Overrides settings by the options in the snapshot. False: options that do not go together. */
+static bool read_options(lua_State *L, const crux_snapshot *s, const crux_base_url *url,
+                         crux_settings *settings, crux_header_lines *lines,
+                         crux_invalid *invalid) {
   const crux_field_list *list = s->lists;
   const crux_field *row;
   const int *value = s->at;
-  crux_settings settings = *base;
-  crux_config *config;
-  char lines[CRUX_HEADERS_MAX + 1];
-  set_aside(&settings, s);
+  set_aside(settings, s);
   for (; list->fields; list++) {
     for (row = list->fields; row->name; row++, value++) {
-      if (*value && list->fields == crux_client_options)
-        store(L, row->name, *value, url, &settings);
-      if (*value && row->type == CRUX_TYPE_HEADERS) {
-        if (!crux_read_headers(L, *value, base->headers, lines)) {
-          blame(invalid, CRUX_WRONG_VALUE, row->name);
-          invalid->value = *value;
-          return NULL;
-        }
-        settings.headers = lines;
+      if (*value && list->fields == crux_client_options) store(L, row->name, *value, url, settings);
+      if (*value && row->type == CRUX_TYPE_HEADERS && !lua_isfunction(L, *value)) {
+        if (!crux_merge_headers(L, *value, settings->headers, 0, lines, invalid)) return false;
+        settings->headers = lines->text;
       }
     }
   }
-  if (!is_consistent(&settings, invalid) || !is_built_in(&settings, invalid)) return NULL;
-  config = crux_config_new(&settings, agent, client);
-  if (settings.headers == lines) crux_wipe(lines, sizeof lines);
-  if (!config) invalid->problem = CRUX_NO_MEMORY;
+  return is_consistent(settings, invalid) && is_built_in(settings, invalid);
+}
+
+crux_config *crux_make_config(lua_State *L, const crux_snapshot *s, const crux_base_url *url,
+                              const crux_settings *base, unsigned long client,
+                              crux_invalid *invalid) {
+  crux_settings settings = *base;
+  crux_header_lines lines;
+  crux_config *config = NULL;
+  lines.len = 0;
+  if (read_options(L, s, url, &settings, &lines, invalid)) {
+    config = crux_config_new(&settings, agent, client);
+    if (!config) invalid->problem = CRUX_NO_MEMORY;
+  }
+  if (lines.len > 0) crux_header_lines_wipe(&lines);
   return config;
 }

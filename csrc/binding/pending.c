@@ -258,7 +258,7 @@ static crux_request_handle *check_handle(lua_State *L) { return crux_check_handl
 /* Hands a new attempt to the worker. False without memory, threads or descriptors. */
 static bool submit(crux_request_handle *h, const char *token, double deadline, double number,
                    void *waiter) {
-  crux_transfer *t = crux_transfer_new(h->request, token, deadline,
+  crux_transfer *t = crux_transfer_new(h->request, token, h->headers, deadline,
                                        h->request->config->settings.connect_timeout);
   if (!t) return false;
   t->inbox.number = number;

@@ -98,7 +98,7 @@ int crux_perform(lua_State *L, crux_request_handle *handle, const char *token, d
   handle->blocking.engine = engine_of(L);
   if (handle->blocking.engine)
     handle->blocking.attempt =
-        crux_transfer_new(handle->request, token, deadline, s->connect_timeout);
+        crux_transfer_new(handle->request, token, handle->headers, deadline, s->connect_timeout);
   if (!handle->blocking.attempt)
     return crux_fail(L, CRUX_KIND_MEMORY, "out of memory or descriptors");
   crux_engine_submit(handle->blocking.engine, crux_transfer_retain(handle->blocking.attempt));

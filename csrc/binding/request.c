@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* memmem */
 #include "request.h"
 
+#include "../http/buffer.h"
 #include "../os/process.h"
 #include "arguments.h"
 #include "error.h"
@@ -12,6 +13,7 @@
 #include "secrets.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CRUX_UUID_LEN 36
@@ -32,7 +34,15 @@ crux_request_handle *crux_push_request(lua_State *L) {
   return handle;
 }
 
+static void drop_headers(crux_request_handle *handle) {
+  if (!handle->headers) return;
+  crux_wipe(handle->headers, strlen(handle->headers)); /* values may be secrets */
+  free(handle->headers);
+  handle->headers = NULL;
+}
+
 void crux_release_request(crux_request_handle *handle) {
+  drop_headers(handle);
   crux_request_release(handle->request);
   crux_config_release(handle->config);
   handle->request = NULL;
@@ -173,6 +183,33 @@ static int request_has_token(lua_State *L) {
   return 1;
 }
 
+/* request:set_headers(beneath, above, token or nil) → true | nil, err: sets further field lines of
+   the next attempt. `beneath` and `above` are what the functions of the client and of the call have
+   returned. The first gives way to the request's own lines, and these give way to the second. The
+   token is not shown in the error. */
+static int request_set_headers(lua_State *L) {
+  crux_request_handle *handle = crux_check_handle(L, 1);
+  const crux_settings *own = &crux_check_request(L, 1)->config->settings;
+  const char *token = luaL_optstring(L, 4, own->token ? own->token : "");
+  crux_header_lines lines;
+  crux_invalid invalid;
+  bool is_valid;
+  int count;
+  lua_settop(L, 4);
+  is_valid = crux_merge_headers(L, 3, own->headers, 2, &lines, &invalid);
+  drop_headers(handle);
+  if (is_valid) handle->headers = strdup(lines.text);
+  crux_header_lines_wipe(&lines);
+  if (is_valid && !handle->headers) return crux_fail(L, CRUX_KIND_MEMORY, "out of memory");
+  lua_pushboolean(L, 1);
+  if (is_valid) return 1;
+  /* copied, since a finalizer may release the request meanwhile; a token is no longer than lines */
+  lines.len = (size_t)snprintf(lines.text, sizeof lines.text, "%s", token);
+  count = crux_fail_invalid(L, &invalid, lines.text);
+  crux_header_lines_wipe(&lines);
+  return count;
+}
+
 /* Adds field lines to the table on top, by their names on the wire. */
 static void add_field_lines(lua_State *L, const char *line, const char *end, bool shown) {
   const char *colon, *next;
@@ -221,6 +258,7 @@ const luaL_Reg crux_request_methods[] = {
   { "has_token", request_has_token },
   { "inherited", request_inherited },
   { "service", request_service },
+  { "set_headers", request_set_headers },
   { "sibling", request_sibling },
   { "subject", request_subject },
   { "takes_token", request_takes_token },

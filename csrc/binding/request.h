@@ -14,6 +14,8 @@ typedef struct crux_request_handle {
   const crux_endpoint *endpoint;
   crux_config *config;
   crux_request *request; /* NULL once it is released */
+  char *headers;         /* further field lines of the next attempt, in place of the config's; NULL:
+                            those */
   unsigned generation;   /* see crux_process_generation */
   struct {               /* by a blocking call */
     crux_transfer *attempt;

@@ -4,7 +4,6 @@
 #include "json.h"
 #include "request_headers.h"
 #include "values.h"
-#include "../http/buffer.h"
 #include "../http/outcome.h"
 
 #include <limits.h>
@@ -219,11 +218,11 @@ static bool is_limit(lua_State *L, const crux_field *field, int value, double nu
   return number == floor(number) && number >= field->low && number <= field->high;
 }
 
-static crux_problem check_headers(lua_State *L, int value) {
-  char lines[CRUX_HEADERS_MAX + 1];
-  bool is_valid = crux_read_headers(L, value, NULL, lines);
-  crux_wipe(lines, sizeof lines);
-  return valid_if(is_valid);
+static crux_problem check_headers(checker *c, int value) {
+  if (lua_isfunction(c->L, value)) return valid_if(!(c->hidden & CRUX_LUA_ONLY));
+  c->invalid->key = lua_gettop(c->L) + 1;
+  c->invalid->number = (int)crux_check_headers(c->L, value);
+  return c->invalid->number == CRUX_HEADERS_OK ? CRUX_VALID : CRUX_BAD_HEADER;
 }
 
 static crux_problem check_option(checker *c, const crux_field *field, int value) {
@@ -242,7 +241,7 @@ static crux_problem check_option(checker *c, const crux_field *field, int value)
     case CRUX_TYPE_DIRECTORY: return check_file(c, text, field->type);
     case CRUX_TYPE_PROXY: return check_proxy(text);
     case CRUX_TYPE_PRODUCT: return valid_if(text && crux_is_product(text));
-    case CRUX_TYPE_HEADERS: return check_headers(L, value);
+    case CRUX_TYPE_HEADERS: return check_headers(c, value);
     case CRUX_TYPE_CACHE:
       return valid_if(lua_istable(L, value) || lua_type(L, value) == LUA_TUSERDATA);
     case CRUX_TYPE_FUNCTION: return valid_if(lua_isfunction(L, value));

@@ -25,6 +25,7 @@ typedef enum {
   CRUX_NOT_LOOPBACK,  /* an http:// URL of another machine */
   CRUX_BAD_FILE,      /* `number` is its errno */
   CRUX_ENCRYPTED_KEY,
+  CRUX_BAD_HEADER,    /* `number` is a crux_headers_problem */
   CRUX_ALONE,         /* an option without `nearest`, which it needs */
   CRUX_TWO_CREDENTIALS, /* a token function, and a user to log in */
   CRUX_NOT_BUILT_IN,  /* this libcurl cannot do it: `number` is its code */
@@ -40,6 +41,7 @@ typedef struct {
   char path[CRUX_PATH_MAX]; /* of the value; of an unknown field: of the table that has it */
   const char *nearest;      /* the name that is nearest to an unknown one, or NULL */
   int value;                /* stack index of what was found; of an unknown field: of its name */
+  int key;                  /* stack index of a wrong header's name; its value is above it */
   int number;               /* what it is depends on the problem */
 } crux_invalid;
 

@@ -121,16 +121,21 @@ static bool is_tchar(char c) {
          (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
+bool crux_is_header_name(const char *s, size_t len) {
+  size_t i;
+  for (i = 0; i < len; i++) {
+    if (!is_tchar(s[i])) return false;
+  }
+  return len > 0;
+}
+
 bool crux_is_free_header(const char *s, size_t len) {
   static const char *const reserved[] = {
     "Host", "Authorization", "Content-Type", "Content-Length", "Accept", "User-Agent",
     "Connection", "Expect", "Transfer-Encoding", "TE", "Upgrade",
   };
   size_t i;
-  if (len == 0) return false;
-  for (i = 0; i < len; i++) {
-    if (!is_tchar(s[i])) return false;
-  }
+  if (!crux_is_header_name(s, len)) return false;
   for (i = 0; i < sizeof reserved / sizeof *reserved; i++) {
     if (strlen(reserved[i]) == len && strncasecmp(reserved[i], s, len) == 0) return false;
   }

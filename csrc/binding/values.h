@@ -23,6 +23,7 @@ bool crux_is_token(const char *s);
 /* Whether it has the newline that reading a file leaves. */
 bool crux_ends_line(const char *s);
 bool crux_is_product(const char *s);
+bool crux_is_header_name(const char *s, size_t len);
 /* Whether it is a header's name that the caller may set. */
 bool crux_is_free_header(const char *s, size_t len);
 /* Why a file or directory cannot be used, as errno; 0 if it can. */

@@ -16,9 +16,8 @@
 
 static const char AUTHORIZATION[] = "Authorization: Token ";
 
-static void write_wire(crux_transfer *t, const char *token) {
+static void write_wire(crux_transfer *t, const char *token, const char *headers) {
   const crux_request *r = t->request;
-  const char *headers = r->config->settings.headers;
   char *end = t->wire;
   memcpy(end, r->head, r->head_len);
   end += r->head_len;
@@ -35,12 +34,14 @@ static void write_wire(crux_transfer *t, const char *token) {
   t->wire_len = t->head_len + r->body_len;
 }
 
-crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline,
-                                 double connect_timeout) {
-  const char *headers = request->config->settings.headers;
-  size_t size = request->head_len + (headers ? strlen(headers) : 0) + sizeof AUTHORIZATION +
-                (token ? strlen(token) : 0) + sizeof "\r\n\r\n" + request->body_len;
-  crux_transfer *t = malloc(sizeof *t + size);
+crux_transfer *crux_transfer_new(crux_request *request, const char *token, const char *headers,
+                                 double deadline, double connect_timeout) {
+  size_t size = request->head_len + sizeof AUTHORIZATION + (token ? strlen(token) : 0) +
+                sizeof "\r\n\r\n" + request->body_len;
+  crux_transfer *t;
+  if (!headers) headers = request->config->settings.headers;
+  if (headers) size += strlen(headers);
+  t = malloc(sizeof *t + size);
   if (!t) return NULL;
   memset(t, 0, sizeof *t);
   atomic_init(&t->refs, 1);
@@ -49,7 +50,7 @@ crux_transfer *crux_transfer_new(crux_request *request, const char *token, doubl
   t->deadline = deadline;
   t->connect_timeout = connect_timeout;
   crux_response_init(&t->reply.response, request->config->settings.max_body);
-  write_wire(t, token);
+  write_wire(t, token, headers);
   return t;
 }
 

@@ -91,10 +91,10 @@ typedef struct crux_transfer {
   char wire[];                /* head and body as they are sent */
 } crux_transfer;
 
-/* The caller has the one reference. With a `token` of NULL there is no Authorization. NULL without
-   memory. */
-crux_transfer *crux_transfer_new(crux_request *request, const char *token, double deadline,
-                                 double connect_timeout);
+/* The caller has the one reference. With a `token` of NULL there is no Authorization. `headers`:
+   further field lines in place of those among the settings; NULL: those. NULL without memory. */
+crux_transfer *crux_transfer_new(crux_request *request, const char *token, const char *headers,
+                                 double deadline, double connect_timeout);
 crux_transfer *crux_transfer_retain(crux_transfer *t);
 void crux_transfer_release(crux_transfer *t);
 

@@ -130,6 +130,16 @@ return {
       },
     },
     {
+      name = "crux.attempt", title = "An attempt",
+      doc = "What a `headers` function is called with.",
+      fields = {
+        { "endpoint", "string", "the endpoint's name" },
+        { "order_uuid", "string?", "the call's argument of that name" },
+        { "order_item_uuid", "string?", "the call's argument of that name" },
+        { "attempt", "integer", "which attempt, from 1" },
+      },
+    },
+    {
       name = "crux.report", title = "A report",
       doc = "What a batch returns. For an iterator the lists are there only after an error, a Ctrl-C or `close`, and "
         .. "hold what was then in flight and the item whose function raised.",

@@ -429,8 +429,10 @@ return {
     },
     {
       "headers", "headers", secret = true, with = "user_agent",
-      doc = "further request headers, such as `traceparent`. Those of a call are added to the "
-        .. "client's; the same name wins",
+      lua = "table<string, string>|(fun(attempt: crux.attempt): table<string, string>)",
+      doc = "further request headers, such as `traceparent`: a table, or a function called before "
+        .. "each attempt with its `endpoint`, `order_uuid` and `attempt` that returns one. Those "
+        .. "of a call are added to the client's; the same name wins",
     },
     {
       "max_body", "whole", lua = "integer", low = 1, high = 67108864, default = 1048576,

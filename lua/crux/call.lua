@@ -11,6 +11,7 @@
 -- @module crux.call
 local core = require "crux.core"
 local event = require "crux.event"
+local request_headers = require "crux.request_headers"
 local retry = require "crux.retry"
 local token = require "crux.token"
 
@@ -25,8 +26,8 @@ local Call = {}
 -- @tparam number deadline seconds on the clock of `options.now`
 -- @tparam table options `now`, the driver's clock; `retries`; `has_token`, whether there is a token
 --   or a way to get one; `source`, where tokens come from, unless it is a string, or
---   `source_of(request)`, which returns it; `on_event`; `has_callbacks`, whether there is any of
---   these three; `budget`, that of the client's retries
+--   `source_of(request)`, which returns it; `headers`, its functions; `on_event`;
+--   `has_callbacks`, whether there is any of these four; `budget`, that of the client's retries
 -- @treturn table call
 function Call.new(request, deadline, options)
   local call = {
@@ -38,12 +39,13 @@ function Call.new(request, deadline, options)
   if not options.has_token then call.lacks_token = true end
   if options.has_callbacks then
     call.has_callbacks, call.on_event, call.options = true, options.on_event, options
+    call.headers = options.headers
     local source_of = options.source_of
     if (options.source or source_of) and request:takes_token() then
       options.source = options.source or source_of(request)
       call.source, call.given = options.source, {} -- the set of tokens that this call was given
     end
-    if call.on_event then event.prepare(call) end
+    if call.on_event or call.headers then event.prepare(call) end
   end
   return call
 end
@@ -60,7 +62,7 @@ local function resume(call)
   return true
 end
 
---- Prepares an attempt: gets its token and emits the event `request`.
+--- Prepares an attempt: gets its token, has its headers set, and emits the event `request`.
 -- @tparam table call not done
 -- @treturn[1] boolean true
 -- @treturn[1] ?string the attempt's token, unless C has it
@@ -76,6 +78,11 @@ function Call.begin(call)
     if not given then return nil, err end
   elseif call.lacks_token and not call.request:has_token() then -- an endpoint may need none
     return nil, core.failure("auth", core.NO_TOKEN)
+  end
+  if call.headers then
+    local is_set
+    is_set, err = request_headers.for_attempt(call, given)
+    if not is_set then return nil, err end
   end
   call.attempts = call.attempts + 1
   if call.on_event then emit(call, "request") end

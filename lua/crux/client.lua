@@ -217,13 +217,13 @@ for _, name in ipairs(core.endpoints) do
   end
 end
 
---- Returns what a call would send, without sending it. No token is needed, and no token function is
--- called.
+--- Returns what a call would send, without sending it. No token is needed, and no token or
+-- `headers` function is called.
 -- @tparam string name as for `call`
 -- @tparam table arguments as for `call`
 -- @treturn[1] crux.dry_run `method`, `url`, `headers` (by their names on the wire) and `body`;
---   tokens are `[redacted]`. Its `tostring` is a command that begins with `curl -q` and sends the
---   same request, with `$CRUX_TOKEN` in place of the token
+--   tokens and the values of the option `headers` are `[redacted]`. Its `tostring` is a command
+--   that begins with `curl -q` and sends the same request, with `$CRUX_TOKEN` in place of the token
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`
 -- @raise on an unknown name, a closed client, or arguments that are not a table

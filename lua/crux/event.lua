@@ -2,13 +2,14 @@
 -- first one is kept as text, for `meta.event_error`.
 -- @module crux.event
 local callback = require "crux.callback"
+local core = require "crux.core"
 local token = require "crux.token"
 
 local pcall = pcall
 
 local event = {}
 
---- Prepares a call for events.
+--- Prepares a call for its callbacks: it gets what they are told of its request.
 -- @tparam table call
 function event.prepare(call)
   -- Asked now: by the time of an event a finalizer may have released the request.
@@ -19,7 +20,10 @@ end
 -- Keeps the text of the first error. A finished call, aborted by its own callback, has its `meta`.
 local function keep(call, why)
   local text = token.redact(call, callback.text(why))
-  call.event_error = call.request:clean(text) or "an error in on_event"
+  -- the request knows the token that has to be removed, until it is released; a login has none
+  if call.on_done then text = core.failure("aborted", text).message
+  else text = call.request:clean(text) end
+  call.event_error = text or "an error in on_event"
   local answer = call.result or call.err
   if answer then answer.meta.event_error = call.event_error end
 end

@@ -1,10 +1,11 @@
---- The options that the Lua layer acts on, and not C: those of retries, tokens, logins and events.
--- C has checked them. What they make is the `options` of `crux.call`.
+--- The options that the Lua layer acts on, and not C: those of retries, tokens, logins and events,
+-- and of `headers` functions. C has checked them. What they make is the `options` of `crux.call`.
 -- @classmod crux.lua_options
 local Session = require "crux.session"
 local TokenFunction = require "crux.token_function"
 local core = require "crux.core"
 local environment = require "crux.environment"
+local request_headers = require "crux.request_headers"
 local retry = require "crux.retry"
 
 local format, ipairs, next, pcall, rawget = string.format, ipairs, next, pcall, rawget
@@ -24,7 +25,8 @@ local function make(shared, values)
   local token, username = values.token, values.username
   local options = {
     now = shared.now, budget = shared.budget, retries = values.retries,
-    on_event = values.on_event, has_token = token ~= nil or username ~= nil,
+    headers = values.headers, on_event = values.on_event,
+    has_token = token ~= nil or username ~= nil,
   }
   if type(token) == "function" then
     options.source = shared.functions[token] or TokenFunction.new(token)
@@ -34,7 +36,8 @@ local function make(shared, values)
     options.cache = values.token_cache
     options.source_of = function(request) return Session.of(shared, options, request) end
   end
-  options.has_callbacks = options.source ~= nil or username ~= nil or values.on_event ~= nil
+  options.has_callbacks = options.source ~= nil or username ~= nil or values.headers ~= nil
+    or values.on_event ~= nil
   return options
 end
 
@@ -65,6 +68,7 @@ function LuaOptions.new(values, from_environment, driver, on_budget_change, sche
   local self = setmetatable({ from_environment = from_environment, values = {} }, LuaOptions)
   for _, name in ipairs(NAMES) do self.values[name] = values[name] end
   self.values.retries = values.retries or RETRIES
+  self.values.headers = request_headers.of_client(values.headers)
   -- what all calls of the client share
   self.shared = {
     now = driver.now, time = driver.time or core.time, scheduler = scheduler,
@@ -75,6 +79,7 @@ function LuaOptions.new(values, from_environment, driver, on_budget_change, sche
   }
   self.shared.login_options = {
     now = driver.now, budget = self.shared.budget, retries = self.values.retries, has_token = true,
+    headers = self.values.headers, has_callbacks = self.values.headers ~= nil,
   }
   self.defaults = make(self.shared, self.values)
   return self
@@ -91,6 +96,7 @@ function LuaOptions:of(arguments)
   local ok, err = check_cache(own.token_cache)
   if not ok then return nil, err end
   if self.from_environment then rest = environment.complement(rest, own) end
+  own.headers = request_headers.of_call(self.values.headers, rawget(arguments, "headers"))
   for name, value in next, rest do
     if own[name] == nil then own[name] = value end
   end

@@ -211,7 +211,7 @@ end
 -- @treturn ?table result
 -- @treturn ?table err
 -- @raise Ctrl-C in a callback; if `seconds` is not a number, or NaN; inside the call's own
---   `on_event` or token function, since the call cannot go on before that returns
+--   `on_event`, token or `headers` function, since the call cannot go on before that returns
 -- @usage local done, result, err = pending:wait(5)
 -- @see poll
 function Pending:wait(seconds)

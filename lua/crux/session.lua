@@ -110,12 +110,14 @@ function Session:current()
   return keep(self, found, self.shared.time() - tonumber(issued)) and found or nil
 end
 
---- Takes the token of a login.
+--- Takes the token of a login. Some services issue the token of before again; it is taken for good
+-- then, though a call was refused with it.
 -- @tparam string found
 -- @tparam number issued seconds since 1970
 -- @local
 function Session:take(found, issued)
   self.refusal = false
+  self.refused:set(found, false)
   local left = keep(self, found, self.shared.time() - issued)
   if left then ask_cache(self, "set", "crux:" .. self.key, format("%d %s", issued, found), left) end
 end
@@ -191,6 +193,7 @@ end
 local function ended_with(call)
   local login = call.login
   call.login, call.awaits = nil, nil
+  if login and login.call then call.event_error = call.event_error or login.call.event_error end
   local err = login and login.done and login.err
   return err and err.kind ~= "aborted" and err or nil
 end
@@ -235,9 +238,13 @@ function Session:refresh(call, err)
     if err.outcome == "rejected" then self.worked = call.last_token end
     return false
   end
-  local refused, why = call.last_token, ended_with(call)
-  self.refused:set(refused, true)
-  if self.token == refused then self.token = false end
+  local refused, is_resumed = call.last_token, call.login ~= nil
+  local why = ended_with(call)
+  if not is_resumed then
+    self.refused:set(refused, true)
+    if self.token == refused then self.token = false end
+    if refused == call.options.own_token then call.options.own_token = nil end
+  end
   if call.retries <= 0 or call.now() >= call.deadline then return false end
   local found, login = self:current(), nil
   local may_log_in = not call.has_logged_in or self.worked == refused
@@ -246,7 +253,7 @@ function Session:refresh(call, err)
     call.has_logged_in, call.refusal = true, err
     await(call, login)
   elseif why then err.hint = "login: " .. gsub(why.message, "%.$", "") end
-  return found ~= nil and not login
+  return found ~= nil and not login and found ~= refused
 end
 
 return Session

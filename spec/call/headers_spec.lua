@@ -68,6 +68,13 @@ describe("headers", function()
     assert.equal(0, #helper.new_requests(server))
   end)
 
+  it("with the same name twice are invalid, whichever of the two is told", function()
+    local _, err = helper.check(crux.new{ headers = { ["X-A"] = SECRET, ["x-a"] = SECRET } })
+    assert.same({ "invalid", "headers" }, { err.kind, err.field })
+    assert.equal("headers: expected each name once, found 'x-a' twice",
+      (err.message:gsub("X%-A", "x-a")))
+  end)
+
   it("are redacted in a dry run", function()
     local dry = assert(client:dry_run("cancel_order", { order_uuid = U, headers = { ["X-Request-Id"] = "7" } }))
     helper.clean(dry)
@@ -77,10 +84,16 @@ describe("headers", function()
   end)
 
   it("are not shown where one of them is invalid", function()
-    for _, headers in ipairs{ { ["X-Gateway"] = SECRET .. "\n" }, { ["X-Gateway"] = SECRET, Host = SECRET }, { SECRET }, SECRET } do
+    for _, headers in ipairs{
+      { ["X-Gateway"] = SECRET .. "\n" }, { ["X-Gateway"] = SECRET, Host = SECRET }, SECRET,
+      { SECRET }, { [SECRET .. "\n"] = "" }, { [SECRET .. " "] = SECRET },
+    } do
       local _, err = helper.check(crux.new{ headers = headers })
       assert.same({ "invalid", "headers" }, { err.kind, err.field })
       helper.clean(tostring(err))
     end
+    -- a token would be a name too
+    local _, err = helper.check(crux.new{ token = helper.TOKEN, headers = { [helper.TOKEN] = 5 } })
+    assert.equal("headers: expected a string without CR, LF and NUL, found a number", err.message)
   end)
 end)

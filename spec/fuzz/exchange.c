@@ -178,7 +178,7 @@ static crux_transfer *new_call(crux_config *config, unsigned number, bool large)
   snprintf(target, sizeof target, "/call/%u/", number);
   memset(body, 'a' + (int)number % 26, sizeof body);
   request = crux_request_new(config, "PATCH", target, false, body, large ? LARGE : 40);
-  t = crux_transfer_new(request, "token", crux_now() + 20, 20);
+  t = crux_transfer_new(request, "token", NULL, crux_now() + 20, 20);
   crux_request_release(request);
   return t;
 }

@@ -116,6 +116,20 @@ describe("a client with username and password", function()
     assert.same({ "tok-1", "tok-2", "tok-3", "tok-4", "tok-2" }, service:tokens())
   end)
 
+  it("returns the 401 if a new login gives the same token, and uses that for the next call", function()
+    local service = logins.serve{ answers = {} }
+    local client = logins.client(service)
+    accepted(client)
+    local same = helper.response(200, '{"auth_token":"tok-1"}')
+    service:set{ valid_from = 2, answers = { "", same } }
+    local _, err = cancel(client)
+    assert.same({ "auth", 401, 1 }, { err.kind, err.status, err.meta.sends })
+    assert.equal(2, #service:logins())
+    service:set{ valid_from = 1 }
+    assert.equal(1, accepted(client).meta.attempts)
+    assert.equal(2, #service:logins())
+  end)
+
   it("sends its further headers with the login", function()
     local service = logins.serve()
     accepted(logins.client(service, { headers = { ["X-Id"] = "7" } }))
@@ -143,6 +157,17 @@ describe("a client with username and password", function()
     assert.same({ "login", "accepted", 200, 1, "POST" },
       { login.endpoint, login.outcome, login.status, login.attempt, login.method })
     assert.is_true(login.elapsed > 0)
+  end)
+end)
+
+describe("an error in on_event during a login", function()
+  it("is in meta.event_error of the call that waits", function()
+    local service = logins.serve()
+    local client = logins.client(service, { on_event = function(event)
+      if event.name == "login" then error("of the login", 0) end
+    end })
+    assert.equal("of the login", accepted(client).meta.event_error)
+    assert.is_nil(accepted(client).meta.event_error)
   end)
 end)
 

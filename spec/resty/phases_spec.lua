@@ -88,6 +88,43 @@ describe("crux.resty in nginx's phases and light threads #tree", function()
     resty.stop()
   end)
 
+  it("lets a headers function yield, and sends what it returns", function()
+    server = resty.start()
+    local there = fault.serve{ script = helper.ANSWER, shared = { answer = helper.response(204) } }
+    local answer = server:run([[
+      local base_url, order_uuid = "]] .. there.base_url .. '", "' .. helper.ORDER .. [["
+      local client = crux.new{ token = "t", base_url = base_url, headers = function(attempt)
+        ngx.sleep(0.01)
+        return { ["X-Id"] = attempt.endpoint .. attempt.attempt }
+      end }
+      local order = { order_uuid = order_uuid, headers = { ["X-Call"] = "1" } }
+      local result, err = client:cancel_order(order)
+      local closing
+      closing = crux.new{ token = "t", base_url = base_url, headers = function()
+        ngx.sleep(0.05)
+        return {}
+      end }
+      ngx.thread.spawn(function() ngx.sleep(0.01) closing:close() end)
+      local _, aborted = closing:cancel_order{ order_uuid = order_uuid }
+      order.headers = function() ngx.sleep(0.01) error("gone", 0) end
+      local _, invalid = client:cancel_order(order)
+      return {
+        outcome = result and result.outcome, text = tostring(err),
+        aborted = tostring(aborted), invalid = tostring(invalid),
+      }
+    ]])
+    assert.equal("accepted", answer.outcome, answer.text)
+    assert.equal("not_sent (aborted): aborted by the caller", answer.aborted)
+    assert.equal("not_sent (invalid): headers: the headers function raised an error: gone",
+      answer.invalid)
+    local sent = helper.new_requests(there)
+    assert.equal(1, #sent)
+    assert.is_truthy(sent[1]:find("\r\nX-Id: cancel_order1\r\n", 1, true))
+    assert.is_truthy(sent[1]:find("\r\nX-Call: 1\r\n", 1, true))
+    there:close()
+    resty.stop()
+  end)
+
   it("asks a token function that yields once, however many light threads were refused", function()
     server = resty.start()
     local revoking = fault.serve{ script = [[

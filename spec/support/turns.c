@@ -56,7 +56,7 @@ static crux_transfer *new_transfer(size_t body_len) {
     .max_body = 1 << 24 };
   crux_config *config = crux_config_new(&s, "turns", 0);
   crux_request *request = crux_request_new(config, "PATCH", "/", false, body, body_len);
-  crux_transfer *t = crux_transfer_new(request, "token", crux_now() + 60, 60);
+  crux_transfer *t = crux_transfer_new(request, "token", NULL, crux_now() + 60, 60);
   crux_request_release(request);
   crux_config_release(config);
   return t;
