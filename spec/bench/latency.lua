@@ -108,6 +108,7 @@ local SCENARIOS = {
   { "1,000 are answered", tls = "good", script = [[
     while conn:request() do conn:sleep(0.01) conn:write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}') end ]] },
   { "tokens and 429s", tls = "good", script = THROTTLING, credentials = "function" },
+  { "logins and 429s", tls = "good", script = THROTTLING, credentials = "login" },
   { "300 stand over TLS", tls = "good", script = "conn:request() conn:hold()", connections = 300, seconds = 2 },
 }
 
