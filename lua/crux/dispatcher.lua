@@ -81,7 +81,7 @@ function Dispatcher:retry()
 end
 
 --- Starts an item again, if there is one whose pause is over: with all its time and all its
--- retries.
+-- retries, and its token may have expired during the pause.
 -- @treturn boolean whether there was one
 function Dispatcher:restart()
   local pacer = self.pacer
@@ -90,6 +90,7 @@ function Dispatcher:restart()
   local call = entry.pending:call()
   call.deadline = entry.deadline + (self.now() - entry.began)
   call.retries = call.attempts - (call.renewals or 0) + entry.retries
+  call.refreshed, call.has_logged_in = nil, nil
   entry.is_waiting, entry.due = false, nil
   self.active = self.active + 1
   self:attempt(entry)

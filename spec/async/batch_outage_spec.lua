@@ -173,6 +173,26 @@ describe("a batch during an outage", function()
     assert.is_nil(report.stopped)
   end)
 
+  it("asks for another token again when an item was started again", function()
+    local answers = {}
+    for i, status in ipairs{ 401, 429, 429, 429, 401, 204 } do
+      answers[i] = helper.response(status, "", { "Retry-After: 0" })
+    end
+    local asked = 0
+    serve([[
+      while conn:request() do
+        shared.count = (shared.count or 0) + 1
+        conn:write(shared.answers[shared.count])
+      end]], { answers = answers }, {
+      token = function(refused)
+        if refused then asked = asked + 1 end
+        return helper.TOKEN .. asked
+      end,
+    })
+    local report = run(orders(1))
+    assert.same({ 1, 2, 6 }, { report.counts.accepted, asked, server:record().requests })
+  end)
+
   it("ends, and reports items that wait to be started again", function()
     serve("while conn:request() do conn:write(shared.answer) end", { answer = helper.response(429) })
     local report, sends = run(orders(40), { max_failures = 12 })
