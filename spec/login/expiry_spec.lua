@@ -24,7 +24,7 @@ end
 -- `delay`: how long the service takes, in milliseconds. `others`: after how many orders somebody
 -- else logs in.
 local SERVICES = {
-  ["tokens last two seconds"] = { options = { token_lifetime = LIFETIME }, delay = 60 },
+  ["tokens last two seconds"] = { options = { token_lifetime = LIFETIME }, delay = 40 },
   ["logins revoke the tokens before"] = { options = { revoke = true }, delay = 3, others = 100 },
 }
 

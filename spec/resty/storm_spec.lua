@@ -124,7 +124,7 @@ end)
 
 describe("in nginx, where #slow", function()
   for name, case in pairs{
-    ["tokens last two seconds"] = { delay = 60, options = { token_lifetime = 2 } },
+    ["tokens last two seconds"] = { delay = 40, options = { token_lifetime = 2 } },
     ["logins revoke the tokens before"] = { delay = 10, options = { revoke = true }, others = 4 },
   } do
     it(name .. ", 500 orders are accepted by eight light threads", function()
