@@ -1,5 +1,5 @@
 --- A sandbox that fails in every way while orders are cancelled at it: it answers 429 for a while,
--- is restarted, killed and started again, refuses connections, and its tokens last a second.
+-- is restarted, killed and started again, refuses connections, and its tokens last two seconds.
 --
 --     local weather = storm.start{ orders = 2000 }
 --     weather:pass(done)               -- again and again: fails in the next way, if it is time
@@ -16,7 +16,7 @@ local storm = {}
 local Storm = {}
 Storm.__index = Storm
 
-local LIFETIME = 1 -- seconds that a token is good for
+local LIFETIME = 2 -- seconds that a token is good for
 
 -- How long the service takes for an order, in milliseconds: so that each failure meets some that
 -- are in flight.
