@@ -207,10 +207,9 @@ end
 
 -- Accepts connections again when an outage is over.
 local function recover(self, outage)
-  repeat
-    local left = outage.ends - cqueues.monotime()
-    if left > 0 then self.listener:wait(left) end
-  until self.stopped or self.outage ~= outage or outage.ends <= cqueues.monotime()
+  while not self.stopped and self.outage == outage and cqueues.monotime() < outage.ends do
+    self.listener:wait(outage.ends - cqueues.monotime())
+  end
   local now = outage_of(self)
   if not (now and now.refuse) then self.listener:resume() end
 end
