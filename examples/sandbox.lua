@@ -21,7 +21,9 @@ usage: make sandbox ARGS="OPTION..."  or  lua5.4 examples/sandbox.lua OPTION...
   --rate R        how often, from 0 to 1 (0.2)
   --journal FILE  append to FILE what happens to each order
   --machine       for programs: print key=value lines and an empty line. For each line "record" on stdin, print the
-                  length of the record of all requests, a newline, and the record as JSON
+                  length of the record of all requests, a newline, and the record as JSON; for a line
+                  "outage DIRECTIVES" do what GET /~outage/DIRECTIVES/ does, and print its answer so
+  --brief         with --machine: leave out the list of orders, which may be longer than a pipe holds
   --until-eof     end when stdin ends
   --help          print this
 ]]
@@ -46,7 +48,7 @@ local VALUES = {
   port = tonumber, orders = tonumber, ["token-lifetime"] = tonumber, random = tonumber, rate = tonumber,
   host = tostring, journal = tostring, state = tostring, confirm = confirm, limit = limit, ["rate-limit"] = tonumber,
 }
-local FLAGS = { plain = true, machine = true, revoke = true, ["until-eof"] = true }
+local FLAGS = { brief = true, plain = true, machine = true, revoke = true, ["until-eof"] = true }
 
 local function fail(message)
   io.stderr:write("sandbox: ", message, "\n")
@@ -93,7 +95,8 @@ local function print_machine()
     { "base_url", server.base_url }, { "port", server.port }, { "ca_file", server.ca_file },
     { "token_retailer", tokens.retailer }, { "token_supplier", tokens.supplier }, { "token_clerk", tokens.clerk },
     { "token_other_supplier", tokens.other_supplier }, { "token_expired", tokens.expired },
-    { "shipped_order", server.shipped_order }, { "orders", table.concat(server.orders, ",") },
+    { "shipped_order", server.shipped_order },
+    { "orders", not given.brief and table.concat(server.orders, ",") },
   }
   for _, line in ipairs(lines) do
     if line[2] then io.write(line[1], "=", line[2], "\n") end
@@ -137,6 +140,7 @@ local function print_human()
   print("requests seen   GET " .. server.base_url .. "/~record/")
   print("failures        put /~status=503,retry_after=2 or the like behind the base URL;")
   print("                lua/crux/sandbox/faults.lua lists what there is")
+  print("outages         GET " .. server.base_url .. "/~outage/status=503,seconds=20/ or refuse=yes,seconds=20")
   print("")
   print("In another terminal:")
   print("")
@@ -160,10 +164,12 @@ server:wrap(function()
 end)
 
 local function obey(line)
-  if line == "record" then
-    local text = json.encode(server.record:show())
-    io.write(#text, "\n", text):flush()
-  end
+  local outage, shown = line:match("^outage ?(.*)$"), nil
+  if outage then shown = select(2, server:set_outage(outage))
+  elseif line == "record" then shown = server.record:show()
+  else return end
+  local text = json.encode(shown)
+  io.write(#text, "\n", text):flush()
 end
 
 -- Whether the loop can wait for the descriptor. A file or /dev/null cannot be polled, but reading it does not block.
