@@ -164,7 +164,8 @@ server:wrap(function()
 end)
 
 local function obey(line)
-  local outage, shown = line:match("^outage ?(.*)$"), nil
+  local outage = line:match("^outage ?(.*)$")
+  local shown
   if outage then shown = select(2, server:set_outage(outage))
   elseif line == "record" then shown = server.record:show()
   else return end

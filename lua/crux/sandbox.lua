@@ -220,8 +220,9 @@ end
 -- @treturn number status of the answer
 -- @treturn table its body
 function Sandbox:set_outage(directives, con)
-  local fault, why = nil, nil
+  local fault
   if directives ~= "" then
+    local why
     fault, why = faults.parse(directives)
     if fault and fault.refuse and not fault.seconds then fault, why = nil, "expected seconds" end
     if not fault then return 404, { detail = why } end

@@ -56,7 +56,7 @@ local function connect(credentials)
   client = assert(crux.new(options))
 end
 
-local function shown(answer)
+local function brief(answer)
   return {
     outcome = answer.outcome, status = answer.status, kind = answer.kind, sends = answer.meta.sends,
   }
@@ -83,7 +83,7 @@ describe("the record of a service that fails in every way agrees #slow", functio
       local report = client:cancel_orders(items, {
         on_result = function(index, _, result, err)
           assert.is_nil(answers[index])
-          answers[index] = shown(result or err)
+          answers[index] = brief(result or err)
           done = done + 1
           weather:pass(done)
         end,
@@ -111,7 +111,7 @@ describe("the record of a service that fails in every way agrees #slow", functio
         if pending then
           local i, _, result, err = index[pending], pending:poll()
           index[pending] = nil
-          local answer, before = shown(result or err), answers[i]
+          local answer, before = brief(result or err), answers[i]
           if before then answer.sends = answer.sends + before.sends end
           answers[i] = answer
           -- A token may expire, unused, while the call that has logged in waits for the service:

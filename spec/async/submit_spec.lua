@@ -80,8 +80,8 @@ describe("pending:poll", function()
     it("returns false and allocates nothing for a call " .. name, function()
       local answer = helper.response(429, "", { "Retry-After: 9" })
       local client = connect(serve(case.script or HOLD, { answer = answer }), case.more)
-      local others = {}
-      for i = 1, case.before or 0 do others[i] = client:submit("cancel_order", ORDER) end
+      local before_it = {} -- a pending that nobody holds is aborted
+      for i = 1, case.before or 0 do before_it[i] = client:submit("cancel_order", ORDER) end
       local pending = client:submit("cancel_order", ORDER)
       if case.pauses then
         async.until_true(function() return pending:poll() or client:timeout() end)
@@ -102,6 +102,7 @@ describe("pending:poll", function()
         least = math.min(least, collectgarbage("count") - before)
         collectgarbage("restart")
       end
+      assert.equal(case.before or 0, #before_it)
       assert.equal(0, polls)
       assert.equal(0, least)
       assert.equal(1, select("#", pending:poll()))

@@ -33,7 +33,8 @@ local function measure(name, base_url, ca_file, seconds, connections, collects, 
   local client = assert(crux.new{
     token = credentials == "function" and token or credentials ~= "login" and "latency-token" or nil,
     username = credentials == "login" and "latency" or nil,
-    password = credentials == "login" and "latency-password" or nil, base_url = base_url, ca_file = ca_file, timeout = 60, connect_timeout = 50, proxy = "",
+    password = credentials == "login" and "latency-password" or nil,
+    base_url = base_url, ca_file = ca_file, timeout = 60, connect_timeout = 50, proxy = "",
     max_connections = connections,
   })
   local order = { order_uuid = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29",

@@ -192,7 +192,8 @@ describe("an option of the sandbox #tree", function()
     open{}
     assert.equal(404, ask("GET", "/~outage/refuse=yes/").status)
     assert.equal(200, ask("GET", "/~outage/refuse=yes,seconds=0.3/").status)
-    local again, refused = nil, 0
+    local again
+    local refused = 0
     repeat
       again = reach()
       if not again then refused = refused + 1 end
