@@ -6,6 +6,8 @@ LUA_PC     ?= $(notdir $(LUA))
 PKG_CONFIG ?= pkg-config
 CFLAGS     ?= -O2 -g
 PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+MANDIR     ?= $(PREFIX)/share/man
 LUA_API    ?= $(shell $(LUA) -e 'print(_VERSION:match"%d.%d")' 2>/dev/null)
 LUADIR     ?= $(PREFIX)/share/lua/$(LUA_API)
 LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_API)
@@ -25,9 +27,12 @@ VARIANT ?= $(notdir $(LUA))
 DIR      = $(BUILD)/$(VARIANT)
 SRC     := $(wildcard csrc/*.c csrc/*/*.c)
 OBJ      = $(SRC:csrc/%.c=$(DIR)/obj/%.o)
-MODULES := $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua)
+# csrc/command is a module of its own, crux.os: the library never loads it.
+OS_OBJ   = $(filter $(DIR)/obj/command/%,$(OBJ))
+MODULES := $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua lua/*/*/*/*.lua)
 LUALS   := $(wildcard library/*.lua library/*/*.lua)
 CORE     = $(DIR)/crux/core.so
+OS       = $(DIR)/crux/os.so
 # Replacements for functions that can fail, for builds in which the specs make them fail (see spec/support/failing.c).
 FAILING  = $(if $(HOSTED),$(DIR)/failing.so)
 
@@ -78,7 +83,7 @@ PKG_lua5.2 = lua5.2 liblua5.2-dev
 PKG_lua5.3 = lua5.3 liblua5.3-dev
 PKG_lua5.4 = lua5.4 liblua5.4-dev
 PKG_luajit = luajit2 libluajit2-5.1-dev
-PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-busted lua-cqueues \
+PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-argparse mandoc lua-busted lua-cqueues \
              lua-luaossl lua-luv iproute2 curl $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
 PKG_gnutls   = 'libcurl3-gnutls|libcurl3t64-gnutls'
 PKG_valgrind = valgrind libc6-dbg
@@ -91,11 +96,11 @@ PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
 PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
 .PHONY: all deps test test-gnutls demo openresty-demo sandbox install uninstall generate clean help doc check lint asan tsan \
-        oom hosted valgrind soak bench bench-counts bench-memory bench-openresty fuzz fuzz-mutants differential reloads matrix \
-        FORCE
+        oom hosted valgrind soak storm bench bench-counts bench-memory bench-openresty fuzz fuzz-mutants differential reloads \
+        matrix FORCE
 .DELETE_ON_ERROR:
 
-all: $(CORE) ## build the C module for LUA
+all: $(CORE) $(OS) ## build the C modules for LUA
 
 # --- what a build needs: if something is missing, make ends with one line that says what, and what to do ---
 , := ,
@@ -129,8 +134,11 @@ $(DIR)/obj/%.o: csrc/%.c $(DIR)/flags Makefile
 	@mkdir -p $(@D)
 	@$(call say,$@) $(COMPILE) -MMD -MP -c -o $@ $<
 
-$(CORE): $(OBJ) $(FAILING) $(DIR)/flags
-	@$(call say,$@) $(LINK) -o $@ $(OBJ) $(FAILING) $(CURL_LIBS)
+$(CORE): $(filter-out $(OS_OBJ),$(OBJ)) $(FAILING) $(DIR)/flags
+	@$(call say,$@) $(LINK) -o $@ $(filter %.o %/failing.so,$^) $(CURL_LIBS)
+
+$(OS): $(OS_OBJ) $(DIR)/flags
+	@$(call say,$@) $(CC) $(LIBFLAG) $(CFLAGS) $(SANITIZE) $(PROJECT_LDFLAGS) $(LDFLAGS) -o $@ $(OS_OBJ)
 
 -include $(OBJ:.o=.d)
 
@@ -169,18 +177,33 @@ doc: deps-doc ## write the reference of all public functions to OUT/doc, with LD
 	@$(call RUN,$(LUA)) docs/endpoints.lua '$(OUT)/ldoc/lua/endpoints'
 	@$(call say,$(OUT)/doc/index.html) cd '$(OUT)/ldoc' && ldoc -q --fatalwarnings -d ../doc .
 
-install: all ## build, then copy the modules and definitions to PREFIX, or to LUADIR, LIBDIR and LUALSDIR
+# The installed command: it finds the modules wherever they were copied to.
+define LAUNCHER
+#!/bin/sh
+# crux: runs the command with the Lua that it was installed for; CRUX_LUA names another of the same version.
+exec "$${CRUX_LUA:-$(LUA)}" -e 'package.path = [[$(LUADIR)/?.lua;]] .. package.path' \
+  -e 'package.cpath = [[$(LIBDIR)/?.so;]] .. package.cpath' '$(LUADIR)/crux/cli/main.lua' "$$@"
+endef
+$(DIR)/launcher: $(DIR)/flags FORCE
+	@$(NEED_LUA):
+	$(file >$@,$(LAUNCHER))
+
+install: all $(DIR)/launcher ## build, then copy the modules, the command and its manual to PREFIX; see LUADIR, LIBDIR, BINDIR, MANDIR, LUALSDIR
 	@$(NEED_LUA):
 	@# The old file is removed first: a process that has it mapped would crash if it were overwritten in place.
 	@copy() { echo " $$3"; rm -f "$$3" && install -d "$$(dirname "$$3")" && install -m "$$1" "$$2" "$$3" || exit 1; }; \
-	copy 755 '$(CORE)' '$(DESTDIR)$(LIBDIR)/crux/core.so'; \
+	for module in core os; do copy 755 "$(DIR)/crux/$$module.so" "$(DESTDIR)$(LIBDIR)/crux/$$module.so"; done; \
 	for module in $(MODULES:lua/%=%); do copy 644 "lua/$$module" "$(DESTDIR)$(LUADIR)/$$module"; done; \
 	copy 644 library/config.json '$(DESTDIR)$(LUALSDIR)/config.json'; \
-	for file in $(LUALS); do copy 644 "$$file" "$(DESTDIR)$(LUALSDIR)/$$file"; done
+	for file in $(LUALS); do copy 644 "$$file" "$(DESTDIR)$(LUALSDIR)/$$file"; done; \
+	copy 644 bin/crux '$(DESTDIR)$(LUADIR)/crux/cli/main.lua'; \
+	copy 644 docs/crux.1 '$(DESTDIR)$(MANDIR)/man1/crux.1'; \
+	copy 755 '$(DIR)/launcher' '$(DESTDIR)$(BINDIR)/crux'
 
 uninstall: ## remove what install copied
 	@$(NEED_LUA):
-	rm -f '$(DESTDIR)$(LIBDIR)/crux/core.so' $(MODULES:lua/%='$(DESTDIR)$(LUADIR)/%') \
+	rm -f '$(DESTDIR)$(BINDIR)/crux' '$(DESTDIR)$(MANDIR)/man1/crux.1' '$(DESTDIR)$(LUADIR)/crux/cli/main.lua' \
+	  '$(DESTDIR)$(LIBDIR)/crux/core.so' '$(DESTDIR)$(LIBDIR)/crux/os.so' $(MODULES:lua/%='$(DESTDIR)$(LUADIR)/%') \
 	  '$(DESTDIR)$(LUALSDIR)/config.json' $(LUALS:%='$(DESTDIR)$(LUALSDIR)/%')
 	-find '$(DESTDIR)$(LIBDIR)/crux' '$(DESTDIR)$(LUADIR)/crux' '$(DESTDIR)$(LUALSDIR)' -depth -type d -empty -delete
 	@rmdir '$(DESTDIR)$(patsubst %/,%,$(dir $(LUALSDIR)))' 2>/dev/null || :
@@ -204,6 +227,7 @@ help: ## print this list
 #  LUA_API: its version, such as 5.1; asked from LUA by default
 #  OUT: the directory that everything is built in (default: build)
 #  PREFIX: where install copies to (default: /usr/local)
+#  BINDIR, MANDIR: the same, separately for the command and its manual
 #  LUADIR, LIBDIR, LUALSDIR: the same, separately for Lua files, the C module and definitions for LuaLS
 #  DESTDIR: a directory that is put in front of all of these, for packages
 #  CURL: a directory with another libcurl in include/ and lib/, to build and run with
@@ -221,7 +245,7 @@ check: deps ## check the rules of the tree: layers, exported symbols, the rocksp
 	@$(call say,the rules of the tree) $(call RUN,$(LUA)) $(BUSTED) spec/tree
 
 lint: deps-lint ## run luacheck, and compile the C code with gcc (and clang, if installed), warnings being errors
-	luacheck -q $(wildcard lua spec examples docs rockspec/*.rockspec)
+	luacheck -q $(wildcard bin/crux lua spec examples docs rockspec/*.rockspec)
 	@$(MAKE) -s all VARIANT=lint-gcc CC=gcc WERROR=1
 	@if command -v clang >/dev/null; then $(MAKE) -s all VARIANT=lint-clang CC=clang WERROR=1; fi
 
@@ -254,7 +278,7 @@ $(DIR)/host: spec/support/host.c $(DIR)/failing.so $(DIR)/flags Makefile
 	@$(call say,$@) $(COMPILE) -fvisibility=default -rdynamic -o $@ $< \
 	  $(DIR)/failing.so -Wl,-rpath,'$$ORIGIN' \
 	  -Wl,--whole-archive -l:lib$(LUA_PC).a -Wl,--no-whole-archive $(CURL_LIBS) -lm -ldl
-hosted: $(CORE) $(DIR)/host
+hosted: $(CORE) $(OS) $(DIR)/host
 	@$(call TELL_CURL,$(CURDIR)/$(DIR)/host,$(HOST_ENV))
 	@$(call say,$(HOSTED) under $(DIR)/host) $(call RUN,$(CURDIR)/$(DIR)/host,$(HOST_ENV)) $(HOSTED)
 
@@ -270,8 +294,16 @@ soak: deps ## make 200,000 calls and 100,000 failing submissions in one process,
 	@$(call RUN,$(LUA)) spec/sweep/soak.lua
 	@$(call RUN,$(LUA)) spec/sweep/soak_submit.lua
 
-bench: bench-counts bench-memory ## bench-counts, bench-memory, and the latency of calls that must not block
+# CI runs a short one: make storm KILLS=100 ORDERS=5000.
+KILLS  ?= 1000
+ORDERS ?= 100000
+storm: deps ## kill the command KILLS times (1000) in a run of ORDERS (100000), and check that no order is sent twice or lost
+	@$(MAKE) --no-print-directory all
+	@$(call RUN,$(LUA)) spec/sweep/storm.lua --kills $(KILLS) --orders $(ORDERS)
+
+bench: bench-counts bench-memory ## bench-counts, bench-memory, the latency of calls that must not block, the cost of a journal
 	@$(call RUN,$(LUA)) spec/bench/latency.lua
+	@$(call RUN,$(LUA)) spec/bench/journal.lua
 bench-counts: deps-bench ## count instructions and system calls of a call, compared with libcurl; fails above the limits
 	@$(MAKE) -s all $(DIR)/bare $(DIR)/loop
 	@$(call RUN,$(LUA)) spec/bench/poll.lua

@@ -225,7 +225,7 @@ EXPORT int luaopen_crux_core(lua_State *L);
 
 EXPORT int luaopen_crux_core(lua_State *L) {
   int state;
-  crux_checkversion(L);
+  crux_checkversion(L, "crux.core");
   if (!crux_libcurl_init()) return luaL_error(L, "libcurl could not be initialized");
   lua_createtable(L, CRUX_SLOTS, 0);
   state = lua_gettop(L);

@@ -91,13 +91,14 @@ CRUX_WEAK(lua_setuservalue)
 #endif
 
 /* Raises, unless the module was built for the Lua that loads it. */
-static inline void crux_checkversion(lua_State *L) {
-  if (!CRUX_MARK) luaL_error(L, "crux.core was built for %s, and this is another", LUA_VERSION);
+static inline void crux_checkversion(lua_State *L, const char *module) {
+  if (!CRUX_MARK) luaL_error(L, "%s was built for %s, and this is another", module, LUA_VERSION);
   lua_getglobal(L, "_VERSION");
   if (lua_type(L, -1) == LUA_TSTRING) {
     lua_pushstring(L, LUA_VERSION);
     if (!lua_rawequal(L, -1, -2))
-      luaL_error(L, "crux.core was built for %s, and this is %s", LUA_VERSION, lua_tostring(L, -2));
+      luaL_error(L, "%s was built for %s, and this is %s", module, LUA_VERSION,
+                 lua_tostring(L, -2));
     lua_pop(L, 1);
   }
   lua_pop(L, 1);

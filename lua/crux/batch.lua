@@ -14,7 +14,7 @@ local core = require "crux.core"
 
 local error, next, pcall, rawget, setmetatable = error, next, pcall, rawget, setmetatable
 local type = type
-local format, max = string.format, math.max
+local format, max, min = string.format, math.max, math.min
 
 local Batch = {}
 Batch.__index = Batch
@@ -27,6 +27,8 @@ local STOP_ON = { auth = true, [403] = true, [409] = true }
 local RESTARTS = 5
 -- When an iterator that had nothing is asked again, in seconds.
 local ASK_AGAIN = 0.02
+-- How often it is asked whether it shall stop, in seconds.
+local ASK_TO_STOP = 0.1
 -- How many errors of the batch itself are survived while it waits for what is in flight.
 local ERRORS = 20
 
@@ -258,6 +260,15 @@ function Batch:abort()
   self.has_aborted = true
 end
 
+--- Does what the caller wishes: starts no more, or ends what is in flight too.
+-- @local
+function Batch:obey()
+  local wish = self.wish and self.wish()
+  if not wish then return end
+  self:stop("interrupted", "stopped by the caller")
+  if wish == "abort" and not self.has_aborted then self:abort() end
+end
+
 --- Something was raised: enters what it has kept from being entered.
 -- @local
 function Batch:recover()
@@ -282,7 +293,8 @@ function Batch:loop()
   local scheduler, entries = self.scheduler, self.entries
   if self.raised then self:recover() end
   while true do
-    while not self:is_closed() and self:start_next() do end
+    self:obey()
+    while not self:is_closed() and self:start_next() do self:obey() end
     if self.stopped then self.dispatcher:drop() end
     if self.is_interrupted and not self.has_aborted then self:abort() end
     local pending
@@ -295,7 +307,8 @@ function Batch:loop()
     elseif self.dispatcher.held == 0 and (self.stopped or self.is_exhausted) then break
     else
       local ask_again = self.is_empty and ASK_AGAIN or nil
-      scheduler:wait(self.dispatcher:idle_seconds(not self.is_exhausted, ask_again))
+      local seconds = self.dispatcher:idle_seconds(not self.is_exhausted, ask_again)
+      scheduler:wait(self.wish and min(seconds, ASK_TO_STOP) or seconds)
     end
   end
   while self.started < (self.total or 0) do
@@ -330,6 +343,9 @@ local batch = {}
 --   `false` from it: there are none now
 -- @tparam[opt] table options see the reference
 -- @tparam number level the user's, as the caller would give it to `error`
+-- @tparam[opt] function wish for programs: asked all the time, returns nil, `"stop"`: start no
+--   more, or `"abort"`: end what is in flight too; the report then says `"interrupted"`, and
+--   nothing is raised
 -- @treturn[1] table report: `counts` by outcome, and of items `not_started`; for a list also the
 --   lists `rejected`, `unknown`, `not_sent` and `not_started` of `{ index, item, err }`; `stopped`
 --   and `stopped_by`, if the batch ended early
@@ -338,7 +354,7 @@ local batch = {}
 -- @raise if `items` is neither list nor function; what a function of the batch raises, once nothing
 --   is in flight; Ctrl-C
 -- @see crux.client:batch
-function batch.run(client, name, method, items, options, level)
+function batch.run(client, name, method, items, options, level, wish)
   if type(items) ~= "table" and type(items) ~= "function" then
     error(format("%s: expected a list of orders or an iterator function, found %s", method,
       type(items)), level + 1)
@@ -359,7 +375,7 @@ function batch.run(client, name, method, items, options, level)
     entries = {},          -- by pending
     started = 0, done = 0, -- items
     is_exhausted = total == 0, is_empty = false,
-    stopped = false, raised = nil,
+    stopped = false, raised = nil, wish = wish,
   }, Batch)
   return self:run()
 end

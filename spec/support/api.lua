@@ -25,7 +25,7 @@ local function link(flags)
   local command = ([[
     case $(uname -s) in Darwin) link='-bundle -undefined dynamic_lookup';; *) link=-shared;; esac
     objects=$(for file in csrc/*.c csrc/*/*.c; do
-      [ $file = csrc/api.c ] || printf '%%s\n' %s/${file#csrc/}; done | sed 's/c$/o/')
+      case $file in csrc/api.c | csrc/command/*) ;; *) printf '%%s\n' %s/${file#csrc/};; esac; done | sed 's/c$/o/')
     "${CC:-cc}" -std=gnu11 -fPIC -pthread -fvisibility=hidden -Wall -Wextra -Werror $link \
       -Icsrc %s $(pkg-config --cflags %s) -o %s spec/support/api.c $objects %s 2>&1]]):format(
     quoted(build .. "obj"), flags or "", lua, quoted(dir .. "/core.so"), helper.curl_libs)

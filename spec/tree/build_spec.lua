@@ -32,11 +32,12 @@ end
 
 describe("the tree #tree", function()
   -- The folders are the layers: csrc/http may see curl, csrc/os neither curl nor Lua; the other
-  -- files see Lua.
-  it("keeps Lua out of csrc/http and csrc/os, and curl out of csrc/os", function()
+  -- files see Lua. csrc/command is a module of its own, without curl.
+  it("keeps Lua out of csrc/http and csrc/os, and curl out of csrc/os and csrc/command", function()
     local flags = helper.curl_cflags .. " $(pkg-config --cflags lua5.4)"
     local hidden = { os = { "lua.h", "lauxlib.h", "lualib.h", "luaconf.h", "compat.h", "curl.h" } }
     hidden.http = { "lua.h", "lauxlib.h", "lualib.h", "luaconf.h", "compat.h", "api.h" }
+    hidden.command = { "curl.h", "api.h" }
     for folder, headers in pairs(hidden) do
       for _, path in ipairs(matching("^%./(csrc/" .. folder .. "/.*%.c)$")) do
         local needs = table.concat(lines(("${CC:-cc} -std=gnu11 -M %s %s"):format(flags, path)), " ")
@@ -112,13 +113,22 @@ describe("the tree #tree", function()
     end))
   end)
 
-  it("exports luaopen_crux_core and nothing else", function()
-    local directory = assert((";" .. package.cpath):match(";(/[^;]*/)%?%.so"), "expected to be run by make")
-    local exported = {}
-    for _, line in ipairs(lines("nm -D --defined-only '" .. directory .. "crux/core.so'")) do
-      exported[#exported + 1] = line:match("(%S+)$")
-    end
-    assert.same({ "luaopen_crux_core" }, exported)
+  for _, module in ipairs{ "core", "os" } do
+    it("exports luaopen_crux_" .. module .. " and nothing else", function()
+      local directory = assert((";" .. package.cpath):match(";(/[^;]*/)%?%.so"), "expected to be run by make")
+      local exported = {}
+      for _, line in ipairs(lines(("nm -D --defined-only '%scrux/%s.so'"):format(directory, module))) do
+        exported[#exported + 1] = line:match("(%S+)$")
+      end
+      assert.same({ "luaopen_crux_" .. module }, exported)
+    end)
+  end
+
+  -- The command may handle signals, print and exit; a guest in a host may not.
+  it("loads crux.os and lua/crux/cli in the command alone", function()
+    assert.same({}, faults("^%./lua/.*%.lua$", function(line, path)
+      return not path:find("^%./lua/crux/cli") and line:find('require "crux%.[oc][sl]i?[".]')
+    end))
   end)
 
   it("lists the same files in the rockspec", function()
@@ -164,12 +174,12 @@ describe("the tree #tree", function()
     end))
   end)
 
-  -- Modules that run in a host: not the sandbox, which is a program of its own.
+  -- Modules that run in a host: not the sandbox and the command, which are programs of their own.
   local function guests()
     local paths = matching("^%./(lua/crux%.lua)$")
     for _, pattern in ipairs{ "^%./(lua/crux/[^/]*%.lua)$", "^%./(lua/crux/resty/.*%.lua)$" } do
       for _, path in ipairs(matching(pattern)) do
-        if path ~= "lua/crux/sandbox.lua" then paths[#paths + 1] = path end
+        if path ~= "lua/crux/sandbox.lua" and path ~= "lua/crux/cli.lua" then paths[#paths + 1] = path end
       end
     end
     return paths

@@ -9,6 +9,7 @@
 -- | `body=html`, `empty`, `garbage` | with `status`: an HTML page, no body, or broken JSON |
 -- | `location=no` | with a 3xx `status`: leave out the `Location` |
 -- | `delay=MS` | wait before executing |
+-- | `jitter=MS` | wait up to so long before executing; with `random`, where that does nothing |
 -- | `delay_after=MS` | wait between executing and answering |
 -- | `drop=before` | read the request, execute nothing, close without an answer |
 -- | `drop=after` | execute, close without an answer |
@@ -25,14 +26,15 @@ local faults = {}
 
 local KNOWN = {
   status = "^%d%d%d$", execute = "^yes$", retry_after = "^%d+$", body = "^%l+$", location = "^no$",
-  delay = "^%d+$", delay_after = "^%d+$", drop = "^%l+$", refuse = "^yes$", close = "^yes$",
+  delay = "^%d+$", delay_after = "^%d+$", jitter = "^%d+$", drop = "^%l+$", refuse = "^yes$",
+  close = "^yes$",
   times = "^%d+$", id = "^[%w_.-]+$",
   random = "^%d+$", rate = "^[%d.]+$", seconds = "^[%d.]+$",
 }
 
 local NUMBERS = {
-  status = true, retry_after = true, delay = true, delay_after = true, times = true, random = true,
-  rate = true, seconds = true,
+  status = true, retry_after = true, delay = true, delay_after = true, jitter = true, times = true,
+  random = true, rate = true, seconds = true,
 }
 
 --- Reads fault directives.
@@ -69,6 +71,11 @@ local MIX = {
   function(draw) return { delay = math.floor(draw() * 20) } end,
 }
 
+-- What `jitter` comes to for one request.
+local function jitter_of(fault, draw)
+  return fault and fault.jitter and { delay = draw() * fault.jitter } or nil
+end
+
 --- What decides, for one server, which requests fail and how.
 -- @tparam[opt] table options `random = { seed, rate }`: random faults of requests without
 --   directives, and the rate of those with the directive `random`
@@ -89,7 +96,7 @@ function faults.decider(options)
         used[fault.text] = (used[fault.text] or 0) + 1
         if used[fault.text] > fault.times then return nil end
       end
-      if not fault.random then return fault end
+      if not fault.random then return jitter_of(fault, draw_for(0)) or fault end
       seed, rate = fault.random, fault.rate or default and default.rate or 0.2
     elseif default then
       seed, rate = default.seed or 1, default.rate or 0.2
@@ -97,7 +104,7 @@ function faults.decider(options)
       return nil
     end
     local draw = draw_for(seed)
-    if draw() >= rate then return nil end
+    if draw() >= rate then return jitter_of(fault, draw) end
     return MIX[math.floor(draw() * #MIX) + 1](draw)
   end
 end
