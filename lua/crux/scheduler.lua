@@ -161,6 +161,12 @@ function Scheduler:add(call)
   if call.on_done then self._logins = self._logins + 1 end
 end
 
+--- Takes back that a login is in flight, of which there is no pending.
+-- @tparam table call
+function Scheduler:forget(call)
+  if call.request:finish() then self._logins = self._logins - 1 end
+end
+
 --- Returns the number under which `step` finds a pending when its attempt has ended.
 -- @tparam crux.pending pending
 -- @treturn number

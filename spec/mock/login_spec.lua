@@ -38,6 +38,14 @@ local function names(double)
 end
 
 describe("a mock with a username and a password", function()
+  it("counts no login in flight for which it has no answer", function()
+    local mocked = assert(mock.new{ username = "shop", password = PASSWORD })
+    assert.is_false((pcall(mocked.submit, mocked, "get_order", ORDER)))
+    collectgarbage()
+    collectgarbage()
+    assert.equal(0, mocked:in_flight())
+  end)
+
   for _, way in ipairs{ "blocking", "wait", "poll", "step", "batch" } do
     it("logs in once for several calls: " .. way, function()
       local double = service()
