@@ -38,6 +38,29 @@ local function names(double)
 end
 
 describe("a mock with a username and a password", function()
+  it("may submit calls of other users while it logs in", function()
+    local mocked, count, held = nil, 0, {}
+    local function get(user)
+      held[#held + 1] = assert(mocked:submit("get_order", { order_uuid = helper.ORDER, username = user }))
+    end
+    mocked = assert(mock.new{
+      username = "shop", password = PASSWORD, on_event = function(event)
+        if event.name ~= "login" or count >= 40 then return end
+        count = count + 1
+        get("one" .. count)
+        get("two" .. count)
+      end,
+      answers = {
+        login = function() return { status = 200, body = { auth_token = "login-token-0001" } } end,
+        get_order = function() return OK end,
+      },
+    })
+    for i = 1, 5 do get("first" .. i) end
+    local done = 0
+    while mocked:step() do done = done + 1 end
+    assert.same({ 85, 0 }, { done, mocked:in_flight() })
+  end)
+
   it("counts no login in flight for which it has no answer", function()
     local mocked = assert(mock.new{ username = "shop", password = PASSWORD })
     assert.is_false((pcall(mocked.submit, mocked, "get_order", ORDER)))
