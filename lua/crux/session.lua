@@ -71,15 +71,27 @@ end
 
 -- --- functions of the user's ---
 
+-- Another login may have begun meanwhile, in another coroutine.
+local function set_back(self, thread, before)
+  if self.calling == thread then self.calling = before end
+end
+
+local function call_inside(self, thread, f, ...)
+  local before = self.calling
+  self.calling = thread
+  local value, more = f(...)
+  set_back(self, thread, before)
+  return value, more
+end
+
 --- Calls a function as a part of a login, during which no call may need the login.
 -- @treturn boolean as `pcall`
 -- @local
 function Session:inside(f, ...)
   local before, thread = self.calling, running() or true
-  self.calling = thread
-  local ok, value, more = pcall(f, ...)
-  -- else another login has begun meanwhile, in another coroutine
-  if self.calling == thread then self.calling = before end
+  -- Ctrl-C may be raised before and after `f` too: all but the rare second one is caught here.
+  local ok, value, more = pcall(call_inside, self, thread, f, ...)
+  if not ok then set_back(self, thread, before) end
   return ok, value, more
 end
 

@@ -330,6 +330,24 @@ describe("a function that a login calls", function()
     assert.equal("login: headers: the headers function raised an error: with [redacted] and tok-1", err.message)
   end)
 
+  it("may be interrupted right before and after, and the client can be used", function()
+    local Session, called = require "crux.session", {}
+    for count = 1, 40 do
+      local session = setmetatable({ calling = false }, Session)
+      pcall(function()
+        debug.sethook(function()
+          debug.sethook()
+          error("interrupted!", 0)
+        end, "", count)
+        session:inside(function() called[count] = true end)
+        debug.sethook()
+      end)
+      debug.sethook()
+      assert.is_false(session.calling, "after " .. count)
+    end
+    assert.is_true(called[40])
+  end)
+
   it("may close the client", function()
     local service = logins.serve()
     local client
