@@ -135,6 +135,12 @@ function Login:advance()
   return false
 end
 
+--- Returns whether a Ctrl-C was raised before it was sent, so that it will never end.
+-- @treturn boolean
+function Login:is_lost()
+  return not self.done and not self.pending and not self.due and not self.session.calling
+end
+
 --- Returns whether it looks again then; see `Scheduler:pause`.
 -- @tparam number due
 -- @treturn boolean

@@ -187,7 +187,8 @@ local function get(self, call)
   if self.calling == thread or login and login:is_called_in(thread) then
     error("a call was made inside a function that the client's login called", 0)
   end
-  if login then login:advance() end
+  if login and login:is_lost() then self.login = false end
+  if self.login then login:advance() end
   local found = self:current()
   if found then return found end
   if self.login then return nil, self.login end

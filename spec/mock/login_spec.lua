@@ -61,6 +61,24 @@ describe("a mock with a username and a password", function()
     assert.same({ 85, 0 }, { done, mocked:in_flight() })
   end)
 
+  it("can log in after a Ctrl-C before the login was sent", function()
+    local left = 0
+    for count = 300, 640 do
+      local mocked = service()
+      pcall(function()
+        debug.sethook(function()
+          debug.sethook()
+          error("interrupted!", 0)
+        end, "", count)
+        mocked:get_order(ORDER)
+        debug.sethook()
+      end)
+      debug.sethook()
+      if not mocked:get_order(ORDER) then left = left + 1 end
+    end
+    assert.equal(0, left)
+  end)
+
   it("counts no login in flight for which it has no answer", function()
     local mocked = assert(mock.new{ username = "shop", password = PASSWORD })
     assert.is_false((pcall(mocked.submit, mocked, "get_order", ORDER)))
