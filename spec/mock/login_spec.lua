@@ -62,6 +62,7 @@ describe("a mock with a username and a password", function()
   end)
 
   it("can log in after a Ctrl-C before the login was sent", function()
+    if rawget(_G, "jit") then return pending("LuaJIT counts other instructions") end
     local left = 0
     for count = 300, 640 do
       local mocked = service()
