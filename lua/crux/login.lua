@@ -125,7 +125,11 @@ function Login:advance()
     finish(self, nil, core.failure("timeout", "the deadline passed"))
     if self.pending then self.pending:abort() end
   elseif session.calling then return false
-  elseif self.pending then self.pending:advance()
+  elseif self.pending then
+    self.pending:advance()
+    local call = self.call
+    -- a Ctrl-C was raised between the end of the call and that of the login
+    if call.done and not self.done then finish(self, call.result, call.err) end
   elseif self.due and self.due <= now then
     if session:current() then finish(self)
     elseif now >= self.deadline then

@@ -61,8 +61,7 @@ describe("a mock with a username and a password", function()
     assert.same({ 85, 0 }, { done, mocked:in_flight() })
   end)
 
-  it("can log in after a Ctrl-C before the login was sent", function()
-    if rawget(_G, "jit") then return pending("LuaJIT counts other instructions") end
+  it("can log in after a Ctrl-C at any instruction of a login", function()
     local left = 0
     for count = 300, 640 do
       local mocked = service()
