@@ -71,7 +71,7 @@ function Server:client() return assert(Redis.new(self.own_url, { ca_file = self.
 local redis = {}
 
 --- @tparam[opt] table options a list of flags of redis-server; `url`: what follows the port or
--- precedes the host, as `%d` for the port
+-- precedes the host, as `%d` for the port; `tls` and `ca_file`: it listens with TLS alone
 function redis.start(options)
   options = options or {}
   local directory = files.lines("mktemp -d")[1]
@@ -80,6 +80,10 @@ function redis.start(options)
     ca_file = options.ca_file,
   }, Server)
   self.url = ("redis://127.0.0.1:%d/0"):format(self.port)
+  if options.tls then
+    self.url = ("rediss://127.0.0.1:%d"):format(self.port)
+    self.options = self.options .. (" --tls-port %d"):format(self.port)
+  end
   self.own_url = options.url and options.url:format(self.port) or self.url
   return self:start()
 end

@@ -74,7 +74,7 @@ end
 local function encode(parts, command)
   parts[#parts + 1] = format("*%d\r\n", #command)
   for _, word in ipairs(command) do
-    word = tostring(word)
+    word = type(word) == "number" and format("%.14g", word) or tostring(word)
     parts[#parts + 1] = format("$%d\r\n", #word)
     parts[#parts + 1] = word
     parts[#parts + 1] = "\r\n"
