@@ -4,6 +4,7 @@
 --
 -- The service and the token come from the environment. Values: `queue`, `timeout`, `rate`, `concurrency`, `until_empty`;
 -- `control`: the script `claim` lets an order go again whose claim ran out, as a queue without crux's rule would.
+-- `stop_at`: "claim" or "attempt": the process stops itself there once, as by SIGSTOP; `tell`: print each result.
 -- Prints a line for each result, and "ended" with the counts.
 local url, values = arg[1], {}
 for i = 2, #arg do
@@ -21,11 +22,31 @@ if values.control then
 end
 
 local Fleet = require "crux.fleet"
+local Link = require "crux.fleet.link"
 local crux = require "crux"
 local system = require "crux.os"
 
+local function stop_once(place)
+  if values.stop_at ~= place then return end
+  values.stop_at = nil
+  local forks = require "spec.support.forks"
+  forks.kill(forks.getpid(), 19) -- SIGSTOP
+end
+
+local claim = Link.claim
+function Link:claim(free)
+  local granted = claim(self, free)
+  if granted[1] then stop_once "claim" end
+  return granted
+end
+
 system.catch_signals()
-local client = assert(crux.new{ timeout = values.timeout or 2 })
+local client = assert(crux.new{
+  timeout = values.timeout or 2, headers = values.stop_at and function()
+    stop_once "attempt"
+    return {}
+  end or nil,
+})
 local fleet = assert(Fleet.new{ redis = url, client = client, queue = values.queue })
 local report, err = fleet:work{
   rate = values.rate, concurrency = values.concurrency, until_empty = values.until_empty ~= nil,

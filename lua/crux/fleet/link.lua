@@ -214,7 +214,7 @@ end
 function Link:finish(claim, outcome, detail)
   self.known[claim.entry] = nil
   self.finishes[#self.finishes + 1] = self.fleet:script("finish", claim.order, claim.fence, outcome,
-    detail, TRIES)
+    detail, TRIES, claim.entry)
 end
 
 --- Has all workers pause.

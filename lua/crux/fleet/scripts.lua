@@ -82,15 +82,24 @@ end
 return { 'go', record.fence, record.arguments }
 ]]
 
---- finish(order, fence, outcome, detail, most tries) → "done" or "stale". Also the outcomes "queue",
--- which queues the order again and counts a try, and "return", which does not count. A claim whose
--- lease ran out may still tell a better outcome than unknown.
+--- finish(order, fence, outcome, detail, most tries, entry) → "done" or "stale". Also the outcomes
+-- "queue", which queues the order again and counts a try, and "return", which does not count. A
+-- claim whose lease ran out may still tell a better outcome than unknown. Of a record that is missing
+-- the outcome is kept as long as the entry is there, which nobody else has claimed then.
 scripts.finish = COMMON .. [[
 local order, fence, outcome = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local record = get(order)
+local is_again = outcome == 'queue' or outcome == 'return'
+if not record and redis.call('XDEL', stream, ARGV[6]) == 1 then
+  redis.call('XACK', stream, 'workers', ARGV[6])
+  record = cjson.decode(ARGV[4])
+  record.fence = fence
+  put(order, record, is_again and 'not_sent' or outcome)
+  return 'done'
+end
 if not record or record.fence ~= fence then return 'stale' end
 if record.state ~= 'sending' and record.state ~= 'unknown' then return 'done' end -- a lost reply
-local entry, is_again = record.entry, outcome == 'queue' or outcome == 'return'
+local entry = record.entry
 if record.state == 'unknown' and (outcome == 'unknown' or is_again and record.looked) then
   return 'done'
 end

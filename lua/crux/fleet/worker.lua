@@ -169,7 +169,7 @@ function worker.run(fleet, options)
     })
   for _, claim in ipairs(self.ready) do self.link:finish(claim, "return", "{}") end
   for _, claim in next, self.claims do self.link:finish(claim, "unknown", "{}") end
-  local unrecorded = self.link:close(LAST_PATIENCE)
+  local unrecorded = self.link:close(min(LAST_PATIENCE, options.patience or PATIENCE))
   if not ok then error(made, 0) end
   if not made then return nil, err end
   if self.raised then error(self.raised[1], 0) end
