@@ -1,8 +1,9 @@
---- Many workers, on any number of machines, that cancel the orders of one queue in Redis. An order is
--- never sent twice, whoever is killed: a claim that ran out means that somebody has to look, never
--- that it is sent again. See docs/fleet.md for what that needs of Redis.
+--- Many workers, on any number of machines, that cancel the orders of one queue in Redis. An order
+-- is never sent twice, whoever is killed: a claim that ran out means that somebody has to look,
+-- never that it is sent again. See docs/fleet.md for what that needs of Redis.
 -- @module crux.fleet
--- @usage local fleet = assert(require("crux.fleet").new{ redis = "redis://127.0.0.1", client = client })
+-- @usage local Fleet = require "crux.fleet"
+-- local fleet = assert(Fleet.new{ redis = "redis://127.0.0.1", client = client })
 -- fleet:enqueue{ { order_uuid = uuid } }
 -- local report, err = fleet:work{ until_empty = true }
 local Redis = require "crux.fleet.redis"
@@ -37,8 +38,8 @@ end
 local function unreachable(why) return nil, core.failure("network", why) end
 
 --- Makes a fleet. Nothing is connected yet.
--- @tparam table options `redis`: `redis://[[user]:password@]host[:port][/database]`, or `rediss://`;
---   `queue`: the name of the queue, `"orders"` if left out; `client`: from `crux.new`, or
+-- @tparam table options `redis`: `redis://[[user]:password@]host[:port][/database]`, or
+--   `rediss://`; `queue`: the name of the queue, `"orders"` if left out; `client`: from `crux.new`, or
 --   `crux.resty.new` inside nginx; `timeout`: seconds for each exchange with Redis, 5 if left out;
 --   `ca_file`: trust anchors for `rediss://`
 -- @treturn[1] crux.fleet
@@ -49,7 +50,7 @@ function Fleet.new(options)
     error(format("expected a table of options, found a %s", type(options)), 2)
   end
   for name in next, options do
-    if not OPTIONS[name] then return invalid(tostring(name), "expected an option, found another") end
+    if not OPTIONS[name] then return invalid(tostring(name), "there is no such option") end
   end
   local queue, client = options.queue, options.client
   if queue == nil then queue = "orders" end
@@ -70,8 +71,8 @@ function Fleet.new(options)
   }, Fleet)
 end
 
---- Makes a `token_cache` for clients: the tokens of logins are kept in Redis, so that a fleet has one
--- login. Each use is a short exchange with Redis, which blocks for half a second at most.
+--- Makes a `token_cache` for clients: the tokens of logins are kept in Redis, so that a fleet has
+-- one login. Each use is a short exchange with Redis, which blocks for half a second at most.
 -- @function Fleet.token_cache
 -- @tparam table options `redis`, `ca_file`: as for `new`
 -- @treturn[1] table cache with `get`, `set` and `add`
@@ -83,7 +84,8 @@ function Fleet.token_cache(options)
   return made
 end
 
--- The command of a script on the records.
+--- The command of a script on the records.
+-- @local
 function Fleet:script(name, ...)
   return { script = scripts[name], keys = self.keys, ... }
 end
@@ -199,23 +201,23 @@ local function durable(redis)
     appendonly = "yes", appendfsync = "always", ["maxmemory-policy"] = "noeviction",
   } do
     if found[name] ~= expected then
-      return nil, format("%s: expected %s %s, found %s: orders could be sent twice", redis.name, name,
-        expected, tostring(found[name]))
+      return nil, format("%s: expected %s %s, found %s: orders could be sent twice", redis.name,
+        name, expected, tostring(found[name]))
     end
   end
   return true
 end
 
---- Sends the orders of the queue, until it is stopped. Inside nginx it suspends the light thread, and
--- ends with the worker process.
+--- Sends the orders of the queue, until it is stopped. Inside nginx it suspends the light thread,
+-- and ends with the worker process.
 -- @tparam[opt] table options `concurrency`: 8; `rate`: calls per second of the whole fleet, and
 --   `burst`; `until_empty`: ends once no order is left, of other workers neither; `on_result(index,
 --   arguments, result, err)`; `stop_on`: as for a batch; `stopped()`: asked all the time, returns
 --   nil, `"once"`: no more is started, or `"twice"`: what is in flight is aborted too; `patience`:
 --   seconds to go on without Redis, 300; `unsafe`: do not ask the server whether it keeps what it
 --   confirms
--- @treturn[1] table report `counts` by outcome, of this worker; `queued_again`: how many orders were
---   given back; `stopped`, `stopped_by`: why it ended early, as of a batch, or `"redis"`;
+-- @treturn[1] table report `counts` by outcome, of this worker; `queued_again`: how many orders
+--   were given back; `stopped`, `stopped_by`: why it ended early, as of a batch, or `"redis"`;
 --   `unrecorded`: how many outcomes could not be recorded: these orders become unknown
 -- @treturn[2] nil
 -- @treturn[2] table err

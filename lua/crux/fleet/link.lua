@@ -58,8 +58,8 @@ end
 --- How long Redis has been away, in seconds.
 function Link:away() return self.failed_at and self.now() - self.failed_at or 0 end
 
--- Sends commands. Returns their replies, or false. An error reply of one counts as a failure of all:
--- each may be repeated.
+-- Sends commands. Returns their replies, or false. An error reply of one counts as a failure of
+-- all: each may be repeated.
 local function exchange(self, commands)
   local replies, why = self.redis:pipeline(commands)
   if not replies then return lose(self, why) end
@@ -158,7 +158,7 @@ function Link:refresh(free, ahead)
     local reply = replies[first_read + i]
     if command[1] == "XAUTOCLAIM" then keep(self, reply[2])
     elseif reply then keep(self, reply[1][2]) end
-    if command[1] == "XREADGROUP" and command[#command] == "0" then self.connections = connections end
+    if command[#command] == "0" then self.connections = connections end -- all of its own
   end
   self.left = replies[#replies]
   return true
@@ -173,8 +173,8 @@ end
 
 --- Claims entries for which there are permits, in one pipeline.
 -- @tparam number free how many calls could start
--- @treturn table a list of `order`, `entry`, `fence`, `text` (the arguments), and `latest`: when the
---   last byte of its request may be sent
+-- @treturn table a list of `order`, `entry`, `fence`, `text` (the arguments), `at`: when it was
+--   claimed, and `latest`: until when its request may be sent
 function Link:claim(free)
   local granted = {}
   if self.now() < self.retry_at and self.failed_at then return granted end

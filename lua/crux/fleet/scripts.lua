@@ -84,8 +84,8 @@ return { 'go', record.fence, record.arguments }
 
 --- finish(order, fence, outcome, detail, most tries, entry) → "done" or "stale". Also the outcomes
 -- "queue", which queues the order again and counts a try, and "return", which does not count. A
--- claim whose lease ran out may still tell a better outcome than unknown. Of a record that is missing
--- the outcome is kept as long as the entry is there, which nobody else has claimed then.
+-- claim whose lease ran out may still tell a better outcome than unknown. Of a record that is
+-- missing the outcome is kept as long as the entry is there, which nobody else has claimed then.
 scripts.finish = COMMON .. [[
 local order, fence, outcome = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local record = get(order)

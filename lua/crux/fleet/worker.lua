@@ -133,8 +133,8 @@ local function is_exiting()
   return type(ngx) == "table" and ngx.worker and ngx.worker.exiting()
 end
 
---- Whether no more shall be started: nil, `"stop"` or `"abort"`. Asked all the time, so outcomes are
--- told here too, when nothing else is done.
+--- Whether no more shall be started: nil, `"stop"` or `"abort"`. Asked all the time, so outcomes
+-- are told here too, when nothing else is done.
 -- @local
 function Worker:wish()
   local link, stopped = self.link, self.options.stopped and self.options.stopped()
