@@ -20,4 +20,5 @@ files["spec/fuzz"].std = "lua54"
 files["lua/crux/resty.lua"].read_globals = { "ngx" }
 files["examples/game_host/plugin.lua"].globals = { "start", "frame", "stop" }
 files["examples/openresty/handler.lua"].globals = { "ngx" }
+files["examples/openresty/metrics.lua"].globals = { "ngx" }
 files["rockspec/*.rockspec"].std = "rockspec"

@@ -83,12 +83,12 @@ PKG_lua5.2 = lua5.2 liblua5.2-dev
 PKG_lua5.3 = lua5.3 liblua5.3-dev
 PKG_lua5.4 = lua5.4 liblua5.4-dev
 PKG_luajit = luajit2 libluajit2-5.1-dev
-PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-argparse lua-busted lua-cqueues \
+PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-argparse mandoc lua-busted lua-cqueues \
              lua-luaossl lua-luv redis-server lua-socket lua-sec openssl iproute2 curl $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
 PKG_gnutls   = 'libcurl3-gnutls|libcurl3t64-gnutls'
 PKG_valgrind = valgrind libc6-dbg
 PKG_bench    = $(PKG_valgrind) strace ca-certificates
-PKG_lint     = lua-check mandoc
+PKG_lint     = lua-check
 PKG_fuzz     = clang 'libclang-rt-14-dev|libclang-rt-19-dev'
 PKG_rock     = luarocks
 PKG_doc      = lua-ldoc
@@ -244,9 +244,8 @@ check: deps ## check the rules of the tree: layers, exported symbols, the rocksp
 	@$(MAKE) -s all
 	@$(call say,the rules of the tree) $(call RUN,$(LUA)) $(BUSTED) spec/tree
 
-lint: deps-lint ## run luacheck and mandoc, and compile the C code with gcc (and clang, if installed), warnings being errors
+lint: deps-lint ## run luacheck, and compile the C code with gcc (and clang, if installed), warnings being errors
 	luacheck -q $(wildcard bin/crux lua spec examples docs rockspec/*.rockspec)
-	mandoc -T lint -W warning docs/crux.1
 	@$(MAKE) -s all VARIANT=lint-gcc CC=gcc WERROR=1
 	@if command -v clang >/dev/null; then $(MAKE) -s all VARIANT=lint-clang CC=clang WERROR=1; fi
 

@@ -3,6 +3,7 @@
 #include "http/libcurl.h"
 #include "os/process.h"
 #include "binding/arguments.h"
+#include "binding/canned.h"
 #include "binding/client.h"
 #include "binding/error.h"
 #include "binding/headers.h"
@@ -158,6 +159,11 @@ static void add_functions(lua_State *L, int state) {
     { "client", crux_client_new },
     { "inbox", crux_new_inbox },
     { "perform", perform },
+    { "perform_canned", crux_perform_canned },
+    { "start_canned", crux_start_canned },
+    { "deliver_canned", crux_deliver_canned },
+    { "awaits_delivery", crux_awaits_delivery },
+    { "unknown_field", crux_unknown_field },
     { "release", release },
     { "sleep", crux_sleep },
     { "failure", failure },

@@ -8,8 +8,8 @@
 --   CRUX_CA_FILE    the only authority to trust, such as that of `make sandbox`
 --   https_proxy     and no_proxy, as for curl
 --
--- Exit status: 0 accepted; 1 rejected, or wrong arguments; 2 nothing was sent; 3 unknown. After an unknown outcome it
--- reads the order and prints which items are cancelled.
+-- Exit status: 0 accepted; 1 rejected, or wrong arguments; 2 nothing was sent; 3 unknown. After an
+-- unknown outcome it reads the order and prints which items are cancelled.
 
 local crux = require "crux"
 
@@ -23,7 +23,8 @@ end
 
 local function usage()
   io.stderr:write("usage: ", arg[0], " ORDER_UUID [SUPPLIER_UUID...]\n",
-    "  CRUX_TOKEN in the environment is the token, CRUX_BASE_URL the service (its sandbox by default)\n")
+    "  CRUX_TOKEN in the environment is the token, CRUX_BASE_URL the service ",
+    "(its sandbox by default)\n")
   os.exit(1)
 end
 
@@ -32,12 +33,14 @@ local function exit_code(err)
   return err.outcome == "not_sent" and 2 or 3
 end
 
--- Items that are "Cancelled" prove that the request arrived. Other items prove nothing: suppliers may still confirm.
+-- Items that are "Cancelled" prove that the request arrived. Other items prove nothing: suppliers
+-- may still confirm.
 local function print_order(client, order_uuid)
   local result, err = client:get_order{ order_uuid = order_uuid }
   local order, cancelled = result and result.body, 0
   if type(order) ~= "table" or type(order.line_items) ~= "table" then
-    io.stderr:write("cancel: could not read the order: ", tostring(err or "the response holds no order"), "\n")
+    io.stderr:write("cancel: could not read the order: ",
+      tostring(err or "the response holds no order"), "\n")
     return
   end
   print("the order now:")
@@ -60,7 +63,8 @@ local client, err = crux.new()
 local result
 if client then result, err = client:cancel_order(arguments) end
 if result then
-  print(("accepted (HTTP %d): the service asks the suppliers, who confirm or reject"):format(result.status))
+  local text = "accepted (HTTP %d): the service asks the suppliers, who confirm or reject"
+  print(text:format(result.status))
   os.exit(0)
 end
 print_error(err)

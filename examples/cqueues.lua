@@ -1,4 +1,5 @@
--- Cancels orders inside a cqueues loop, while another coroutine counts: lua5.4 examples/cqueues.lua ORDER_UUID...
+-- Cancels orders inside a cqueues loop, while another coroutine counts:
+-- lua5.4 examples/cqueues.lua ORDER_UUID...
 -- CRUX_TOKEN, CRUX_BASE_URL and CRUX_CA_FILE set the token, the service and the authority to trust.
 local cqueues = require "cqueues"
 local crux = require "crux"

@@ -1,29 +1,31 @@
 -- Cancels an order in a local sandbox that it starts, and shows four calls that fail: `make demo`.
--- Each call is run from the text that is printed. The values are compared with the documented ones: exit status 1 means
--- that something differs.
+-- Each call is run from the text that is printed. The values are compared with the documented ones:
+-- exit status 1 means that something differs.
 -- luacheck: read globals setfenv loadstring
 
 local crux = require "crux"
 
 local ORDER = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29"
 
--- ----------------------------------------------------------------------------------------------------- the sandbox
+-- --- the sandbox ---
 
 local here = arg[0]:match("^(.*/)[^/]*$") or "./"
 
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
--- The sandbox ends when its stdin does, so also if this process is killed. Its output comes through a fifo, since
--- io.popen has one direction only. The shell opens the fifo: if the sandbox cannot start, that is an end of file.
+-- The sandbox ends when its stdin does, so also if this process is killed. Its output comes through
+-- a fifo, since io.popen has one direction only. The shell opens the fifo: if the sandbox cannot
+-- start, that is an end of file.
 local function start_sandbox()
-  local made = assert(io.popen('dir=$(mktemp -d "${TMPDIR:-/tmp}/crux-demo.XXXXXX") && mkfifo "$dir/output" && echo "$dir"'))
+  local made = assert(io.popen('dir=$(mktemp -d "${TMPDIR:-/tmp}/crux-demo.XXXXXX") '
+    .. '&& mkfifo "$dir/output" && echo "$dir"'))
   local directory = made:read("*l")
   made:close()
   assert(directory, "expected a temporary directory, found none")
   local fifo = directory .. "/output"
   local sandbox = { settings = {} }
-  sandbox.stdin = assert(io.popen(("env -u LUA_INIT -u LUA_PATH -u LUA_CPATH lua5.4 %s --machine --until-eof > %s"):format(
-    quoted(here .. "sandbox.lua"), quoted(fifo)), "w"))
+  local command = "env -u LUA_INIT -u LUA_PATH -u LUA_CPATH lua5.4 %s --machine --until-eof > %s"
+  sandbox.stdin = assert(io.popen(command:format(quoted(here .. "sandbox.lua"), quoted(fifo)), "w"))
   local stdout = assert(io.open(fifo))
   os.remove(fifo)
   os.remove(directory)
@@ -40,7 +42,7 @@ local function start_sandbox()
   return sandbox
 end
 
--- ------------------------------------------------------------------------------------------------------ the calls
+-- --- the calls ---
 
 local world = { crux = crux, print = print, tostring = tostring, ipairs = ipairs }
 local wrong = 0
@@ -53,17 +55,20 @@ end
 local function expect(name, wanted, found)
   if wanted ~= found then
     wrong = wrong + 1
-    io.stderr:write(("demo: %s: expected %s, found %s\n"):format(name, tostring(wanted), tostring(found)))
+    io.stderr:write(("demo: %s: expected %s, found %s\n"):format(name, tostring(wanted),
+      tostring(found)))
   end
 end
 
--- Runs the code, prints each expression with its value, and compares the values that are documented.
+-- Runs the code, prints each expression with its value, and compares the values that are
+-- documented.
 local function show(title, code, succeeds, rows)
   print("\n-- " .. title)
   print(code)
   evaluate(code)
   if succeeds == (world.err ~= nil) then
-    error(("%s: expected %s, found %s"):format(title, succeeds and "a success" or "an error", tostring(world.err)), 0)
+    error(("%s: expected %s, found %s"):format(title, succeeds and "a success" or "an error",
+      tostring(world.err)), 0)
   end
   for _, row in ipairs(rows) do
     local value = evaluate("return " .. row[1])
@@ -113,7 +118,8 @@ result, err = client:cancel_order{
   fails("a misspelt field", ('result, err = client:cancel_order{ order_uid = "%s" }'):format(ORDER),
     "not_sent", "invalid", { { "err.field", "order_uid" } })
 
-  fails("a wrong token", ('result, err = client:cancel_order{ order_uuid = "%s", token = "of-another" }'):format(ORDER),
+  local wrong_token = 'result, err = client:cancel_order{ order_uuid = "%s", token = "of-another" }'
+  fails("a wrong token", wrong_token:format(ORDER),
     "rejected", "auth", { { "err.status", 401 }, { "err.detail" }, { "err.hint" } })
 
   local again = ('result, err = client:cancel_order{ order_uuid = "%s" }'):format(ORDER)
@@ -125,7 +131,7 @@ result, err = client:cancel_order{
     "not_sent", "connect", { { "err.meta.attempts", 3 }, { "err.meta.sends", 0 }, { "err.hint" } })
 end
 
--- ------------------------------------------------------------------------------------------------------------ a run
+-- --- a run ---
 
 local sandbox = start_sandbox()
 local ok, why = pcall(run, sandbox)

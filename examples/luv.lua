@@ -1,4 +1,5 @@
--- Cancels orders inside a libuv loop (lua-luv), while a timer counts: lua5.4 examples/luv.lua ORDER_UUID...
+-- Cancels orders inside a libuv loop (lua-luv), while a timer counts:
+-- lua5.4 examples/luv.lua ORDER_UUID...
 -- CRUX_TOKEN, CRUX_BASE_URL and CRUX_CA_FILE set the token, the service and the authority to trust.
 local uv = require "luv"
 local crux = require "crux"

@@ -1,6 +1,7 @@
--- Cancels the orders listed in a file, one UUID per line: lua5.4 examples/many.lua FILE [CONCURRENCY]
--- CRUX_TOKEN, CRUX_BASE_URL and CRUX_CA_FILE set the token, the service and the authority to trust. Ctrl-C stops it; it
--- still prints what is known by then.
+-- Cancels the orders listed in a file, one UUID per line:
+-- lua5.4 examples/many.lua FILE [CONCURRENCY]
+-- CRUX_TOKEN, CRUX_BASE_URL and CRUX_CA_FILE set the token, the service and the authority to trust.
+-- Ctrl-C stops it; it still prints what is known by then.
 -- Exit status: 0 all accepted, 1 some were not, 2 some are unknown, 3 wrong arguments or options.
 local crux = require "crux"
 
@@ -36,10 +37,13 @@ local function on_result(_, item, result, why)
   done = done + 1
   counts[outcome] = counts[outcome] + 1
   if why then failures[#failures + 1] = { item.order_uuid, why } end
-  if tty then io.stderr:write(("\r%d of %d, %d accepted\27[K"):format(done, #orders, counts.accepted)) end
+  if tty then
+    io.stderr:write(("\r%d of %d, %d accepted\27[K"):format(done, #orders, counts.accepted))
+  end
 end
 
-local ok, report = pcall(client.cancel_orders, client, orders, { concurrency = concurrency, on_result = on_result })
+local ok, report = pcall(client.cancel_orders, client, orders,
+  { concurrency = concurrency, on_result = on_result })
 if tty then io.stderr:write("\r\27[K") end
 
 for _, entry in ipairs(failures) do print(entry[1], tostring(entry[2])) end
@@ -50,8 +54,8 @@ local open = #orders - done
 if not ok then
   -- Calls in flight at that moment were aborted: the service may have carried them out.
   io.stderr:write(tostring(report), "\n")
-  print(("%-12s%d, of which up to %d were in flight: read these orders before you retry"):format("unfinished", open,
-    math.min(open, concurrency)))
+  local text = "%-12s%d, of which up to %d were in flight: read these orders before you retry"
+  print(text:format("unfinished", open, math.min(open, concurrency)))
 elseif open > 0 then print(("%-12s%d"):format("not started", open)) end
 
 client:close()

@@ -1,7 +1,8 @@
--- Confirms or rejects, as a supplier, the cancellation of orders: lua5.4 examples/supplier.lua confirm|reject ORDER_UUID...
--- CRUX_TOKEN, CRUX_BASE_URL and CRUX_CA_FILE set the token, the service and the authority to trust. Only the later API,
--- timp, has these calls.
--- Exit status: 0 each was accepted, 1 some were not, 2 some are unknown, 3 wrong arguments or options.
+-- Confirms or rejects, as a supplier, the cancellation of orders:
+-- lua5.4 examples/supplier.lua confirm|reject ORDER_UUID...
+-- CRUX_TOKEN, CRUX_BASE_URL and CRUX_CA_FILE set the token, the service and the authority to trust.
+-- Only the later API, timp, has these calls.
+-- Exit status: 0 all accepted, 1 some were not, 2 some are unknown, 3 wrong arguments or options.
 local crux = require "crux"
 
 local CALLS = { confirm = "confirm_order_cancellation", reject = "reject_order_cancellation" }

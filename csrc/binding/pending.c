@@ -8,7 +8,6 @@
 #include "../os/wakeup_socket.h"
 #include "error.h"
 #include "perform.h"
-#include "request.h"
 #include "result.h"
 
 #include <stdint.h>
@@ -90,6 +89,7 @@ static crux_transfer *take_and_abort(crux_request_handle *h, crux_transfer *abor
     h->pending.unsent = false;
     return aborted;
   }
+  if (!t->inbox.owner) atomic_store(&t->done, true); /* the worker has never had it */
   h->pending.unsent = crux_transfer_abort(t);
   t->worker.next_aborted = aborted;
   return t;
@@ -255,6 +255,13 @@ static int inbox_wait(lua_State *L) {
 
 static crux_request_handle *check_handle(lua_State *L) { return crux_check_handle(L, 1); }
 
+crux_inbox *crux_open_inbox(crux_request_handle *h) {
+  if (!h->request || !h->pending.inbox || !h->pending.inbox->inbox) return NULL;
+  if (h->generation != crux_process_generation()) return NULL;
+  renew(h->pending.inbox);
+  return h->pending.inbox->inbox;
+}
+
 /* Hands a new attempt to the worker. False without memory, threads or descriptors. */
 static bool submit(crux_request_handle *h, const char *token, double deadline, double number,
                    void *waiter) {
@@ -271,7 +278,7 @@ static bool submit(crux_request_handle *h, const char *token, double deadline, d
   return false;
 }
 
-static int refuse(lua_State *L, crux_kind kind, const char *message) {
+int crux_refuse_start(lua_State *L, crux_kind kind, const char *message) {
   lua_pushboolean(L, 0);
   lua_pushstring(L, message);
   crux_push_failure(L, kind, NULL);
@@ -294,13 +301,11 @@ static int request_start(lua_State *L) {
   }
   /* Lua allocates nothing between these checks and the submission, so that no finalizer can abort
      the call in between */
-  if (!h->request || !h->pending.inbox || !h->pending.inbox->inbox) return 0;
-  if (h->generation != crux_process_generation()) return 0;
-  renew(h->pending.inbox);
+  if (!crux_open_inbox(h)) return 0;
   token = luaL_optstring(L, 2, NULL);
-  if (!crux_choose_token(h, &token)) return refuse(L, CRUX_KIND_AUTH, CRUX_NO_TOKEN);
+  if (!crux_choose_token(h, &token)) return crux_refuse_start(L, CRUX_KIND_AUTH, CRUX_NO_TOKEN);
   if (!submit(h, token, deadline, number, waiter))
-    return refuse(L, CRUX_KIND_MEMORY, "out of memory, threads or descriptors");
+    return crux_refuse_start(L, CRUX_KIND_MEMORY, "out of memory, threads or descriptors");
   lua_pushboolean(L, 1);
   return 1;
 }

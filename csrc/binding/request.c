@@ -224,11 +224,13 @@ static void add_field_lines(lua_State *L, const char *line, const char *end, boo
 }
 
 /* request:dry_run() → { method, url, headers, body }. The Content-Length is that of the body as it
-   is shown: the length of a secret is not told. */
+   is shown: the length of a secret is not told. After set_headers it has the field lines of the
+   attempt. */
 static int request_dry_run(lua_State *L) {
   const crux_request *r = crux_check_request(L, 1);
-  const crux_endpoint *endpoint = crux_check_handle(L, 1)->endpoint;
-  const char *headers = r->config->settings.headers;
+  const crux_request_handle *handle = crux_check_handle(L, 1);
+  const crux_endpoint *endpoint = handle->endpoint;
+  const char *headers = handle->headers ? handle->headers : r->config->settings.headers;
   int dry;
   lua_createtable(L, 0, 4);
   dry = lua_gettop(L);

@@ -114,6 +114,12 @@ void crux_transfer_probe_failed(crux_transfer *t, crux_io found);
    reported the descriptor as readable. */
 crux_step crux_transfer_advance(crux_transfer *t, bool readable, char *buffer, size_t size);
 
+/* For an attempt without a connection: all of its request counts as sent; these bytes count as all
+   that the server sent after that, before it closed the connection. Then `reply` lacks only the
+   verdict. */
+void crux_transfer_sent_all(crux_transfer *t);
+void crux_transfer_received_all(crux_transfer *t, const char *data, size_t len);
+
 /* After CRUX_STEP_DONE: true if the connection can carry another request. */
 bool crux_transfer_can_reuse(const crux_transfer *t);
 

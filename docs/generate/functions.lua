@@ -55,6 +55,9 @@ end
 --- Methods of a pending call.
 function functions.pending() return methods("lua/crux/pending.lua", "Pending") end
 
+--- The function of the module `crux.mock`.
+function functions.mock() return { { name = "new", entry = find("lua/crux/mock.lua", "mock.new") } } end
+
 -- First words of a description that are the value's name.
 local NAMES = { done = true, result = true, err = true, report = true, cancellation = true }
 

@@ -217,9 +217,48 @@ local function resty()
   return source(writer)
 end
 
+local MOCK = [[
+---@class crux.mock_answer
+---@field status integer 100 to 999
+---@field headers? table<string, string|number>
+---@field body? string|table a table becomes JSON
+
+---An attempt.
+---@class crux.mock_call: crux.dry_run
+---@field name crux.call
+---@field args table a copy of the arguments
+
+---@alias crux.mock_fault %s
+---@alias crux.mock_answers (crux.mock_answer|crux.mock_fault)[]|fun(call: crux.mock_call): crux.mock_answer|crux.mock_fault
+
+---@class crux.mock_options: crux.options
+---@field answers? table<crux.call, crux.mock_answers>
+
+---A client without a network.
+---@class crux.mock: crux.client, crux
+---@field calls crux.mock_call[]
+
+local mock = {}
+]]
+
+local function mock()
+  local writer = new "crux.mock"
+  local faults = {}
+  for _, answer in ipairs(shapes.answers) do
+    for name in answer[1]:gmatch('"([%l_]+)"') do faults[#faults + 1] = name end
+  end
+  writer:add(MOCK, quoted(faults))
+  for _, item in ipairs(functions.mock()) do
+    writer:method("mock.", item.name, item.entry, { options = "crux.mock_options" })
+  end
+  writer:add("return mock")
+  return source(writer)
+end
+
 --- The files of library/: text by path.
 return function()
   return {
     ["config.json"] = CONFIG, ["crux.lua"] = main(), ["crux/core.lua"] = core(), ["crux/resty.lua"] = resty(),
+    ["crux/mock.lua"] = mock(),
   }
 end

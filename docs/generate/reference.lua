@@ -39,6 +39,20 @@ local RESTY = [[
 thread that makes it, and nothing else.
 ]]
 
+local MOCK = [[
+A mock answers by itself, without a network. It has the methods of a client, and the functions and fields of `crux`, which
+take a dot as well as a colon. See [testing](testing.md#your-tests-without-a-server).
+
+| field | type | |
+|---|---|---|
+| `calls` | list of `table` | the attempts in order, each a [dry run](#a-dry-run) with `name` and `args` |
+| `new` | `function` | makes a further client with the same answers, calls and clock |
+
+| answer | |
+|---|---|
+%s
+]]
+
 local function row(...) return "| " .. table.concat({ ... }, " | ") .. " |\n" end
 
 local function field_table(fields, endpoint)
@@ -276,13 +290,20 @@ local function core()
   return "## The module `crux.core`\n\n" .. CORE:format(table.concat(names, ", "), table.concat(unknown, " and "))
 end
 
+local function mock()
+  local rows = {}
+  for i, answer in ipairs(shapes.answers) do rows[i] = ("| %s | %s |"):format(answer[1], answer[2]) end
+  local text = function_sections("The module `crux.mock`", "crux.mock.", functions.mock())
+  return text .. MOCK:format(table.concat(rows, "\n")) .. "\n"
+end
+
 --- The text of docs/reference.md.
 function reference.page()
   return table.concat{
     INTRODUCTION, "\n", calls(), options(), types(), crux(),
     function_sections("Methods of a client", "client:", functions.client()), batches(),
     function_sections("A pending call", "pending:", functions.pending()), returns(),
-    "## The module `crux.resty`\n\n", RESTY, "\n", core(),
+    "## The module `crux.resty`\n\n", RESTY, "\n", mock(), core(),
   }
 end
 

@@ -23,6 +23,17 @@ return {
     { "memory", "out of memory, threads or descriptors in C" },
   },
 
+  -- Of `crux.mock`.
+  answers = {
+    { "`{ status =, headers =, body = }`", "a response; a body that is a table becomes JSON" },
+    { "`\"dns\"`, `\"connect\"`, `\"proxy\"`, `\"tls\"`, `\"network\"`, `\"memory\"`", "of that kind, `not_sent`" },
+    { "`\"timeout\"`", "`not_sent`, after `connect_timeout` or the rest of the call's time" },
+    { "`\"timeout_sent\"`", "`unknown`, after the rest of the call's time" },
+    { "`\"network_sent\"`", "`unknown`: the connection is closed without an answer" },
+    { "`\"protocol_sent\"`", "`unknown`: something other than HTTP is answered" },
+    { "`\"cut_body\"`", "`accepted`: a 200 with a body that is cut off" },
+  },
+
   classes = {
     {
       name = "crux.result", title = "A result",

@@ -1,5 +1,5 @@
-/* host: a minimal game. Its loop of 60 frames per second calls a Lua plugin that cancels orders; at the end it
-   prints the longest frame. Usage: host PLUGIN ORDER_UUID... */
+/* host: a minimal game. Its loop of 60 frames per second calls a Lua plugin that cancels orders; at
+   the end it prints the longest frame. Usage: host PLUGIN ORDER_UUID... */
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
@@ -14,8 +14,8 @@ static double now(void) {
   return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Calls the plugin's function, with the string if it is not NULL. Returns the number that the function returned, or -1
-   if it raised an error. */
+/* Calls the plugin's function, with the string if it is not NULL. Returns the number that the
+   function returned, or -1 if it raised an error. */
 static double call(lua_State *L, const char *function, const char *argument) {
   double result;
   lua_getglobal(L, function);

@@ -1,4 +1,5 @@
--- A plugin of the game: `start(uuids)` is called once, `frame()` sixty times per second. It must never delay a frame.
+-- A plugin of the game: `start(uuids)` is called once, `frame()` sixty times per second. It must
+-- never delay a frame.
 local crux = require "crux"
 
 local client = crux.assert(crux.new())

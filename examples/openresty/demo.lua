@@ -1,5 +1,6 @@
--- Runs nginx.conf and handler.lua against a local sandbox that it starts: `make openresty-demo`. Exit status 1 means that
--- a response has another status than expected. Needs Lua 5.4, like the sandbox.
+-- Runs nginx.conf, handler.lua and metrics.lua against a local sandbox that it starts: `make
+-- openresty-demo`. Exit status 1 means that a response has another status than expected. Needs Lua
+-- 5.4, like the sandbox.
 
 local cqueues = require "cqueues"
 local socket = require "cqueues.socket"
@@ -24,8 +25,8 @@ local function free_port()
   return port
 end
 
--- A directory with the configuration, the handler, and links to crux's modules. The C module is the one for LuaJIT,
--- which make builds beside the one for this Lua.
+-- A directory with the configuration, its Lua files, and links to crux's modules. The C module is
+-- the one for LuaJIT, which make builds beside the one for this Lua.
 local function make_prefix(port)
   local prefix = output('mktemp -d "${TMPDIR:-/tmp}/crux-openresty.XXXXXX"')
   local root = output("cd " .. quoted(here .. "../..") .. " && pwd")
@@ -36,8 +37,11 @@ local function make_prefix(port)
   file = assert(io.open(prefix .. "/nginx.conf", "w"))
   file:write(config)
   file:close()
-  output(("cp %s/examples/openresty/handler.lua %s; ln -s %s/lua %s/lua; ln -s %s %s/lib"):format(quoted(root),
-    quoted(prefix), quoted(root), quoted(prefix), quoted(builds .. "luajit"), quoted(prefix)))
+  for _, name in ipairs{ "handler.lua", "metrics.lua" } do
+    output(("cp %s/examples/openresty/%s %s"):format(quoted(root), name, quoted(prefix)))
+  end
+  output(("ln -s %s/lua %s/lua; ln -s %s %s/lib"):format(quoted(root), quoted(prefix),
+    quoted(builds .. "luajit"), quoted(prefix)))
   return prefix
 end
 
@@ -46,12 +50,15 @@ local prefix = make_prefix(port)
 local service = sandbox.new{ orders = 2 }
 local wrong = 0
 
-local function request(method, path, body)
-  local con = socket.connect("127.0.0.1", port)
+local HEAD = "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+
+-- `to`: the port, nginx's if left out. The sandbox's speaks TLS.
+local function request(method, path, body, to)
+  local con = socket.connect("127.0.0.1", to or port)
   con:onerror(function(_, _, why) return why end)
   con:setmode("b", "bf")
-  con:write(("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"):format(method, path,
-    #(body or ""), body or ""))
+  if to then con:starttls() end
+  con:write(HEAD:format(method, path, #(body or "")), body or "")
   con:flush()
   local status = (con:read("*l") or ""):match("^HTTP/1%.1 (%d+)")
   local rest = con:read("*a") or ""
@@ -59,17 +66,20 @@ local function request(method, path, body)
   return tonumber(status), rest:match("\r\n%x+\r\n(.-)\n\r\n") or rest:match("\r\n\r\n(.*)$") or ""
 end
 
--- Runs nginx with that base URL while the function runs. The shell ends nginx when this process ends, even if it is
--- killed.
+-- Runs nginx with that base URL while the function runs. The shell ends nginx when this process
+-- ends, even if it is killed.
 local function with_nginx(base_url, fn)
   local words = {
-    "env", "CRUX_TOKEN=" .. quoted(service.tokens.retailer), "CRUX_BASE_URL=" .. quoted(base_url),
-    "CRUX_CA_FILE=" .. quoted(service.ca_file), "nginx", "-p", quoted(prefix), "-c", "nginx.conf", "-e", "stderr",
+    "env", "CRUX_USERNAME=retailer", "CRUX_PASSWORD=retailer", "CRUX_BASE_URL=" .. quoted(base_url),
+    "CRUX_CA_FILE=" .. quoted(service.ca_file),
+    "nginx", "-p", quoted(prefix), "-c", "nginx.conf", "-e", "stderr",
   }
   -- The workers read files that only root may read, if this is root.
   if output("id -u") == "0" then words[#words + 1] = "-g 'user root;'" end
-  local keeper = assert(io.popen(("trap '' INT; %s </dev/null 2>%s & pid=$!; read -r _; kill -QUIT $pid 2>/dev/null; wait $pid")
-    :format(table.concat(words, " "), quoted(prefix .. "/log")), "w"))
+  local command = "trap '' INT; %s </dev/null 2>%s & pid=$!; read -r _; "
+    .. "kill -QUIT $pid 2>/dev/null; wait $pid"
+  local keeper = assert(io.popen(command:format(table.concat(words, " "), quoted(prefix .. "/log")),
+    "w"))
   local up
   for _ = 1, 100 do
     up = request("GET", "/health") == 200
@@ -102,9 +112,11 @@ local function run()
     show(422, "POST", order)
     show(400, "POST", order, '{"skus":[{"sku_id":"000106"}]}')
     show(400, "POST", "/cancel/123")
+    print("-- the connection to the service breaks after the order was cancelled\n")
+    request("GET", "/~outage/drop=after/", nil, service.port)
+    show(504, "POST", other)
+    show(200, "GET", "/metrics")
   end)
-  print("-- the connection to the service breaks after the order was cancelled\n")
-  with_nginx(service.base_url .. "/~drop=after", function() show(504, "POST", other) end)
   print("-- the service cannot be reached\n")
   with_nginx("https://127.0.0.1:1", function() show(503, "POST", other) end)
 end

@@ -144,7 +144,8 @@ function Batch:after(call, err, seconds, last_known)
   if not self.stopped and not seconds then
     self:came_out(entry, last_known)
     local has_left = entry.retries > 0 and entry.restarts < RESTARTS and not self.claims
-    if has_left and not self.stopped and pacer:may_repeat(last_known) then
+    local may_repeat = has_left and not self.stopped and pacer:may_repeat(last_known)
+    if may_repeat and (not call.may_retry or call.may_retry(call.request, last_known)) then
       entry.restarts, entry.is_waiting, seconds = entry.restarts + 1, true, 0
     end
   end

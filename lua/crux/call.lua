@@ -4,10 +4,10 @@
 -- No coroutine is held per call, so a token function may yield in its caller's own.
 --
 -- A call is a table. Other modules read of it: `request`, `deadline`, `retries`, `attempts`,
--- `has_callbacks`, `last_known`; `pace`, its batch if it has one; `settled`, how many of the
--- attempts are counted in `sends` and `bytes_sent`; `due`, when the pause before the next attempt
--- ends, or the wait for a token; `awaits`, the login it waits for; `done`, and then `result` or
--- `err`. `on_done`, if it has one, is called then.
+-- `has_callbacks`, `may_retry`, `last_known`; `pace`, its batch if it has one; `settled`, how many
+-- of the attempts are counted in `sends` and `bytes_sent`; `due`, when the pause before the next
+-- attempt ends, or the wait for a token; `awaits`, the login it waits for; `done`, and then
+-- `result` or `err`. `on_done`, if it has one, is called then.
 -- @module crux.call
 local core = require "crux.core"
 local event = require "crux.event"
@@ -27,7 +27,8 @@ local Call = {}
 -- @tparam table options `now`, the driver's clock; `retries`; `has_token`, whether there is a token
 --   or a way to get one; `source`, where tokens come from, unless it is a string, or
 --   `source_of(request)`, which returns it; `headers`, its functions; `on_event`;
---   `has_callbacks`, whether there is any of these four; `budget`, that of the client's retries
+--   `has_callbacks`, whether there is any of these four; `budget`, that of the client's retries;
+--   `may_retry`, the driver's
 -- @treturn table call
 function Call.new(request, deadline, options)
   local call = {
@@ -35,7 +36,7 @@ function Call.new(request, deadline, options)
     attempts = 0, sends = 0, bytes_sent = 0,
     done = false, result = nil, -- named so that the table has room for it
   }
-  call.budget = options.budget
+  call.budget, call.may_retry = options.budget, options.may_retry
   if not options.has_token then call.lacks_token = true end
   if options.has_callbacks then
     call.has_callbacks, call.on_event, call.options = true, options.on_event, options
@@ -125,6 +126,9 @@ function pause(call, err, last_known)
     seconds = retry.pause(call, err, now)
     if seconds and call.budget then retry.spend(call.budget, err) end
   end
+  if seconds and call.may_retry and not call.may_retry(call.request, last_known) then
+    return Call.finish(call, nil, last_known)
+  end
   if call.pace then seconds = call.pace:after(call, err, seconds, last_known) end
   if not seconds then return Call.finish(call, nil, last_known) end
   call.due = call.now() + seconds
@@ -213,9 +217,10 @@ function Call.carry(client, request, deadline, options, driver, err)
   end
   while not done do
     local ready, given
-    if client:is_closed() then -- it ends below
-    elseif call.awaits then call.awaits:wait(call.due - call.now())
-    elseif call.due then sleep(call.due - call.now()) end
+    if call.due and not client:is_closed() then
+      local seconds = call.due - call.now()
+      if call.awaits then call.awaits:wait(seconds) else sleep(seconds) end
+    end
     if not client:is_closed() and not request:inherited() then ready, given = Call.begin(call) end
     if client:is_closed() or request:inherited() then
       return Call.give_up(call, nil, request:inherited())

@@ -3,8 +3,8 @@
 -- @module crux.cli
 local exit = require "crux.cli.exit"
 
--- Where stdin, stdout or stderr is closed, the next file or socket would take its number, and what is
--- printed would go there. These take the numbers first; writing to them fails.
+-- Where stdin, stdout or stderr is closed, the next file or socket would take its number, and what
+-- is printed would go there. These take the numbers first; writing to them fails.
 local HELD = { io.open("/dev/null", "r"), io.open("/dev/null", "r"), io.open("/dev/null", "r") }
 
 -- For a failure that is a table, the same table; for a crash, its place.

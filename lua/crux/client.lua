@@ -12,9 +12,8 @@ local orders = require "crux.orders"
 local wait = require "crux.wait"
 
 local concat, error, format, ipairs = table.concat, error, string.format, ipairs
-local match, next, pcall, rawget = string.match, next, pcall, rawget
-local setmetatable = setmetatable
-local tonumber, type = tonumber, type
+local match, next, rawget, setmetatable = string.match, next, rawget, setmetatable
+local type = type
 
 local ENDPOINTS = {}
 for _, name in ipairs(core.endpoints) do ENDPOINTS[name] = true end
@@ -72,10 +71,14 @@ local BLOCKING = {
 --   - `now()`: the clock, in seconds;
 --   - `send(request, token, deadline)`: makes an attempt and waits for its end; returns a result,
 --     or nil and an error, or nothing in a forked child;
+--   - `start(request, token, deadline, number)`, if there is one: instead of `request:start`;
 --   - `sleep(seconds)`;
 --   - `await(what, seconds)`: waits for an inbox or a request, and may return early;
 --   - `admit(level)`, if there is one: raises at that level where calls cannot wait;
 --   - `concurrent`: other calls go on meanwhile;
+--   - `may_retry(request, err)`, if there is one: whether there may be an attempt after this err;
+--   - `scheduler`, `pending`, if there are any: the classes of the client's own scheduler and of
+--     its pendings;
 --   - `direct`: attempts block, so that C can make the first one without a request that Lua holds
 -- @treturn[1] crux.client
 -- @treturn[2] nil
@@ -297,10 +300,11 @@ function Client:prepare(name, arguments)
 end
 
 --- Makes a scheduler for calls of this client, which `close` closes too.
+-- @tparam[opt] table class
 -- @treturn crux.scheduler
 -- @local
-function Client:new_scheduler()
-  local scheduler = Scheduler.new(self, self._driver)
+function Client:new_scheduler(class)
+  local scheduler = Scheduler.new(self, self._driver, class)
   self._schedulers[scheduler] = true
   return scheduler
 end
@@ -309,7 +313,7 @@ end
 -- @treturn crux.scheduler
 -- @local
 function Client:own_scheduler()
-  local scheduler = self._scheduler or self:new_scheduler()
+  local scheduler = self._scheduler or self:new_scheduler(self._driver.scheduler)
   self._scheduler = scheduler
   return scheduler
 end
@@ -337,7 +341,7 @@ function Client:submit(name, arguments)
   if not ENDPOINTS[name] then check_endpoint(name, 2) end
   local call, err = self:prepare(name, arguments)
   if not call then return nil, err end
-  return Pending.new(scheduler, call)
+  return Pending.new(scheduler, call, false, self._driver.pending)
 end
 
 --- Starts due retries and collects finished calls, without blocking. Call it when `pollfd` is

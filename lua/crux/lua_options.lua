@@ -25,6 +25,7 @@ local function make(shared, values)
   local token, username = values.token, values.username
   local options = {
     now = shared.now, budget = shared.budget, retries = values.retries,
+    may_retry = shared.may_retry,
     headers = values.headers, on_event = values.on_event,
     has_token = token ~= nil or username ~= nil,
   }
@@ -72,13 +73,14 @@ function LuaOptions.new(values, from_environment, driver, on_budget_change, sche
   -- what all calls of the client share
   self.shared = {
     now = driver.now, time = driver.time or core.time, scheduler = scheduler,
-    budget = retry.budget(on_budget_change),
+    budget = retry.budget(on_budget_change), may_retry = driver.may_retry,
     functions = setmetatable({}, { __mode = "k" }), -- the sources of token functions
     sessions = Session.set(),
     timeout = tonumber(values.timeout) or TIMEOUT, on_event = values.on_event,
   }
   self.shared.login_options = {
     now = driver.now, budget = self.shared.budget, retries = self.values.retries, has_token = true,
+    may_retry = driver.may_retry,
     headers = self.values.headers, has_callbacks = self.values.headers ~= nil,
   }
   self.defaults = make(self.shared, self.values)

@@ -54,7 +54,7 @@ local function attempt(self)
     else scheduler:pause(self, call.due) end
     return
   end
-  local started, err = request:start(token, call.deadline, scheduler:register(self))
+  local started, err = scheduler:start(self, request, token, call.deadline)
   if started then return end
   -- nil: a finalizer or hook has aborted the call or closed the client since
   if started == nil then return self:abort() end
@@ -105,12 +105,12 @@ end
 
 -- Makes the pending of a call and starts the first attempt, unless it `is_parked`. `_slot`: see
 -- `Scheduler:register`; `_moving`: `start` or `collect` is running, in this coroutine if there are
--- callbacks, which must not wait for the call.
+-- callbacks, which must not wait for the call. `class`: another class that is made like this one.
 -- @local
-function Pending.new(scheduler, call, is_parked)
+function Pending.new(scheduler, call, is_parked, class)
   local self = setmetatable({
     _call = call, _request = call.request, _scheduler = scheduler, _slot = false, _moving = false,
-  }, Pending)
+  }, class or Pending)
   call.can_wait = true
   scheduler:add(call)
   if is_parked then return self end
@@ -175,6 +175,10 @@ function Pending:advance(in_step)
   return false
 end
 
+--- What `poll` does for a call that is not done.
+-- @local
+Pending.look = Pending.advance
+
 --- Whether the call pauses until then.
 -- @tparam number due seconds on the driver's clock
 -- @treturn boolean
@@ -199,10 +203,28 @@ function Pending:poll()
   if type(self) ~= "table" or not self._call then expect_colon("poll") end
   local call = self._call
   if not call.done then
-    self:advance()
+    self:look()
     if not call.done then return false end
   end
   return true, call.result, call.err
+end
+
+--- What `wait` does.
+-- @local
+function Pending:wait_at_most(seconds)
+  local call, scheduler = self._call, self._scheduler
+  local until_then = call.now() + seconds
+  while true do
+    self:advance()
+    local left = until_then - call.now()
+    if call.done or left <= 0 then
+      if call.done then return true, call.result, call.err end
+      return false
+    end
+    if call.awaits then call.awaits:wait(min(left, call.due - call.now()))
+    elseif call.due then scheduler:sleep(min(left, max(call.due - call.now(), 0)))
+    else scheduler:await(self._request, left) end
+  end
 end
 
 --- Like `poll`, but waits up to `seconds`, or until the call is done.
@@ -220,20 +242,10 @@ function Pending:wait(seconds)
     local found = type(seconds) == "number" and "nan" or "a " .. type(seconds)
     error("expected a number of seconds, found " .. found, 2)
   end
-  local call, scheduler = self._call, self._scheduler
-  if self._moving and not call.done then error("wait called from the call's own callback", 2) end
-  local until_then = call.now() + (seconds or huge)
-  while true do
-    self:advance()
-    local left = until_then - call.now()
-    if call.done or left <= 0 then
-      if call.done then return true, call.result, call.err end
-      return false
-    end
-    if call.awaits then call.awaits:wait(min(left, call.due - call.now()))
-    elseif call.due then scheduler:sleep(min(left, max(call.due - call.now(), 0)))
-    else scheduler:await(self._request, left) end
+  if self._moving and not self._call.done then
+    error("wait called from the call's own callback", 2)
   end
+  return self:wait_at_most(seconds or huge)
 end
 
 --- Cancels the call: it is done from now on, with `err.kind` `"aborted"` and the outcome

@@ -21,7 +21,8 @@ local WEAK = { __mode = "v" }
 --- Makes a scheduler.
 -- @param client kept alive by each call
 -- @tparam table driver how calls wait: see `Client.make`
-function Scheduler.new(client, driver)
+-- @tparam[opt] table class another class that is made like this one
+function Scheduler.new(client, driver, class)
   return setmetatable({
     _client = client, _driver = driver, _closed = false,
     _inbox = core.inbox(),
@@ -34,7 +35,7 @@ function Scheduler.new(client, driver)
     _logins = 0,                     -- calls that are not the host's
     _ready = setmetatable({}, WEAK), -- a circular buffer of done calls that `step` has to return
     _ready_size = 0, _ready_first = 1, _ready_count = 0,
-  }, Scheduler)
+  }, class or Scheduler)
 end
 
 -- --- the heap of pauses ---
@@ -167,6 +168,18 @@ function Scheduler:register(pending)
   local slot = pending._slot or take_slot(self)
   self._calls[slot], pending._slot = pending, slot
   return slot
+end
+
+--- Starts an attempt.
+-- @tparam crux.pending pending
+-- @param request userdata
+-- @tparam ?string token
+-- @tparam number deadline seconds on the driver's clock
+-- @return what `request:start` does, see csrc/binding/pending.c
+function Scheduler:start(pending, request, token, deadline)
+  local slot, start = self:register(pending), self._driver.start
+  if start then return start(request, token, deadline, slot) end
+  return request:start(token, deadline, slot)
 end
 
 --- Has `step` advance a pending again when its pause is over.
@@ -313,6 +326,9 @@ function Scheduler:in_flight() return self._inbox:in_flight() - self._logins end
 --- Returns a descriptor that is readable while `step` has something to do.
 -- @treturn number
 function Scheduler:fd() return self._inbox:fd() end
+
+--- Makes the descriptor readable, until a `step` finds nothing to do.
+function Scheduler:notify() self._inbox:notify() end
 
 --- Returns whether `close` was called.
 -- @treturn boolean

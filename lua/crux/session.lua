@@ -170,14 +170,15 @@ local function get(self, call)
   end
   if login then login:advance() end
   local found = self:current()
-  if found or self.login then return found, self.login end
-  local refusal, err = self.refusal, nil
+  if found then return found end
+  if self.login then return nil, self.login end
+  local refusal = self.refusal
   if refusal and refusal.password == call.options.password and call.now() < refusal.ends then
     return nil, nil, refusal.err
   end
-  login, err = Login.new(self, call)
-  if not login then return nil, nil, err end
-  self.login = login
+  local made, err = Login.new(self, call)
+  if not made then return nil, nil, err end
+  login, self.login = made, made
   login:begin()
   if not login.done then return nil, login end
   return self:current(), nil, login.err
@@ -206,7 +207,7 @@ end
 -- @treturn[2] ?table err
 -- @raise inside a function that the login calls; the interpreter's Ctrl-C
 function Session:for_attempt(call)
-  local found, err, login = call.options.own_token, ended_with(call), nil
+  local found, err = call.options.own_token, ended_with(call)
   if err then return nil, failure(call, err) end
   if not found or self.refused:get(found) then
     if call.now() >= call.deadline then
@@ -214,9 +215,10 @@ function Session:for_attempt(call)
       call.login_error = err
       return nil, err
     end
-    found, login, err = get(self, call)
+    local login, why
+    found, login, why = get(self, call)
     if call.done then return nil end
-    if err then return nil, failure(call, err) end
+    if why then return nil, failure(call, why) end
     if not found then
       await(call, login)
       return nil

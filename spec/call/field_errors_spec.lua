@@ -1,5 +1,5 @@
 -- err.detail and err.fields from bodies of many shapes, and the time and memory that takes. For
--- bodies of Django REST Framework, see errors_spec.lua.
+-- bodies of Django REST Framework, see errors_spec.lua and django_spec.lua.
 local cjson = require "cjson"
 local core = require "crux.core"
 local fault = require "spec.support.fault"

@@ -42,12 +42,14 @@ describe("crux", function()
   it("sends the SKUs of --sku with cancel, in the order of the command line", function()
     local words = ("cancel %s --sku %s --sku %s:000106 --sku %s:000107:2 --sku %s::3"):format(ORDER,
       SUPPLIER, SUPPLIER, SUPPLIER, SUPPLIER)
-    assert.equal(('{"order_uuid":"%s","skus":[{"supplier_uuid":"%s"},{"supplier_uuid":"%s","sku_id":"000106"},'
-      .. '{"supplier_uuid":"%s","sku_id":"000107","quantity":2},{"supplier_uuid":"%s","quantity":3}]}'):format(ORDER,
-      SUPPLIER, SUPPLIER, SUPPLIER, SUPPLIER), (sent(words)))
+    local skus = ('{"supplier_uuid":"S"},{"supplier_uuid":"S","sku_id":"000106"},'
+      .. '{"supplier_uuid":"S","sku_id":"000107","quantity":2},{"supplier_uuid":"S","quantity":3}')
+      :gsub("S", SUPPLIER)
+    assert.equal(('{"order_uuid":"%s","skus":[%s]}'):format(ORDER, skus), (sent(words)))
   end)
 
-  it("uses the service's sandbox unless told otherwise, and flags before the environment", function()
+  it("uses the service's sandbox unless told otherwise, and flags before the environment",
+    function()
     local function url(words, env)
       local _, found = sent("cancel " .. ORDER .. words, { env = env })
       return found:match("^(.-)/orders/")
@@ -60,7 +62,8 @@ describe("crux", function()
     assert.equal(sandbox.base_url .. "/timp", url(" --api timp"))
   end)
 
-  it("prints a curl command for each order of a file with --dry-run, and needs nobody logged in", function()
+  it("prints a curl command for each order of a file with --dry-run, and needs nobody logged in",
+    function()
     local before = sandbox:record().requests
     local uuid = "0f0e0d0c-0b0a-4908-8706-050403020100"
     place:path("orders.jsonl", ('{"order_uuid":"%s"}\n{"order_uuid":"%s"}\n'):format(ORDER, uuid))
@@ -69,6 +72,20 @@ describe("crux", function()
     assert.equal(2, count, ran.out)
     assert.is_nil(io.open(place:path("orders.jsonl.journal")))
     assert.equal(before, sandbox:record().requests)
+  end)
+
+  it("has as many requests in flight as --concurrency says, beyond 32 as well", function()
+    local many = process.sandbox{ orders = 60 }
+    local there = command.place(many)
+    finally(function()
+      many:close()
+      there:remove()
+    end)
+    there.env.CRUX_BASE_URL = many.base_url .. "/~delay=1500"
+    there:path("orders.csv", "order_uuid\n" .. table.concat(many.orders, "\n") .. "\n")
+    local ran = there:run("cancel --yes --json --concurrency 60 --timeout 60 --file orders.csv")
+    assert.equal(0, ran.code, ran.out .. ran.err)
+    assert.is_true(many:record().connections >= 60)
   end)
 
   it("reads orders from stdin with --file -", function()
@@ -85,13 +102,15 @@ describe("crux", function()
     local uuid = take()
     place:path("orders.csv", "order_uuid\n" .. uuid .. "\n" .. uuid:upper() .. "\n")
     local ran = run("cancel --yes --file orders.csv")
-    assert.is_truthy(ran.err:find("orders.csv:3: the order is there already: it is sent once", 1, true), ran.err)
+    assert.is_truthy(ran.err:find("orders.csv:3: the order is there already: it is sent once",
+      1, true), ran.err)
     assert.is_truthy(ran.out:find("1 orders: 1 accepted", 1, true), ran.out)
     assert.equal(1, sandbox:record().cancels[uuid].received)
   end)
 
   it("refuses a line that is out of range before it sends the others", function()
-    place:path("orders.csv", ("order_uuid,supplier_uuid,price\n%s,%s,1.999\n"):format(ORDER, SUPPLIER))
+    place:path("orders.csv", ("order_uuid,supplier_uuid,price\n%s,%s,1.999\n"):format(ORDER,
+      SUPPLIER))
     local ran = run("cancel --yes --file orders.csv", nil, 2)
     assert.is_truthy(ran.err:find("orders.csv:2: price: expected", 1, true), ran.err)
   end)
@@ -124,7 +143,8 @@ describe("crux", function()
     assert.equal(2, #ran.lines)
     assert.equal(sandbox.orders[4], ran.lines[1].order_uuid)
     assert.equal(1, #run("list --json --line-item-designation HasTracking").lines - 1)
-    local up, down = run("list --json --sort date:asc --max 1"), run("list --json --sort date:desc --max 1")
+    local up, down = run("list --json --sort date:asc --max 1"),
+      run("list --json --sort date:desc --max 1")
     assert.is_true(up.lines[1].order.created_date <= down.lines[1].order.created_date)
     assert.equal("", run("list --term nothing-like-it").out)
   end)
@@ -139,9 +159,11 @@ describe("crux", function()
     assert.equal("accepted", run("confirm --json --item " .. item, as(supplier)).lines[1].outcome)
     assert.is_truthy(run("status " .. uuid, nil, 1).out:find("1 of 2 lines cancelled", 1, true))
     run("cancel-item " .. lines[2].uuid)
-    run("reject --item " .. lines[2].uuid, as(supplier == "supplier" and "other_supplier" or "supplier"))
+    run("reject --item " .. lines[2].uuid,
+      as(supplier == "supplier" and "other_supplier" or "supplier"))
     local ran = run("confirm " .. uuid, as "supplier", 1)
-    assert.is_truthy(ran.out:find("no cancellation of this order waits for this supplier", 1, true), ran.out)
+    assert.is_truthy(ran.out:find("no cancellation of this order waits for this supplier", 1, true),
+      ran.out)
   end)
 
   it("confirms and rejects orders in timp", function()
@@ -178,20 +200,24 @@ describe("crux", function()
 
   it("sends every filter of list as the service names it", function()
     local server = fault.serve{ script = helper.ANSWER }
-    server:set{ answer = helper.response(200, [[{"total_results":0,"orders":[]}]], { "Content-Type: application/json" }) }
+    server:set{ answer = helper.response(200, [[{"total_results":0,"orders":[]}]],
+      { "Content-Type: application/json" }) }
     finally(function()
       server:close()
       fault.stop()
     end)
-    local words = "list --sort status:desc --line-item-allocation-statuses Partial --line-item-allocation-statuses "
-      .. "Allocated --line-item-designation Backordered --start-date 2018-08-03 --end-date '2018-08-04 06:00:00' "
+    local words = "list --sort status:desc --line-item-allocation-statuses Partial "
+      .. "--line-item-allocation-statuses Allocated --line-item-designation Backordered "
+      .. "--start-date 2018-08-03 --end-date '2018-08-04 06:00:00' "
       .. "--term t --org-uuids %s --po-number p --sent-to-supplier false --page 10"
     run(words:format(ORDER), { env = { CRUX_BASE_URL = server.base_url } })
     local body = helper.new_requests(server)[1]:match("\r\n\r\n(.*)$")
     assert.same({
       start = 0, limit = 9, sort = { key = "status", dir = "desc" }, term = "t", po_number = "p",
-      line_item_allocation_statuses = { "Partial", "Allocated" }, line_item_designation = "Backordered",
-      start_date = "2018-08-03", end_date = "2018-08-04 06:00:00", org_uuids = { ORDER }, sent_to_supplier = false,
+      line_item_allocation_statuses = { "Partial", "Allocated" },
+      line_item_designation = "Backordered",
+      start_date = "2018-08-03", end_date = "2018-08-04 06:00:00", org_uuids = { ORDER },
+      sent_to_supplier = false,
     }, command.objects(body)[1])
   end)
 

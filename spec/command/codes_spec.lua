@@ -20,7 +20,9 @@ describe("the exit code of crux", function()
     return list
   end
 
-  local function write(list) return place:path("orders.csv", "order_uuid\n" .. table.concat(list, "\n") .. "\n") end
+  local function write(list)
+    return place:path("orders.csv", "order_uuid\n" .. table.concat(list, "\n") .. "\n")
+  end
 
   -- Runs it: no output has a token, and all of stdout is JSON with --json.
   local function run(words, options)
@@ -36,7 +38,9 @@ describe("the exit code of crux", function()
     return ran
   end
 
-  local function fault(directive) return { env = { CRUX_BASE_URL = sandbox.base_url .. "/~" .. directive } } end
+  local function fault(directive)
+    return { env = { CRUX_BASE_URL = sandbox.base_url .. "/~" .. directive } }
+  end
 
   -- Runs it, and expects a code and words on stderr.
   local function expect(code, words, options, said)
@@ -50,7 +54,9 @@ describe("the exit code of crux", function()
   local function expect_report(code, counts)
     local ran = expect(code, "report --json orders.csv.journal")
     local found = {}
-    for name, count in pairs(ran.lines[#ran.lines].counts) do found[name] = count > 0 and count or nil end
+    for name, count in pairs(ran.lines[#ran.lines].counts) do
+      found[name] = count > 0 and count or nil
+    end
     assert.same(counts, found)
     return ran
   end
@@ -65,6 +71,7 @@ describe("the exit code of crux", function()
     expect_report(0, { accepted = 3 })
     expect(0, "reconcile orders.csv.journal")
     expect(0, "resume orders.csv.journal")
+    expect(0, "resume orders.csv.journal", { env = { CRUX_TOKEN = "" } })
     expect(0, "cancel " .. take(1)[1], nil, "accepted")
     expect(0, "cancel --yes " .. table.concat(take(2), " "), nil, "2 orders: 2 accepted")
     assert.equal(1, #files.lines("ls " .. place:path("state/crux")))
@@ -78,7 +85,8 @@ describe("the exit code of crux", function()
     assert.is_truthy(ran.out:find("look at it with crux get", 1, true), ran.out)
     expect_report(1, { accepted = 2, rejected = 1 })
     expect(1, "cancel " .. sandbox.shipped_order, nil, "422")
-    expect(1, "cancel " .. take(1)[1] .. " --retries 0", { env = { CRUX_BASE_URL = "http://127.0.0.1:1" } }, "not_sent")
+    expect(1, "cancel " .. take(1)[1] .. " --retries 0",
+      { env = { CRUX_BASE_URL = "http://127.0.0.1:1" } }, "not_sent")
   end)
 
   it("is 2 for wrong arguments, and names the help", function()
@@ -86,26 +94,33 @@ describe("the exit code of crux", function()
       [""] = "a command is required", ["nothing"] = "unknown command 'nothing'",
       ["cancel"] = "expected either ORDER_UUID or --file, found neither",
       ["cancel --file a " .. helper.ORDER] = "found both",
+      ["cancel stdin"] = "crux cancel --file stdin",
       ["cancel x"] = "ORDER_UUID: expected a UUID", ["cancel --bogus"] = "unknown option '--bogus'",
       ["cancel " .. helper.ORDER .. " --timeout 0"] = "--timeout: expected",
       ["cancel " .. helper.ORDER .. " --timeout x"] = "expected a number, found 'x'",
       ["cancel " .. helper.ORDER .. " --api v2"] = "must be one of 'v1', 'timp'",
-      ["cancel " .. helper.ORDER .. " --production --base-url https://127.0.0.1"] = "can not be used together",
+      ["cancel --production --base-url https://127.0.0.1 " .. helper.ORDER] =
+        "can not be used together",
       ["cancel " .. helper.ORDER .. " --base-url ftp://127.0.0.1"] = "--base-url: expected",
       ["cancel " .. helper.ORDER .. " --ca-file missing"] = "--ca-file",
       ["cancel " .. helper.ORDER .. " --sku x"] = "--sku: skus[1].supplier_uuid: expected a UUID",
       ["cancel --file a --sku x"] = "expected SKUs in the file",
-      ["cancel --file missing.csv"] = "missing.csv", ["cancel --file -"] = "expected --journal PATH",
+      ["cancel --file missing.csv"] = "missing.csv",
+      ["cancel --file -"] = "expected --journal PATH",
+      ["cancel --file ."] = "crux: .: Is a directory",
       ["cancel --file . --max 0"] = "expected a whole number from 1, found '0'",
       ["status"] = "missing argument 'order_uuid'", ["get x"] = "ORDER_UUID: expected a UUID",
       ["cancel-item x"] = "ITEM_UUID: expected a UUID", ["confirm"] = "found neither",
       ["reject " .. helper.ORDER .. " --item " .. helper.ORDER] = "found both",
       ["confirm --api v1 " .. helper.ORDER] = "--api: expected 'timp'",
-      ["list --sort colour"] = "--sort.key: expected", ["list --start-date soon"] = "--start-date: expected",
-      ["list --sort a:b:c"] = "expected key[:dir], found 'a:b:c'", ["list --page 1"] = "--page: expected",
+      ["list --sort colour"] = "--sort.key: expected",
+      ["list --start-date soon"] = "--start-date: expected",
+      ["list --sort a:b:c"] = "expected key[:dir], found 'a:b:c'",
+      ["list --page 1"] = "--page: expected",
       ["list --sent-to-supplier 1"] = "expected true or false, found '1'",
       ["completion csh"] = "must be one of 'bash', 'zsh', 'fish'", ["resume missing"] = "missing",
-      ["report missing"] = "missing", ["reconcile missing"] = "missing", ["login --password x"] = "unknown option",
+      ["report missing"] = "missing", ["reconcile missing"] = "missing",
+      ["login --password x"] = "unknown option",
       ["login"] = "expected a terminal to ask at, found none",
     } do
       local ran = expect(2, words, nil, said)
@@ -118,7 +133,8 @@ describe("the exit code of crux", function()
     local before = sandbox:record().requests
     local list = take(2)
     write{ list[1], "x", list[2], "y" }
-    local ran = expect(2, "cancel --yes --file orders.csv", nil, "found 2 bad rows; nothing was sent")
+    local ran = expect(2, "cancel --yes --file orders.csv", nil,
+      "found 2 bad rows; nothing was sent")
     assert.is_truthy(ran.err:find("orders.csv:3: order_uuid: expected a UUID", 1, true), ran.err)
     assert.is_truthy(ran.err:find("orders.csv:5: ", 1, true), ran.err)
     write(list)
@@ -141,12 +157,14 @@ describe("the exit code of crux", function()
     local before = sandbox:record().requests
     expect(2, "cancel --yes --file orders.csv", nil, "crux resume orders.csv.journal")
     place:path("a 'b'", "x")
-    expect(2, "cancel --yes --file orders.csv --journal \"a 'b'\"", nil, "crux resume 'a '\\''b'\\'''")
+    expect(2, "cancel --yes --file orders.csv --journal \"a 'b'\"", nil,
+      "crux resume 'a '\\''b'\\'''")
     assert.equal(before, sandbox:record().requests)
     assert.equal("x", files.read(place:path("orders.csv.journal")))
   end)
 
-  it("is 2 for a journal that is bad, locked or was cut off before its orders were whole", function()
+  it("is 2 for a journal that is bad, locked or was cut off before its orders were whole",
+    function()
     place:path("bad", '{"type":"journal"}\nx\n')
     for _, verb in ipairs{ "resume", "report", "reconcile" } do expect(2, verb .. " bad") end
     write(take(2))
@@ -155,7 +173,8 @@ describe("the exit code of crux", function()
     place:path("cut", text:match("^[^\n]*\n[^\n]*\n"))
     expect(2, "resume cut", nil, "nothing was sent")
     for _, verb in ipairs{ "resume", "reconcile" } do
-      expect(2, verb .. " orders.csv.journal", { before = "flock orders.csv.journal" }, "another process uses the journal")
+      expect(2, verb .. " orders.csv.journal", { before = "flock orders.csv.journal" },
+        "another process uses the journal")
     end
     expect(0, "report orders.csv.journal", { before = "flock orders.csv.journal" })
   end)
@@ -163,7 +182,7 @@ describe("the exit code of crux", function()
   it("is 3 when an outcome is unknown, which is never sent again", function()
     local list = take(3)
     write(list)
-    local ran = run("cancel --yes --concurrency 1 --stop-after 50 --timeout 1 --retries 0 --file orders.csv",
+    local ran = run("cancel --yes --concurrency 1 --timeout 1 --retries 0 --file orders.csv",
       fault("drop=after,times=1"))
     assert.equal(3, ran.code, ran.out .. ran.err)
     assert.is_truthy(ran.err:find("crux reconcile orders.csv.journal", 1, true), ran.err)
@@ -195,7 +214,8 @@ describe("the exit code of crux", function()
 
   it("is 4 when the token is refused, and a login later the run goes on", function()
     write(take(5))
-    local ran = expect(4, "cancel --yes --concurrency 1 --file orders.csv", { env = { CRUX_TOKEN = sandbox.tokens.expired } },
+    local ran = expect(4, "cancel --yes --concurrency 1 --file orders.csv",
+      { env = { CRUX_TOKEN = sandbox.tokens.expired } },
       "crux login")
     assert.is_truthy(ran.err:find("crux resume orders.csv.journal", 1, true), ran.err)
     expect_report(4, { rejected = 1, not_started = 4 })
@@ -207,13 +227,15 @@ describe("the exit code of crux", function()
   end)
 
   it("is 4 for a login that is refused", function()
-    expect(4, "login --username retailer --password-stdin", { input = "wrong-password\n" }, "HTTP 401")
+    expect(4, "login --username retailer --password-stdin", { input = "wrong-password\n" },
+      "HTTP 401")
     assert.is_nil(files.lines("ls " .. place:path("state/crux/*"))[1]:match("token%-"))
   end)
 
   it("is 5 when a run has ended early, and can be resumed", function()
     write(take(6))
-    local ran = expect(5, "cancel --yes --json --concurrency 1 --stop-after 2 --retries 0 --file orders.csv", {
+    local ran = expect(5,
+      "cancel --yes --json --concurrency 1 --stop-after 2 --retries 0 --file orders.csv", {
       env = { CRUX_BASE_URL = "http://127.0.0.1:1" },
     })
     assert.equal("max_failures", ran.lines[#ran.lines].stopped)
@@ -227,7 +249,8 @@ describe("the exit code of crux", function()
     local path = place:path("program.lua", code)
     local lines = files.lines(("{ %s %s; echo code $?; }"):format(helper.lua, files.quoted(path)))
     assert.equal("code 70", lines[#lines])
-    assert.is_truthy(table.concat(lines, "\n"):find("a fault of this program, please report it", 1, true))
+    assert.is_truthy(table.concat(lines, "\n"):find("a fault of this program, please report it", 1,
+      true))
   end)
 
   it("is 130 when stdout fails, and the run is recorded", function()
@@ -243,22 +266,28 @@ describe("the exit code of crux", function()
     expect(130, "completion bash", { redirect = ">/dev/full" })
   end)
 
-  it("is 130 when stdout is closed or its reader has gone, and no file gets what is printed", function()
+  it("is 130 when stdout is closed or its reader has gone, and no file gets what is printed",
+    function()
     write(take(10))
-    local ran = run("cancel --yes --concurrency 1 --file orders.csv", { redirect = ">&-", env = fault("delay=50").env })
+    local ran = run("cancel --yes --concurrency 1 --file orders.csv", {
+      redirect = ">&-", env = fault("delay=50").env,
+    })
     assert.equal(130, ran.code, ran.err)
     expect(130, "report --json orders.csv.journal")
     assert.is_nil(files.read(place:path("orders.csv.journal")):find("204\n", 1, true))
     assert.equal(130, run("list", { redirect = ">&-" }).code)
-    local line = ("{ sh -c %s 2>/dev/null; echo $? >&2; } | true"):format(files.quoted(place:line("list --page 3")))
+    local line = ("{ sh -c %s 2>/dev/null; echo $? >&2; } | true"):format(
+      files.quoted(place:line("list --page 3")))
     assert.same({ "130" }, files.lines("{ " .. line .. "; }"))
   end)
 
   it("is 2 for a run at the production service that nobody is asked about", function()
     write(take(2))
-    expect(5, "cancel --yes --retries 0 --file orders.csv", { env = { CRUX_BASE_URL = "http://127.0.0.1:1" } })
+    expect(5, "cancel --yes --retries 0 --file orders.csv",
+      { env = { CRUX_BASE_URL = "http://127.0.0.1:1" } })
     local path = place:path("orders.csv.journal")
-    files.write(path, (files.read(path):gsub("http:\\?/\\?/127%.0%.0%.1:1", "https://api.cruxconnect.com")))
+    files.write(path, (files.read(path):gsub("http:\\?/\\?/127%.0%.0%.1:1",
+      "https://api.cruxconnect.com")))
     local ran = expect(2, "resume orders.csv.journal", nil, "expected a terminal to ask at")
     assert.is_truthy(ran.err:find("https://api.cruxconnect.com (production)", 1, true), ran.err)
   end)
@@ -267,12 +296,14 @@ describe("the exit code of crux", function()
     local before = sandbox:record().requests
     write(take(2))
     expect(2, "cancel --yes --file orders.csv --journal missing/j", nil, "nothing was sent")
-    expect(2, "cancel --yes --file orders.csv --journal /dev/full", nil, "/dev/full: the journal exists")
+    expect(2, "cancel --yes --file orders.csv --journal /dev/full", nil,
+      "/dev/full: the journal exists")
     assert.equal(before, sandbox:record().requests)
   end)
 
   it("is 2 for a token that is none, which is not shown", function()
-    local ran = expect(2, "status " .. helper.ORDER, { env = { CRUX_TOKEN = "not a token" } }, "in CRUX_TOKEN")
+    local ran = expect(2, "status " .. helper.ORDER, { env = { CRUX_TOKEN = "not a token" } },
+      "in CRUX_TOKEN")
     assert.is_nil(ran.err:find("not a token", 1, true))
   end)
 

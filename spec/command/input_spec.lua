@@ -3,7 +3,8 @@ local crux = require "crux"
 local input = require "crux.cli.input"
 
 local A, B = "54a31ec5-b0be-4a92-af4c-1b75fe8e6e29", "0f0e0d0c-0b0a-4908-8706-050403020100"
-local SUPPLIER, OTHER = "757ce28d-fbd6-4b9f-8051-f847482e169f", "c3b1b2f6-5d0e-4a4b-9a52-6a3f2f0f5b7e"
+local SUPPLIER, OTHER = "757ce28d-fbd6-4b9f-8051-f847482e169f",
+  "c3b1b2f6-5d0e-4a4b-9a52-6a3f2f0f5b7e"
 
 -- A file that gives a text in pieces of that many bytes.
 local function file_of(text, piece)
@@ -49,7 +50,8 @@ end
 
 describe("the input of crux cancel", function()
   it("may be CSV of order UUIDs", function()
-    assert.same({ { order_uuid = A }, { order_uuid = B } }, orders_of("order_uuid\n" .. A .. "\n" .. B .. "\n"))
+    assert.same({ { order_uuid = A }, { order_uuid = B } }, orders_of("order_uuid\n" .. A .. "\n"
+      .. B .. "\n"))
   end)
 
   it("may have a byte order mark, CRLF, empty lines, and no newline at the end", function()
@@ -59,37 +61,46 @@ describe("the input of crux cancel", function()
 
   for _, piece in ipairs{ 1, 2, 3, 7 } do
     it(("is the same in pieces of %d bytes"):format(piece), function()
-      local text = "\239\187\191order_uuid,sku_id,supplier_uuid\r\n" .. A .. ',"a\r\nb",' .. SUPPLIER .. "\r\n" .. B .. ",,"
+      local text = "\239\187\191order_uuid,sku_id,supplier_uuid\r\n" .. A .. ',"a\r\nb",'
+        .. SUPPLIER .. "\r\n" .. B .. ",,"
       assert.same({
-        { order_uuid = A, skus = { { supplier_uuid = SUPPLIER, sku_id = "a\r\nb" } } }, { order_uuid = B },
+        { order_uuid = A, skus = { { supplier_uuid = SUPPLIER, sku_id = "a\r\nb" } } },
+        { order_uuid = B },
       }, orders_of(text, { piece = piece }))
     end)
   end
 
   it("takes an empty cell for an absent field, and columns in any order", function()
     assert.same({
-      { order_uuid = A, skus = { { supplier_uuid = SUPPLIER, sku_id = "000106" } } }, { order_uuid = B },
-    }, orders_of("quantity,sku_id,order_uuid,price,supplier_uuid\n,000106," .. A .. ",," .. SUPPLIER .. "\n,," .. B .. ",,\n"))
+      { order_uuid = A, skus = { { supplier_uuid = SUPPLIER, sku_id = "000106" } } },
+      { order_uuid = B },
+    }, orders_of("quantity,sku_id,order_uuid,price,supplier_uuid\n,000106," .. A .. ",," .. SUPPLIER
+      .. "\n,," .. B .. ",,\n"))
   end)
 
   it("takes every field of a SKU", function()
-    local text = "order_uuid,supplier_uuid,sku_id,quantity,price,expected_sku_cost\n%s,%s,000106,2,19.9,7\n"
+    local text = "order_uuid,supplier_uuid,sku_id,quantity,price,expected_sku_cost\n"
+      .. "%s,%s,000106,2,19.9,7\n"
     assert.same({
       { order_uuid = A, skus = { {
-        supplier_uuid = SUPPLIER, sku_id = "000106", quantity = "2", price = "19.9", expected_sku_cost = "7",
+        supplier_uuid = SUPPLIER, sku_id = "000106", quantity = "2", price = "19.9",
+        expected_sku_cost = "7",
       } } },
     }, orders_of(text:format(A, SUPPLIER)))
   end)
 
   for what, case in pairs{
-    ["a quote"] = { 'a"b', '"a""b"' }, ["a comma"] = { "a,b", '"a,b"' }, ["a newline"] = { "a\nb", '"a\nb"' },
-    ["nothing"] = { "", '""' }, ["two newlines alone"] = { "\n\n", '"\n\n"' }, ["a quote alone"] = { '"', '""""' },
+    ["a quote"] = { 'a"b', '"a""b"' }, ["a comma"] = { "a,b", '"a,b"' },
+    ["a newline"] = { "a\nb", '"a\nb"' },
+    ["nothing"] = { "", '""' }, ["two newlines alone"] = { "\n\n", '"\n\n"' },
+    ["a quote alone"] = { '"', '""""' },
   } do
     it("takes a quoted field that has " .. what, function()
       local name, row = case[1], case[2]
       local sku = { supplier_uuid = SUPPLIER, sku_id = name ~= "" and name or nil }
       assert.same({ { order_uuid = A, skus = { sku } }, { order_uuid = B } },
-        orders_of("order_uuid,sku_id,supplier_uuid\n" .. A .. "," .. row .. "," .. SUPPLIER .. "\n" .. B .. ",,\n"))
+        orders_of("order_uuid,sku_id,supplier_uuid\n" .. A .. "," .. row .. "," .. SUPPLIER .. "\n"
+          .. B .. ",,\n"))
     end)
   end
 
@@ -119,12 +130,14 @@ describe("the input of crux cancel", function()
   it("refuses an order both with and without SKUs", function()
     local text = "order_uuid,supplier_uuid\n%s,%s\n%s,\n%s,\n%s,%s\n"
     assert.same({
-      "3: the order is there both with and without SKUs", "5: the order is there both with and without SKUs",
+      "3: the order is there both with and without SKUs",
+      "5: the order is there both with and without SKUs",
     }, problems_of(text:format(A, SUPPLIER, A, B, B, SUPPLIER)))
   end)
 
   it("tells every bad row with its line", function()
-    local text = "order_uuid,supplier_uuid,quantity\n" .. A .. ",,\nx,,\n" .. B .. ",,2\n" .. B .. "," .. SUPPLIER
+    local text = "order_uuid,supplier_uuid,quantity\n" .. A .. ",,\nx,,\n" .. B .. ",,2\n" .. B
+      .. "," .. SUPPLIER
       .. ',0\n"' .. B .. "\n" .. A .. "\n"
     local problems = problems_of(text)
     assert.equal(4, #problems, table.concat(problems, "\n"))
@@ -135,20 +148,29 @@ describe("the input of crux cancel", function()
   end)
 
   for name, case in pairs{
-    ["an unknown column"] = { "order_uuid,colour\n", "1: unknown column 'colour': expected order_uuid, supplier_uuid, "
+    ["an unknown column"] = { "order_uuid,colour\n",
+      "1: unknown column 'colour': expected order_uuid, supplier_uuid, "
       .. "sku_id, quantity, price, expected_sku_cost; --ignore-columns leaves others out" },
-    ["a column that is there twice"] = { "order_uuid,order_uuid\n", "1: expected the column order_uuid once, found it twice" },
-    ["no column order_uuid"] = { "sku_id\n", "1: expected a first line that names the columns, among them order_uuid" },
-    ["a row with more fields"] = { "order_uuid\n" .. A .. ",x\n", "2: expected 1 fields, as in the first line, found 2" },
-    ["a row with fewer fields"] = { "order_uuid,sku_id\n" .. A .. "\n", "2: expected 2 fields, as in the first line, found 1" },
-    ["text behind a quote"] = { 'order_uuid\n"' .. A .. '"x\n', "2: expected a comma after a closing quote, found something else" },
-    ["a quote inside a field"] = { 'order_uuid\na"b\n', "2: expected a field in quotes, found a quote in a field without" },
+    ["a column that is there twice"] = { "order_uuid,order_uuid\n",
+      "1: expected the column order_uuid once, found it twice" },
+    ["no column order_uuid"] = { "sku_id\n",
+      "1: expected a first line that names the columns, among them order_uuid" },
+    ["a row with more fields"] = { "order_uuid\n" .. A .. ",x\n",
+      "2: expected 1 fields, as in the first line, found 2" },
+    ["a row with fewer fields"] = { "order_uuid,sku_id\n" .. A .. "\n",
+      "2: expected 2 fields, as in the first line, found 1" },
+    ["text behind a quote"] = { 'order_uuid\n"' .. A .. '"x\n',
+      "2: expected a comma after a closing quote, found something else" },
+    ["a quote inside a field"] = { 'order_uuid\na"b\n',
+      "2: expected a field in quotes, found a quote in a field without" },
     ["an empty file"] = { "", "1: expected orders, found an empty file" },
     ["blank lines alone"] = { "\n \r\n", "1: expected orders, found an empty file" },
     ["a header alone"] = { "order_uuid\n", "1: expected orders, found none" },
     ["JSON that is cut off"] = { '{"order_uuid":\n', "1: expected JSON, found something else" },
-    ["a list instead of an object"] = { '{"order_uuid":"' .. A .. '"}\n["' .. B .. '"]\n', "2: expected a JSON object, found another" },
-    ["a token in a line"] = { '{"order_uuid":"' .. A .. '","token":"t"}\n', "1: unknown field 'token': expected order_uuid and skus alone" },
+    ["a list instead of an object"] = { '{"order_uuid":"' .. A .. '"}\n["' .. B .. '"]\n',
+      "2: expected a JSON object, found another" },
+    ["a token in a line"] = { '{"order_uuid":"' .. A .. '","token":"t"}\n',
+      "1: unknown field 'token': expected order_uuid and skus alone" },
     ["a service in a line"] = { '{"order_uuid":"' .. A .. '","base_url":"http://127.0.0.1"}\n',
       "1: unknown field 'base_url': expected order_uuid and skus alone" },
   } do
@@ -162,15 +184,18 @@ describe("the input of crux cancel", function()
   end)
 
   it("leaves out unknown columns on request", function()
-    assert.same({ { order_uuid = A } }, orders_of("colour,order_uuid,colour\nred," .. A .. ",\n", { ignore = true }))
+    assert.same({ { order_uuid = A } }, orders_of("colour,order_uuid,colour\nred," .. A .. ",\n",
+      { ignore = true }))
   end)
 
   it("may be bare UUIDs", function()
-    assert.same({ { order_uuid = A }, { order_uuid = B } }, orders_of("\n" .. A .. "\r\n  " .. B .. "  \n"))
+    assert.same({ { order_uuid = A }, { order_uuid = B } }, orders_of("\n" .. A .. "\r\n  " .. B
+      .. "  \n"))
   end)
 
   it("may be JSON Lines, in which null is an absent field", function()
-    local text = '{"order_uuid":"%s"}\n\n{"order_uuid":"%s","skus":[{"supplier_uuid":"%s","quantity":2,"price":null}]}\n'
+    local text = '{"order_uuid":"%s"}\n\n{"order_uuid":"%s",'
+      .. '"skus":[{"supplier_uuid":"%s","quantity":2,"price":null}]}\n'
     local list = orders_of(text:format(A, B, SUPPLIER))
     assert.equal(A, list[1].order_uuid)
     assert.equal(2, tonumber(list[2].skus[1].quantity))
@@ -178,7 +203,8 @@ describe("the input of crux cancel", function()
   end)
 
   it("tells a bad line of JSON with the field", function()
-    local problems = problems_of('{"order_uuid":"' .. A .. '","skus":[]}\n{"skus":[]}\n{"order_uuid":null}\n')
+    local problems = problems_of('{"order_uuid":"' .. A
+      .. '","skus":[]}\n{"skus":[]}\n{"order_uuid":null}\n')
     assert.equal(3, #problems)
     for i, field in ipairs{ "skus", "order_uuid", "order_uuid" } do
       assert.equal(1, (problems[i]:find(i .. ": " .. field, 1, true)), problems[i])
@@ -189,7 +215,8 @@ describe("the input of crux cancel", function()
     local directory = io.open(".", "rb")
     local problems = {}
     local got = input.read(directory, {
-      client = crux.new{ token = "t" }, problem = function(_, message) problems[#problems + 1] = message end,
+      client = crux.new{ token = "t" },
+      problem = function(_, message) problems[#problems + 1] = message end,
     })
     directory:close()
     input.close(got)
@@ -200,7 +227,8 @@ describe("the input of crux cancel", function()
     local lines = {}
     for i = 1, 100000 do
       local text = ("%08x"):format(i % 16 * 268435456 + i)
-      lines[i] = i % 2 == 0 and text .. "-0000-4000-8000-000000000000" or "00000000-0000-4000-8000-0000" .. text
+      lines[i] = i % 2 == 0 and text .. "-0000-4000-8000-000000000000"
+        or "00000000-0000-4000-8000-0000" .. text
     end
     lines[#lines + 1] = lines[77777]
     local text = table.concat(lines, "\n")

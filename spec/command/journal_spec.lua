@@ -161,6 +161,38 @@ describe("a journal", function()
     assert.is_truthy(message:find("was removed", 1, true), message)
   end)
 
+  it("that is removed while it is used takes no further intent", function()
+    local journal = create(2)
+    assert.is_true(journal:intend{ 1 })
+    os.remove(path)
+    local ok, message = journal:intend{ 2 }
+    assert.is_nil(ok)
+    assert.equal(path .. ": the journal was removed", message)
+    assert.equal("none", journal:state(2).name)
+    journal:close()
+  end)
+
+  it("that another process is making is in use, and not to be deleted", function()
+    local text
+    local journal = assert(Journal.create(path, HEADER, function()
+      if text then return nil end
+      text = select(2, refusal())
+      assert.equal("locked", (refusal{ lock = true }))
+      return orders(1)[1]
+    end))
+    journal:close()
+    assert.equal(path .. ": another process uses the journal", text)
+  end)
+
+  it("without a host, a generation or a time is refused", function()
+    create(1):close()
+    local text = files.read(path)
+    for _, field in ipairs{ '"base_url":"[^"]*",?', '"api":"v1",?', '"time":%d+,?' } do
+      files.write(path, (text:gsub(field, "", 1):gsub(",}", "}")))
+      assert.equal("bad", (refusal()))
+    end
+  end)
+
   it("of another version is refused", function()
     create(1):close()
     files.write(path, (files.read(path):gsub('"version":1', '"version":2')))

@@ -13,7 +13,8 @@ describe("the progress of a run", function()
 
   local function start(total, how)
     how.stderr = {
-      write = function(_, ...) printed[#printed + 1] = table.concat{ ... } end, flush = function() end,
+      write = function(_, ...) printed[#printed + 1] = table.concat{ ... } end,
+        flush = function() end,
     }
     return progress(how, total), how
   end

@@ -110,7 +110,8 @@ describe("crux at a terminal", function()
     open("cancel --file orders.csv")
     local shown = terminal:expect("Cancel 5 orders? [y/N] ")
     for _, text in ipairs{
-      sandbox.base_url, "not known: the token is from CRUX_TOKEN", "orders    5", sandbox.orders[13],
+      sandbox.base_url, "not known: the token is from CRUX_TOKEN", "orders    5",
+        sandbox.orders[13],
       sandbox.orders[15], "orders.csv.journal",
     } do
       assert.is_truthy(shown:find(text, 1, true), text)
@@ -124,6 +125,16 @@ describe("crux at a terminal", function()
     terminal:type("y\n")
     assert.equal(0, (terminal:finish()))
     assert.is_truthy(terminal.shown:find("5 orders: 5 accepted", 1, true))
+  end)
+
+  it("shows what it asks about with --quiet too", function()
+    orders(18, 19)
+    open("cancel --quiet --file orders.csv")
+    local shown = terminal:expect("Cancel 2 orders? [y/N] ")
+    assert.is_truthy(shown:find(sandbox.base_url, 1, true))
+    assert.is_truthy(shown:find(sandbox.orders[18], 1, true))
+    terminal:type("\n")
+    assert.equal(2, (terminal:finish()))
   end)
 
   it("ends with 130 after Ctrl-C at the question, and sends nothing", function()

@@ -25,7 +25,8 @@ describe("a new user of crux", function()
   local function page()
     local block = files.read("docs/cli.md"):match("```sh\n(.-)\n```")
     local list = {}
-    for line in block:gmatch("[^\n]+") do list[#list + 1] = line:gsub("%s*#.*", ""):match("^crux (.*)$") end
+    for line in block:gmatch("[^\n]+") do list[#list + 1] = line:gsub("%s*#.*",
+      ""):match("^crux (.*)$") end
     return list
   end
 

@@ -3,7 +3,8 @@ local LUA = os.getenv("TEST_LUA") or "lua5.4"
 
 local function run()
   local errors = os.tmpname()
-  local output = assert(io.popen(("%s examples/demo.lua 2> %s </dev/null; echo ended $?"):format(LUA, errors)))
+  local command = "%s examples/demo.lua 2> %s </dev/null; echo ended $?"
+  local output = assert(io.popen(command:format(LUA, errors)))
   local text = output:read("*a")
   output:close()
   local file = assert(io.open(errors))

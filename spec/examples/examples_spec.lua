@@ -18,10 +18,14 @@ teardown(fault.stop)
 
 describe("examples/cancel.lua", function()
   local function cancel(arguments, changes)
-    local environment = { CRUX_BASE_URL = sandbox.base_url, CRUX_TOKEN = sandbox.tokens.retailer, CRUX_CA_FILE = sandbox.ca_file }
+    local environment = {
+      CRUX_BASE_URL = sandbox.base_url, CRUX_TOKEN = sandbox.tokens.retailer,
+      CRUX_CA_FILE = sandbox.ca_file,
+    }
     for name, value in pairs(changes or {}) do environment[name] = value end
     local status, stdout, stderr = program.run(environment, "examples/cancel.lua " .. arguments)
-    for _, token in pairs{ sandbox.tokens.retailer, sandbox.tokens.expired, changes and changes.CRUX_TOKEN } do
+    local own = changes and changes.CRUX_TOKEN
+    for _, token in pairs{ sandbox.tokens.retailer, sandbox.tokens.expired, own } do
       if token ~= "" then assert.is_nil((stdout .. stderr):find(token, 1, true)) end
     end
     return status, stdout, stderr
@@ -94,7 +98,8 @@ describe("examples/cancel.lua", function()
 
   it("exits with 3 if it is unknown, and prints what get_order says", function()
     start_sandbox()
-    local status, stdout, stderr = cancel(ORDER, { CRUX_BASE_URL = sandbox.base_url .. "/~drop=after,times=1/" })
+    local status, stdout, stderr = cancel(ORDER,
+      { CRUX_BASE_URL = sandbox.base_url .. "/~drop=after,times=1/" })
     assert.equal(3, status)
     has(stderr, "unknown (network)")
     has(stdout, "000106           Cancelled")
@@ -103,14 +108,16 @@ describe("examples/cancel.lua", function()
 
   it("finds by get_order that the request did not arrive", function()
     start_sandbox()
-    local status, stdout = cancel(ORDER, { CRUX_BASE_URL = sandbox.base_url .. "/~drop=before,times=1/" })
+    local status, stdout = cancel(ORDER,
+      { CRUX_BASE_URL = sandbox.base_url .. "/~drop=before,times=1/" })
     assert.equal(3, status)
     has(stdout, "0 of 2 line items are cancelled")
   end)
 
   it("reports that get_order failed", function()
     start_sandbox()
-    local status, stdout, stderr = cancel(ORDER, { CRUX_BASE_URL = sandbox.base_url .. "/~status=500/" })
+    local status, stdout, stderr = cancel(ORDER,
+      { CRUX_BASE_URL = sandbox.base_url .. "/~status=500/" })
     assert.equal(3, status)
     assert.equal("", stdout)
     has(stderr, "unknown (http): HTTP 500")

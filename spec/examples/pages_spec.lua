@@ -1,11 +1,13 @@
--- Runs the code of README.md and docs/. How a block is run follows from the language of its fence, and from comments
--- before it, such as `<!-- needs: cqueues -->`:
+-- Runs the code of README.md and docs/. How a block is run follows from the language of its fence,
+-- and from comments before it, such as `<!-- needs: cqueues -->`:
 --
--- - `lua`: a script under the Lua under test, against a local sandbox; `crux` and `client` are there already. It prints
---   what stands behind `-->`, and nothing else. `against: CUE` makes requests fail, `needs: MODULE` skips the block
---   where that module is not installed, and `in: nginx` runs it in a content handler.
--- - `sh`: the shell, in a copy of the tree. The lines behind `#>` are printed, in this order. `in: vendor`: in a
---   directory that has the files of the page, and the tree in vendor/crux. `by: FILE`: not here, but by that file.
+-- - `lua`: a script under the Lua under test, against a local sandbox; `crux` and `client` are
+--   there already. It prints what stands behind `-->`, and nothing else. `against: CUE` makes
+--   requests fail, `needs: MODULE` skips the block where that module is not installed, and `in:
+--   nginx` runs it in a content handler.
+-- - `sh`: the shell, in a copy of the tree. The lines behind `#>` are printed, in this order. `in:
+--   vendor`: in a directory that has the files of the page, and the tree in vendor/crux. `by:
+--   FILE`: not here, but by that file.
 -- - `c`: with `file: NAME`, the file of that name for the `sh` blocks of the page.
 -- - `nginx`: nginx accepts it as its configuration.
 -- - `text`: not code.
@@ -16,8 +18,8 @@ local program = require "spec.support.program"
 local LUA, quoted, read = program.lua, program.quoted, program.read
 local ROOT = select(2, program.command({}, "pwd")):gsub("\n$", "")
 
--- The blocks of a page: `line`, `language`, `source` (a list of lines), `expected` (the lines it is to print) and what
--- the comments say.
+-- The blocks of a page: `line`, `language`, `source` (a list of lines), `expected` (the lines it is
+-- to print) and what the comments say.
 local function blocks(path)
   local found, comments, number, block = {}, {}, 0, nil
   for line in io.lines(path) do
@@ -26,10 +28,14 @@ local function blocks(path)
     if fence and block then
       found[#found + 1], block, comments = block, nil, {}
     elseif fence then
-      block = { path = path, line = number, language = fence, source = {}, expected = {}, comments = comments }
+      block = {
+        path = path, line = number, language = fence, source = {}, expected = {},
+        comments = comments,
+      }
     elseif block then
       block.source[#block.source + 1] = line
-      block.expected[#block.expected + 1] = line:match(block.language == "sh" and "#> (.*)$" or "%-%-> (.*)$")
+      local mark = block.language == "sh" and "#> (.*)$" or "%-%-> (.*)$"
+      block.expected[#block.expected + 1] = line:match(mark)
     else
       local name, value = line:match("^<!%-%- (%a+): (%S+) %-%->$")
       if name then comments[name] = value end
@@ -41,7 +47,8 @@ end
 
 local function pages()
   local list = { "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md" }
-  for path in select(2, program.command({}, "ls docs/*.md")):gmatch("[^\n]+") do list[#list + 1] = path end
+  local found = select(2, program.command({}, "ls docs/*.md"))
+  for path in found:gmatch("[^\n]+") do list[#list + 1] = path end
   return list
 end
 
@@ -53,17 +60,23 @@ after_each(function()
 end)
 
 local function environment(block)
-  return { CRUX_BASE_URL = sandbox.base_url .. (block.comments.against or ""), CRUX_TOKEN = sandbox.tokens.retailer }
+  return {
+    CRUX_BASE_URL = sandbox.base_url .. (block.comments.against or ""),
+    CRUX_TOKEN = sandbox.tokens.retailer,
+  }
 end
 
 local function temporary_directory()
-  return (select(2, program.command({}, 'mktemp -d "${TMPDIR:-/tmp}/crux-pages.XXXXXX"')):gsub("\n$", ""))
+  local made = select(2, program.command({}, 'mktemp -d "${TMPDIR:-/tmp}/crux-pages.XXXXXX"'))
+  return (made:gsub("\n$", ""))
 end
 
 -- Lines without the spaces between words, which a page uses for alignment.
 local function lines_of(text)
   local lines = {}
-  for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "") end
+  for line in text:gmatch("[^\n]+") do
+    lines[#lines + 1] = line:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "")
+  end
   return lines
 end
 
@@ -73,7 +86,8 @@ local function run_lua(block)
     return pending(("needs %s for %s"):format(needed, LUA))
   end
   local path = os.tmpname()
-  program.write(path, 'local crux = require "crux"\nlocal client = crux.new()\n' .. table.concat(block.source, "\n") .. "\n")
+  program.write(path, 'local crux = require "crux"\nlocal client = crux.new()\n'
+    .. table.concat(block.source, "\n") .. "\n")
   local status, stdout, stderr = program.run(environment(block), path)
   os.remove(path)
   assert.equal("", stderr)
@@ -97,16 +111,20 @@ local function run_sh(block, files)
   finally(function() program.command({}, "rm -r " .. quoted(directory)) end)
   if block.comments["in"] ~= "vendor" then
     -- what is built already, too, so that `make` has nothing to do; the tree's own build is in use
-    local copy = "cp -a Makefile bin config.ld csrc docs examples lua rockspec spec %s && mkdir %s/build && "
-      .. "if [ -d build/lua5.4 ]; then cp -a build/lua5.4 %s/build; fi"
-    assert.equal(0, (program.command({}, copy:format(quoted(directory), quoted(directory), quoted(directory)))))
+    local to = quoted(directory)
+    local copy = "cp -a Makefile bin config.ld csrc docs examples lua rockspec spec %s "
+      .. "&& mkdir %s/build && if [ -d build/lua5.4 ]; then cp -a build/lua5.4 %s/build; fi"
+    assert.equal(0, (program.command({}, copy:format(to, to, to))))
   else
-    program.command({}, ("mkdir %s/vendor && ln -s %s %s/vendor/crux"):format(quoted(directory), quoted(ROOT), quoted(directory)))
+    local link = "mkdir %s/vendor && ln -s %s %s/vendor/crux"
+    program.command({}, link:format(quoted(directory), quoted(ROOT), quoted(directory)))
     for name, text in pairs(files) do program.write(directory .. "/" .. name, text) end
   end
   local script = os.tmpname()
-  program.write(script, "cd " .. quoted(directory) .. "\nset -e\n" .. table.concat(block.source, "\n") .. "\n")
-  local status, stdout, stderr = program.command(environment(block), "env -u LUA_PATH -u LUA_CPATH sh " .. script)
+  program.write(script, "cd " .. quoted(directory) .. "\nset -e\n"
+    .. table.concat(block.source, "\n") .. "\n")
+  local command = "env -u LUA_PATH -u LUA_CPATH sh " .. script
+  local status, stdout, stderr = program.command(environment(block), command)
   os.remove(script)
   assert.equal(0, status, stdout .. stderr)
   local from, text = 1, "\n" .. table.concat(lines_of(stdout), "\n") .. "\n"
@@ -126,11 +144,14 @@ local function run_nginx(block)
   program.write(directory .. "/handler.lua", "return { cancel = function() end }\n")
   local source = table.concat(block.source, "\n")
   local config = ("load_module /usr/lib/nginx/modules/ndk_http_module.so;\n"
-    .. "load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\npid %s/pid;\nerror_log stderr;\nevents {}\n%s\n")
+    .. "load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\n"
+    .. "pid %s/pid;\nerror_log stderr;\nevents {}\n%s\n")
     :format(directory, source)
-  program.write(directory .. "/nginx.conf", (config:gsub("\nhttp {", "\nhttp { access_log off;", 1)))
-  local command = ("env LUA_PATH=%s/?.lua nginx -t -p %s -c nginx.conf -e stderr"):format(quoted(directory), quoted(directory))
-  local status, _, stderr = program.command({}, command)
+  config = config:gsub("\nhttp {", "\nhttp { access_log off;", 1)
+  program.write(directory .. "/nginx.conf", config)
+  local command = "env LUA_PATH=%s/?.lua nginx -t -p %s -c nginx.conf -e stderr"
+  local status, _, stderr = program.command({},
+    command:format(quoted(directory), quoted(directory)))
   assert.equal(0, status, stderr)
 end
 
@@ -138,7 +159,8 @@ local function run_elsewhere(block)
   local text = read(block.comments.by)
   for _, line in ipairs(block.source) do
     local command = line:match("^%S+")
-    assert.is_truthy(text:find(command, 1, true), ("expected %s in %s"):format(command, block.comments.by))
+    assert.is_truthy(text:find(command, 1, true),
+      ("expected %s in %s"):format(command, block.comments.by))
   end
 end
 
@@ -159,17 +181,23 @@ for _, path in ipairs(pages()) do
     for _, block in ipairs(blocks(path)) do
       local name = ("line %d: %s"):format(block.line, block.language)
       local once = ONCE[block.language] or block.comments["in"] == "nginx"
-      if block.comments.file then files[block.comments.file] = table.concat(block.source, "\n") .. "\n" end
+      if block.comments.file then
+        files[block.comments.file] = table.concat(block.source, "\n") .. "\n"
+      end
       if block.comments.by then
-        it(("has the code in %s run by %s"):format(name, block.comments.by), function() run_elsewhere(block) end)
+        it(("has the code in %s run by %s"):format(name, block.comments.by),
+          function() run_elsewhere(block) end)
       elseif RUN[block.language] then
-        it(("runs the code in %s%s, with the printed output"):format(name, once and " #tree" or ""), function()
+        local what = ("runs the code in %s%s, with the printed output"):format(name,
+          once and " #tree" or "")
+        it(what, function()
           sandbox = process.sandbox{ plain = true }
           RUN[block.language](block, files)
         end)
       else
         it(("has code that another block runs, or none, in %s"):format(name), function()
-          assert.is_true(block.language == "text" or block.language == "c" and block.comments.file ~= nil,
+          local is_file = block.language == "c" and block.comments.file ~= nil
+          assert.is_true(block.language == "text" or is_file,
             ("%s:%d: expected a language that is run, or text"):format(path, block.line))
         end)
       end
@@ -194,7 +222,9 @@ describe("the pages", function()
               headings[title:lower():gsub("[^%w_ -]", ""):gsub(" ", "-")] = true
             end
           end
-          if not handle or heading ~= "" and not headings[heading] then dead[#dead + 1] = path .. ": " .. target end
+          if not handle or heading ~= "" and not headings[heading] then
+            dead[#dead + 1] = path .. ": " .. target
+          end
         end
       end
     end
@@ -219,8 +249,8 @@ describe("the pages", function()
 
   it("are a map: CONTRIBUTING.md names each file of csrc/ and lua/crux/, and no other", function()
     local map, missing, there = read("CONTRIBUTING.md"):match("| folder |.-\n\n"), {}, {}
-    local files = select(2, program.command({}, "ls csrc/*.[ch] csrc/*/*.[ch] lua/crux/*.lua "
-      .. "lua/crux/resty/*.lua lua/crux/cli/*.lua"))
+    local list = "ls csrc/*.[ch] csrc/*/*.[ch] lua/crux/*.lua lua/crux/resty/*.lua lua/crux/cli/*.lua"
+    local files = select(2, program.command({}, list))
     for path in files:gmatch("[^\n]+") do
       local stem = path:match("/(resty/[^/]*)%.lua$") or path:match("([^/]*)%.%l+$")
       there[stem] = true
@@ -235,7 +265,9 @@ describe("the pages", function()
   it("are run: more than 12 blocks of Lua", function()
     local count = 0
     for _, path in ipairs(pages()) do
-      for _, block in ipairs(blocks(path)) do if block.language == "lua" then count = count + 1 end end
+      for _, block in ipairs(blocks(path)) do
+        if block.language == "lua" then count = count + 1 end
+      end
     end
     assert.is_true(count > 12, tostring(count))
   end)

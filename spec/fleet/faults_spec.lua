@@ -109,7 +109,7 @@ describe("a fleet in trouble", function()
   it("sends each order once, whichever replies of Redis are lost", function()
     local order = 0
     for count = 1, 2 do
-      local first, sends = 0, nil
+      local first, sends = 0
       repeat
         first, order = first + 1, order + 1
         assert(raw:call("FLUSHALL"))

@@ -19,7 +19,7 @@ local function new_cache(without)
     return values[key]
   end
   local cache = { values = values, seconds = {} }
-  function cache:get(key) return live(key) end
+  function cache.get(_, key) return live(key) end
   function cache:set(key, value, seconds)
     values[key], ends[key], self.seconds[key] = value, core.now() + seconds, seconds
     return true

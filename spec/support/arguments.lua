@@ -74,7 +74,8 @@ local KNOWN = {
   cancel_order = "order_uuid, skus",
   get_order = "order_uuid",
   options = "token, username, password, token_cache, base_url, api, timeout, connect_timeout, retries, "
-    .. "max_connections, idle_timeout, connection_lifetime, ca_file, ca_path, cert_file, key_file, proxy, no_proxy, user_agent, headers, max_body, on_event",
+    .. "max_connections, idle_timeout, connection_lifetime, "
+    .. "ca_file, ca_path, cert_file, key_file, proxy, no_proxy, user_agent, headers, max_body, on_event",
 }
 
 local function unknown(field, name, way)

@@ -109,8 +109,10 @@ local function free_port()
 end
 
 --- Starts one.
--- @tparam[opt] table options `workers` (1), `code_cache` ("on"), `mode` ("event": how crux is woken), `shutdown` ("60s"),
---   `init`, `http` and `server` (more configuration there), `environment` (a table)
+-- @tparam[opt] table options `workers` (1), `code_cache` ("on"), `mode` ("event": how crux is
+--   woken), `shutdown` ("60s"), `init`, `http` and `server` (more configuration there),
+--   `environment` (a table); `config`: a whole configuration with the places of CONFIG, which
+--   answers /static
 function nginx.start(options)
   local values = {
     workers = 1, code_cache = "on", mode = "event", shutdown = "60s", init = "", http = "", server = "",
@@ -121,9 +123,10 @@ function nginx.start(options)
   for name, value in pairs(options or {}) do values[name] = value end
   local self = setmetatable({ dir = values.dir, port = values.port }, Server)
   local file = assert(io.open(self.dir .. "/nginx.conf", "w"))
-  file:write((CONFIG:gsub("%%%((%l[%l_]*)%)", function(name) return values[name] end)))
+  file:write(((values.config or CONFIG):gsub("%%%((%l[%l_]*)%)", function(name) return values[name] end)))
   file:close()
-  local words = { "exec env -u CRUX_TOKEN -u CRUX_BASE_URL -u LD_PRELOAD -u LUA_PATH -u LUA_CPATH" }
+  local words = { "exec env -u CRUX_TOKEN -u CRUX_USERNAME -u CRUX_PASSWORD -u CRUX_BASE_URL "
+    .. "-u CRUX_CA_FILE -u LD_PRELOAD -u LUA_PATH -u LUA_CPATH" }
   for name, value in pairs(values.environment or {}) do words[#words + 1] = name .. "=" .. quoted(value) end
   words[#words + 1] = ("nginx -p %s -c %s -e %s"):format(quoted(self.dir), quoted(self.dir .. "/nginx.conf"),
     quoted(self.dir .. "/error.log"))

@@ -20,9 +20,10 @@ function program.write(path, text)
 end
 
 -- Settings that would reach another service, or another build.
-local UNSET = "env -u CRUX_TOKEN -u CRUX_BASE_URL -u CRUX_CA_FILE -u https_proxy -u HTTPS_PROXY -u all_proxy -u ALL_PROXY "
-  .. "-u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u LUA -u LUA_PC -u VARIANT -u OUT -u CURL -u CURL_CFLAGS "
-  .. "-u CURL_LIBS -u CFLAGS -u WERROR -u SPECS -u BUSTED "
+local UNSET = "env -u CRUX_TOKEN -u CRUX_USERNAME -u CRUX_PASSWORD -u CRUX_BASE_URL "
+  .. "-u CRUX_CA_FILE -u https_proxy -u HTTPS_PROXY -u all_proxy -u ALL_PROXY "
+  .. "-u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u LUA -u LUA_PC -u VARIANT -u OUT "
+  .. "-u CURL -u CURL_CFLAGS -u CURL_LIBS -u CFLAGS -u WERROR -u SPECS -u BUSTED "
 
 --- Runs a command.
 -- @tparam table environment variables to set
@@ -33,9 +34,11 @@ local UNSET = "env -u CRUX_TOKEN -u CRUX_BASE_URL -u CRUX_CA_FILE -u https_proxy
 function program.command(environment, command)
   local errors = os.tmpname()
   local settings = {}
-  for name, value in pairs(environment) do settings[#settings + 1] = name .. "=" .. program.quoted(value) end
-  local output = assert(io.popen(("%s%s %s 2> %s </dev/null; echo ended $?"):format(UNSET, table.concat(settings, " "),
-    command, errors)))
+  for name, value in pairs(environment) do
+    settings[#settings + 1] = name .. "=" .. program.quoted(value)
+  end
+  local line = "%s%s %s 2> %s </dev/null; echo ended $?"
+  local output = assert(io.popen(line:format(UNSET, table.concat(settings, " "), command, errors)))
   local text = output:read("*a")
   output:close()
   local stderr = program.read(errors)
@@ -45,6 +48,8 @@ function program.command(environment, command)
 end
 
 --- The same for a Lua script and its arguments, with the Lua under test.
-function program.run(environment, script) return program.command(environment, LUA .. " " .. script) end
+function program.run(environment, script)
+  return program.command(environment, LUA .. " " .. script)
+end
 
 return program

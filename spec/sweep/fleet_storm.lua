@@ -65,8 +65,13 @@ local function start_storm(orders, is_control)
   return self
 end
 
+local function kill(worker)
+  forks.kill(worker.pid, 9)
+  worker.pipe:close()
+end
+
 function Storm:close()
-  for _, worker in pairs(self.workers) do self:kill(worker) end
+  for _, worker in pairs(self.workers) do kill(worker) end
   self.client:close()
   self.fleet:close()
   self.sandbox:close()
@@ -80,11 +85,6 @@ function Storm:start(values)
   return { pid = tonumber(pipe:read("*l")), pipe = pipe }
 end
 
-function Storm:kill(worker)
-  forks.kill(worker.pid, 9)
-  worker.pipe:close()
-end
-
 function Storm:rage(orders, kills, redis_kills)
   local values = ("rate=%g%s"):format(orders * SHARE / (kills * INTERVAL), self.is_control and " control=1" or "")
   local began, redis_count = core.now(), 0
@@ -94,7 +94,7 @@ function Storm:rage(orders, kills, redis_kills)
     local place = math.random(WORKERS)
     self.log:read()
     if self.log.received > self.log.answered then self.in_flight = self.in_flight + 1 end
-    self:kill(self.workers[place])
+    kill(self.workers[place])
     self.workers[place] = self:start(values)
     if redis_count < redis_kills * count / kills then
       redis_count = redis_count + 1
@@ -109,7 +109,7 @@ function Storm:rage(orders, kills, redis_kills)
     end
   end
   for place, worker in pairs(self.workers) do
-    self:kill(worker)
+    kill(worker)
     self.workers[place] = nil
   end
 end

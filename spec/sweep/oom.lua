@@ -50,6 +50,7 @@ local crux = require "crux"
 local cqueues = require "cqueues.socket"
 local fault = require "spec.support.fault"
 local forks = require "spec.support.forks"
+local mock = require "crux.mock"
 
 local function serve(tls, status, body)
   return fault.serve{
@@ -357,10 +358,10 @@ local with_headers = assert(crux.new{
 })
 for _, how in ipairs{ "blocking", "submitted" } do
   scene(("a %s call with a headers function"):format(how), function()
-    local arguments = { headers = function(attempt) return { ["X-Id"] = attempt.endpoint } end }
-    for name, value in pairs(order) do arguments[name] = value end
-    if how == "blocking" then return with_headers:cancel_order(arguments) end
-    local pending, err = with_headers:submit("cancel_order", arguments)
+    local with_id = { headers = function(attempt) return { ["X-Id"] = attempt.endpoint } end }
+    for name, value in pairs(order) do with_id[name] = value end
+    if how == "blocking" then return with_headers:cancel_order(with_id) end
+    local pending, err = with_headers:submit("cancel_order", with_id)
     if not pending then return nil, err end
     return select(2, pending:wait(30))
   end, "accepted", { server = accepting, spare = 1 })
@@ -421,6 +422,31 @@ end, "accepted", {
     end
   end,
 })
+local double = assert(mock.new{
+  token = TOKEN, retries = 0, answers = {
+    cancel_order = function() return { status = 200, headers = { ["X-A"] = 1 }, body = { a = { 1 } } } end,
+    get_order = function() return "timeout_sent" end,
+  },
+})
+local function submitted(name)
+  local pending, err = double:submit(name, { order_uuid = order.order_uuid })
+  if not pending then return nil, err end
+  return select(2, pending:poll())
+end
+scene("a mock", function()
+  local made, err = mock.new{ answers = { get_order = { { status = 200, body = "{}" }, "dns" } } }
+  if not made then return nil, err end
+  made:close()
+  return tostring(made)
+end)
+scene("a mock's call", function() return double:cancel_order(order) end, "accepted")
+scene("a mock's submitted call", function() return submitted("cancel_order") end, "accepted")
+scene("a mock's submitted call that times out", function() return submitted("get_order") end, "unknown",
+  { kind = "timeout" })
+scene("a mock's many calls", function()
+  local counts = double:cancel_orders{ order, order }.counts
+  return { outcome = counts.accepted == 2 and "accepted" or "other" }
+end, "accepted")
 scene("a socket that wakes", function()
   local inbox = core.inbox()
   local path = inbox:open_socket()

@@ -232,6 +232,17 @@ describe("documentation #tree", function()
     assert.is_truthy(read("library/crux/resty.lua"):find("@class crux.resty: crux\n", 1, true))
   end)
 
+  it("has every fault of crux.mock and no other", function()
+    local mock = require "crux.mock"
+    local _, err = mock.new{ answers = { get_order = { "nobody's" } } }
+    local names = all(err.message:match("faults (.*), found"), "[%l_]+")
+    assert.is_true(#names > 5, err.message)
+    assert.same(names, all(section("## The module `crux.mock`"), '"([%l_]+)"'))
+    local alias = read("library/crux/mock.lua"):match("@alias crux.mock_fault ([^\n]*)")
+    assert.same(names, all(alias, '"([%l_]+)"'))
+    for _, name in ipairs(names) do assert(mock.new{ answers = { get_order = { name } } }) end
+  end)
+
   it("has every method of a client and no other", function()
     local names = without(public(Client, "lua/crux/client.lua"), ENDPOINTS)
     assert.same(without(names, { "new" }), all(section("## Methods of a client"), "\n### client:([%w_]+)\n"))

@@ -23,14 +23,16 @@ end
 --- Shows whom a run reaches, as whom, and what it cancels.
 -- @tparam table out
 -- @tparam table facts `base_url`, `account`, `count`, `first` (UUIDs), `journal`
-function ask.show(out, facts)
-  out:note("service   " .. service(facts.base_url))
-  out:note("account   " .. account_text(facts.account))
-  out:note("orders    " .. facts.count)
+-- @tparam boolean is_asked whether a question follows: then it is shown with `--quiet` too
+function ask.show(out, facts, is_asked)
+  local say = is_asked and out.warn or out.note
+  say(out, "service   " .. service(facts.base_url))
+  say(out, "account   " .. account_text(facts.account))
+  say(out, "orders    " .. facts.count)
   for i, uuid in ipairs(facts.first) do
-    out:note((i == 1 and "first     " or "          ") .. uuid)
+    say(out, (i == 1 and "first     " or "          ") .. uuid)
   end
-  out:note("journal   " .. facts.journal)
+  say(out, "journal   " .. facts.journal)
 end
 
 --- Tells that a run may take longer than its token lasts.

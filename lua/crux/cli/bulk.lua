@@ -171,7 +171,7 @@ function bulk.run(journal, client, options)
   local ok, message = journal:begin{ timeout = options.timeout or 30 }
   if ok and total == 0 then ok, message = journal:sync() end
   if total == 0 or not ok then return { failure = message } end
-  local report, err = batch.run(client, "cancel_order", "batch",
+  local ran, report, err = pcall(batch.run, client, "cancel_order", "batch",
     function() return next_item(self) end, {
       concurrency = self.window, rate = options.rate, max_failures = options.stop_after,
       on_result = function(number, _, result, why) take_result(self, number, result, why) end,
@@ -179,8 +179,9 @@ function bulk.run(journal, client, options)
         tell(self, options.on_progress, done, total, counts)
       end,
     }, 2, function() return wish(self) end)
-  if not report then return nil, err end
-  finish(self, report)
+  if ran and not report then return nil, err end
+  if not ran then self.raised = self.raised or { report } end
+  finish(self, ran and report or {})
   if self.raised then error(self.raised[1], 0) end
   return { stopped = report.stopped, stopped_by = report.stopped_by, failure = self.failure }
 end

@@ -120,8 +120,8 @@ function credentials.give_up(begun)
   os.remove(begun.temporary)
 end
 
---- Keeps a token. The file is replaced as a whole: who reads it at the same time gets the old or the
--- new one.
+--- Keeps a token. The file is replaced as a whole: who reads it at the same time gets the old or
+-- the new one.
 -- @tparam table begun
 -- @tparam table kept `token`, `username`, `issued`
 -- @treturn string the file's path

@@ -145,7 +145,7 @@ end
 --- Adds the flags for what is printed.
 function flags.output(command)
   command:flag("--json", "print JSON Lines: an object in each line, its type first, a summary last")
-  command:flag("-q --quiet", "print no progress and no remarks")
+  command:flag("-q --quiet", "print no progress, no remarks and no accepted orders")
 end
 
 --- The client's options that were given as flags.

@@ -17,24 +17,15 @@
 -- @classmod crux.cli.journal
 local Reader = require "crux.cli.journal_reader"
 local core = require "crux.core"
+local lines = require "crux.cli.journal_lines"
 local states = require "crux.cli.states"
 local system = require "crux.os"
-
-local cjson = require("cjson").new()
 
 local Journal = {}
 Journal.__index = Journal
 
--- How much is written at once while a journal is made, in bytes.
-local PIECE = 65536
 -- A run that has written nothing for so many seconds says that it is alive.
 local SILENCE = 5
-
--- A line; `kind` comes first, so that people who read the file see it.
-local function line_of(kind, fields)
-  local object = cjson.encode(fields)
-  return ('{"type":"%s"%s%s\n'):format(kind, object == "{}" and "" or ",", object:sub(2))
-end
 
 local function directory_of(path)
   return path:match("^(/+)[^/]*$") or path:match("^(.*[^/])/+[^/]*$") or "."
@@ -48,40 +39,6 @@ end
 
 -- --- making and opening ---
 
--- An iterator over a list or a function's values.
-local function each(orders)
-  if type(orders) == "function" then return orders end
-  local index = 0
-  return function()
-    index = index + 1
-    return orders[index]
-  end
-end
-
--- Writes the whole beginning: nothing of it is synced before its last line.
-local function write_orders(file, header, orders)
-  local parts, size, count = { line_of("journal", header) }, 0, 0
-  local function flush()
-    local ok, message = file:write(table.concat(parts))
-    parts, size = {}, 0
-    return ok, message
-  end
-  for arguments in each(orders) do
-    count = count + 1
-    local text = ('{"type":"order","index":%d,"arguments":%s}\n'):format(count,
-      cjson.encode(arguments))
-    parts[#parts + 1], size = text, size + #text
-    if size >= PIECE then
-      local ok, message = flush()
-      if not ok then return nil, message end
-    end
-  end
-  parts[#parts + 1] = line_of("count", { orders = count })
-  local ok, message = flush()
-  if ok then ok, message = file:sync() end
-  return ok, message
-end
-
 -- Cuts off what no newline has committed, so that it never becomes a part of the next line.
 local function cut(self)
   local status, message = self.file:stat()
@@ -90,6 +47,10 @@ local function cut(self)
   local ok, why = self.file:truncate(self.size)
   if ok then ok, why = self.file:sync() end
   return ok, why
+end
+
+local function locked(path)
+  return nil, path .. ": another process uses the journal", "locked"
 end
 
 -- Reads an open file. On failure it is closed.
@@ -103,7 +64,10 @@ local function opened(file, path, is_locked)
     if ok then return self end
     why = "io"
   end
+  -- one that is being made by another process must not be deleted
+  local is_used = why == "incomplete" and not is_locked and select(3, file:lock()) == "EAGAIN"
   file:close()
+  if is_used then return locked(path) end
   if why == "io" then return io_failure(path, message) end
   return nil, message, why
 end
@@ -129,7 +93,7 @@ function Journal.create(path, header, orders)
   local raised, ok
   ok, message = file:lock()
   if ok then
-    local ran, result, why = pcall(write_orders, file, head, orders)
+    local ran, result, why = pcall(lines.write_all, file, head, orders)
     raised, ok, message = not ran and { result }, ran and result, why
   end
   if ok then ok, message = system.sync_directory(directory_of(path)) end
@@ -154,13 +118,13 @@ function Journal.open(path, options)
   local is_locked = options and options.lock or false
   local file, message = system.open(path, is_locked and "append" or "read")
   if not file then return io_failure(path, message) end
-  if not is_locked then return opened(file, path, false) end
-  local ok, why, name = file:lock()
+  local ok, why, name = true, nil, nil
+  if is_locked then ok, why, name = file:lock() end
   local status = ok
   if ok then status, why = file:stat() end
-  if status and status.links > 0 then return opened(file, path, true) end
+  if status and status.links > 0 then return opened(file, path, is_locked) end
   file:close()
-  if name == "EAGAIN" then return nil, path .. ": another process uses the journal", "locked" end
+  if name == "EAGAIN" then return locked(path) end
   return io_failure(path, why or "the journal was removed")
 end
 
@@ -227,6 +191,14 @@ local function sync(self)
   return failed(self, message)
 end
 
+-- Whether the file still has a name: without one, nothing of it outlives the process.
+local function check_name(self)
+  local status, message = self.file:stat()
+  if status and status.links > 0 then return true end
+  self.is_broken = true
+  return failed(self, message or "the journal was removed")
+end
+
 -- Appends a line about an order.
 local function append_about(self, index, kind, fields)
   fields.type = kind
@@ -236,7 +208,7 @@ local function append_about(self, index, kind, fields)
   end
   fields.type, fields.index, fields.time = nil, index, os.time()
   local offset = self.size
-  local ok, message = append(self, line_of(kind, fields), kind ~= "looked")
+  local ok, message = append(self, lines.line(kind, fields), kind ~= "looked")
   if not ok then return nil, message end
   self.last[index] = offset * states.LIMIT + state.code
   return true
@@ -249,7 +221,7 @@ end
 -- @treturn[2] string message
 function Journal:begin(fields)
   local run = { timeout = fields.timeout, offset = self.size, latest = os.time() }
-  local ok, message = append(self, line_of("run", { timeout = run.timeout, time = run.latest }))
+  local ok, message = append(self, lines.line("run", { timeout = run.timeout, time = run.latest }))
   if not ok then return nil, message end
   self.runs[#self.runs + 1], self.stopped = run, nil
   return true
@@ -263,17 +235,18 @@ end
 -- @treturn[2] string message
 function Journal:intend(indices)
   if self.failure then return nil, self.failure end
-  local time, offset, lines, offsets = os.time(), self.size, {}, {}
+  local time, offset, parts, offsets = os.time(), self.size, {}, {}
   for place, index in ipairs(indices) do
     if not states.after(self:state(index), { type = "intent" }) then
       error(("order %d: an intent cannot follow %s"):format(index, self:state(index).name), 2)
     end
-    lines[place] = ('{"type":"intent","index":%d,"time":%d}\n'):format(index, time)
-    offsets[place], offset = offset, offset + #lines[place]
+    parts[place] = lines.intent(index, time)
+    offsets[place], offset = offset, offset + #parts[place]
   end
   local start = self.size
-  local ok, message = append(self, table.concat(lines), true)
+  local ok, message = append(self, table.concat(parts), true)
   if ok then ok, message = sync(self) end
+  if ok then ok, message = check_name(self) end
   if not ok then
     self.file:truncate(start) -- nothing was sent; what stays on the disk is `unknown`
     return nil, message
@@ -306,7 +279,7 @@ function Journal:look(index, fields) return append_about(self, index, "looked", 
 function Journal:beat()
   local silent = os.time() - self.latest
   if self.failure or silent >= 0 and silent < SILENCE then return end
-  append(self, line_of("alive", { time = os.time() }), true)
+  append(self, lines.line("alive", { time = os.time() }), true)
 end
 
 --- Tells why a run has ended before its orders had.
@@ -317,7 +290,7 @@ end
 function Journal:stop(fields)
   local stopped = { reason = fields.reason, signal = fields.signal, message = fields.message }
   stopped.time = os.time()
-  local ok, message = append(self, line_of("stop", stopped), true)
+  local ok, message = append(self, lines.line("stop", stopped), true)
   if not ok then return nil, message end
   self.stopped = stopped
   return true

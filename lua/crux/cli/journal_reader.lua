@@ -23,6 +23,12 @@ local function is_whole(value)
   return type(value) == "number" and value >= 0 and value % 1 == 0 and value < 2 ^ 53
 end
 
+-- Whether a first line has what a resumed run needs.
+local function is_header(head)
+  return head.version == reader.VERSION and is_whole(head.time) and type(head.base_url) == "string"
+    and type(head.api) == "string"
+end
+
 -- What is wrong with a file whose first line is no header; the reason.
 local function refuse_header(line, path)
   local head = line and decode(line)
@@ -126,7 +132,7 @@ function reader.read(file, path)
   else
     self.header = decode(text)
     local is_journal = text:sub(1, #BEGINNING) == BEGINNING and self.header
-    if not is_journal or self.header.version ~= reader.VERSION then
+    if not is_journal or not is_header(self.header) then
       local message, why = refuse_header(text, path)
       return nil, message, why
     end

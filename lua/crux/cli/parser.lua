@@ -10,6 +10,13 @@ local NAMES = {
 
 local WIDTH = 78
 
+local EXAMPLES = [[
+For a file of orders:
+   crux login
+   crux cancel --file orders.csv      asks before it sends anything
+   crux resume orders.csv.journal     after an interruption
+   crux report orders.csv.journal]]
+
 local parser = {}
 
 -- lua-argparse would print and exit by itself.
@@ -40,7 +47,7 @@ function parser.new()
   local root = argparse "crux"
     :description "Cancels and reads orders through CRUXconnect. A request is never sent twice."
     :epilog("crux COMMAND --help shows the options of a command. A token comes from $CRUX_TOKEN or "
-      .. "from crux login.\n\n" .. codes())
+      .. "from crux login.\n\n" .. EXAMPLES .. "\n\n" .. codes())
     :command_target "command"
   add_help(root)
   root:flag("--version", "print the version and exit"):action(function()

@@ -24,7 +24,8 @@ return function(arguments, opened, out, given)
   local name = arguments.file or "ORDER_UUID"
   local options = { client = opened.client, ignore = arguments.ignore_columns }
   function options.problem(line, message)
-    out:warn(("crux: %s:%d: %s"):format(name, line, output.printable(message)))
+    out:warn(("crux: %s: %s"):format(line > 0 and name .. ":" .. line or name,
+      output.printable(message)))
   end
   function options.remark(line, message)
     out:note(("crux: %s:%d: %s"):format(name, line, message))

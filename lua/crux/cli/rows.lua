@@ -146,7 +146,8 @@ end
 function rows.read(lines, ignore)
   local line, number = lines()
   while line and not line:find("%S") do line, number = lines() end
-  if not line then return nil, 1, number or "expected orders, found an empty file" end
+  if not line and number then return nil, 0, number end
+  if not line then return nil, 1, "expected orders, found an empty file" end
   local text = line:gsub("^%s+", ""):gsub("%s+$", "")
   if text:sub(1, 1) == "{" then return from_lines(text, number, lines, from_object) end
   if is_uuid(text) then return from_lines(text, number, lines, from_uuid) end

@@ -184,6 +184,10 @@ local function code_of_reconcile(summary)
   return summary.unknown > 0 and exit.UNKNOWN or exit.OK
 end
 
+--- Ends a run that has nothing to send.
+-- @treturn number the exit code
+function run.nothing(out, journal) return finish(out, journal, {}, tally.exit_code) end
+
 --- Reads the orders of a journal whose outcome is unknown.
 -- @treturn number the exit code
 function run.look(opened, out, journal, arguments)

@@ -13,6 +13,9 @@ local session = {}
 local Session = {}
 Session.__index = Session
 
+-- The library's default.
+local CONNECTIONS = 32
+
 -- How often a waiting call looks whether a signal has come, in seconds.
 local SLICE = 0.1
 
@@ -82,6 +85,8 @@ function session.open(arguments, chosen)
   local base_url = chosen.base_url or session.base_url(arguments)
   local options = flags.options(arguments)
   options.base_url, options.api = base_url, chosen.api or options.api
+  -- beyond it, requests would wait in a queue, with their time running
+  options.max_connections = math.min(math.max(arguments.concurrency or 0, CONNECTIONS), 65535)
   local account = session.account(base_url)
   if chosen.tokenless then
     -- also where the environment has half of a name and password

@@ -78,8 +78,9 @@ function transport.connect(target)
   if type(ngx) == "table" and ngx.socket then return cosocket(ngx, target) end
   local luasocket, why = load("socket", "lua-socket (Debian) or luasocket (LuaRocks)")
   if not luasocket then return nil, why end
-  local socket, ok = luasocket.tcp(), nil
+  local socket = luasocket.tcp()
   socket:settimeout(target.timeout)
+  local ok
   ok, why = socket:connect(target.host, target.port)
   if not ok then
     socket:close()

@@ -127,7 +127,7 @@ local function cancel_many(arguments)
   ask.show(out, {
     base_url = opened.base_url, account = opened.account, count = orders.count,
     first = orders.first, journal = path,
-  })
+  }, not arguments.yes)
   ask.warn_of_expiry(out, opened.account, orders.count, run.concurrency(arguments), arguments.rate)
   if not arguments.yes then ask.confirm(("Cancel %d orders?"):format(orders.count)) end
   return run.send(opened, out, make_journal(path, opened, orders), arguments)
@@ -141,6 +141,10 @@ function command.run(arguments)
   end
   if arguments.file and #arguments.sku > 0 then
     exit.fail(exit.USAGE, "expected SKUs in the file, found --sku beside --file")
+  end
+  if count == 1 and system.stat(arguments.order_uuid[1]) then
+    exit.fail(exit.USAGE, "expected ORDER_UUID, found the name of a file",
+      "crux cancel --file " .. run.quoted(arguments.order_uuid[1]))
   end
   if count == 1 and not arguments.journal then
     return change(arguments, "cancel_order", given_orders(arguments)[1])

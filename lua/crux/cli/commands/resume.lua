@@ -44,15 +44,13 @@ end
 function command.run(arguments)
   local out = output.new(arguments)
   local journal = journaled.open(arguments.journal, true)
+  if bulk.pending(journal, arguments.resend_open) == 0 then return run.nothing(out, journal) end
   local opened = journaled.session(arguments, journal)
   local facts = facts_of(journal, opened, arguments)
-  if facts.count > 0 then
-    ask.show(out, facts)
-    ask.warn_of_expiry(out, opened.account, facts.count, run.concurrency(arguments), arguments.rate)
-    if opened.base_url == crux.PRODUCTION and not arguments.yes then
-      ask.confirm(("Cancel %d orders?"):format(facts.count))
-    end
-  end
+  local is_asked = opened.base_url == crux.PRODUCTION and not arguments.yes
+  ask.show(out, facts, is_asked)
+  ask.warn_of_expiry(out, opened.account, facts.count, run.concurrency(arguments), arguments.rate)
+  if is_asked then ask.confirm(("Cancel %d orders?"):format(facts.count)) end
   return run.send(opened, out, journal, arguments)
 end
 
