@@ -241,4 +241,42 @@ describe("a fleet", function()
     assert.same({ cancelled = 1, partial = 0, open = 1, closed = 0 }, fleet:status().looked)
     assert.equal(0, fleet:status().left)
   end)
+
+  describe("with a token cache in Redis", function()
+    local cache
+
+    before_each(function() cache = assert(Fleet.token_cache{ redis = server.url }) end)
+
+    local function read()
+      local own = assert(crux.new{
+        base_url = sandbox.base_url, username = "retailer", password = "retailer", token_cache = cache,
+      })
+      local result, err = own:get_order{ order_uuid = sandbox.orders[1] }
+      own:close()
+      return (result or err).outcome
+    end
+
+    local function requests() return sandbox:record().requests end
+
+    it("has one login for all clients", function()
+      assert.equal("accepted", read())
+      local before = requests()
+      assert.equal("accepted", read())
+      assert.equal(before + 1, requests())
+    end)
+
+    it("adds a value that is not there, for a while", function()
+      assert.is_true(cache:add("k", "1", 60))
+      assert.same({ false, "exists" }, { cache:add("k", "2", 60) })
+      assert.equal("1", cache:get("k"))
+      assert.is_true(cache:set("k", "0", 0.001))
+      core.sleep(0.01)
+      assert.is_nil(cache:get("k"))
+    end)
+
+    it("logs in where Redis cannot be reached", function()
+      cache = assert(Fleet.token_cache{ redis = "redis://127.0.0.1:1" })
+      assert.equal("accepted", read())
+    end)
+  end)
 end)

@@ -1,0 +1,90 @@
+-- Workers of a fleet inside nginx, over cosockets: what they send, and that a reload loses nothing.
+-- This does not depend on the Lua that runs the specs (#tree).
+local Fleet = require "crux.fleet"
+local core = require "crux.core"
+local crux = require "crux"
+local process = require "spec.support.process"
+local redis = require "spec.support.redis"
+local resty = require "spec.support.resty"
+
+local missing = resty.missing()
+
+-- In each worker process of nginx: a worker of the fleet, until the process ends.
+local WORKER = [[
+  init_worker_by_lua_block {
+    assert(ngx.timer.at(0, function()
+      local client = assert(require("crux.resty").new{ base_url = "%s", token = "%s", timeout = 20 })
+      local fleet = assert(require("crux.fleet").new{ redis = "%s", client = client })
+      local report, err = fleet:work{ concurrency = 4 }
+      ngx.log(ngx.NOTICE, "fleet: ", tostring(err), " ", report and report.unrecorded, " unrecorded, ",
+        report and tostring(report.stopped))
+      fleet:close()
+    end))
+  }]]
+
+after_each(resty.stop_failed)
+
+describe("a fleet inside nginx #tree", function()
+  if missing then return it("needs nginx", function() pending(missing) end) end
+
+  local server, sandbox, client, fleet
+
+  before_each(function()
+    server = redis.start()
+    sandbox = process.sandbox{ plain = true, orders = 300 }
+    local base_url = sandbox.base_url .. "/~delay=20"
+    client = assert(crux.new{ base_url = base_url, token = sandbox.tokens.retailer })
+    fleet = assert(Fleet.new{ redis = server.url, client = client })
+    local items = {}
+    for i, uuid in ipairs(sandbox.orders) do items[i] = { order_uuid = uuid } end
+    assert(fleet:enqueue(items))
+  end)
+  after_each(function()
+    fleet:close()
+    client:close()
+    sandbox:close()
+    server:close()
+  end)
+
+  local function start(workers)
+    return resty.start{
+      workers = workers,
+      http = WORKER:format(sandbox.base_url .. "/~delay=20", sandbox.tokens.retailer, server.url),
+    }
+  end
+
+  -- Waits until every order has its outcome.
+  local function wait_for_end(between)
+    local deadline = core.now() + 120
+    while fleet:status().left > 0 do
+      assert(core.now() < deadline, "expected the queue to become empty, found that it did not")
+      between()
+    end
+  end
+
+  local function check()
+    assert.same({ 300, 0, 0 }, { fleet:status().states.accepted, fleet:status().states.unknown, fleet:status().left })
+    for _, uuid in ipairs(sandbox.orders) do assert.equal(1, sandbox:record().cancels[uuid].received) end
+  end
+
+  it("sends each order once, and ends with the process", function()
+    local nginx = start(2)
+    wait_for_end(function() core.sleep(0.05) end)
+    check()
+    assert.is_nil(nginx:log():find("fleet: ", 1, true))
+    local log, status = nginx:close()
+    resty.check_log(log, status)
+    local _, ended = log:gsub("fleet: nil 0 unrecorded, interrupted", "")
+    assert.equal(2, ended, log)
+  end)
+
+  it("loses nothing in reloads, and sends nothing twice", function()
+    local nginx = start(2)
+    wait_for_end(function()
+      core.sleep(0.3)
+      nginx:signal("HUP")
+    end)
+    check()
+    resty.stop()
+  end)
+end)
