@@ -3,24 +3,24 @@
 local Fleet = require "crux.fleet"
 local core = require "crux.core"
 local crux = require "crux"
+local files = require "spec.support.files"
 local process = require "spec.support.process"
 local redis = require "spec.support.redis"
 local resty = require "spec.support.resty"
 
 local missing = resty.missing()
 
--- In each worker process of nginx: a worker of the fleet, until the process ends.
-local WORKER = [[
-  init_worker_by_lua_block {
-    assert(ngx.timer.at(0, function()
-      local client = assert(require("crux.resty").new{ base_url = "%s", token = "%s", timeout = 20 })
-      local fleet = assert(require("crux.fleet").new{ redis = "%s", client = client })
-      local report, err = fleet:work{ concurrency = 4 }
-      ngx.log(ngx.NOTICE, "fleet: ", tostring(err), " ", report and report.unrecorded, " unrecorded, ",
-        report and tostring(report.stopped))
-      fleet:close()
-    end))
-  }]]
+-- The example's: in each worker process of nginx a worker of the fleet, until the process ends.
+local EXAMPLE = files.read("examples/fleet/nginx.conf")
+local WORKER = assert(EXAMPLE:match("  init_worker_by_lua_block {\n.-\n  }\n"))
+
+local function worker(url)
+  local text, count = WORKER:gsub('os.getenv "CRUX_REDIS"', '"' .. url .. '"')
+  assert(count == 1)
+  text, count = text:gsub("rate = 20 }", "rate = 2000 }")
+  assert(count == 1)
+  return text
+end
 
 after_each(resty.stop_failed)
 
@@ -48,8 +48,8 @@ describe("a fleet inside nginx #tree", function()
 
   local function start(workers)
     return resty.start{
-      workers = workers,
-      http = WORKER:format(sandbox.base_url .. "/~delay=20", sandbox.tokens.retailer, server.url),
+      workers = workers, http = worker(server.url),
+      environment = { CRUX_BASE_URL = sandbox.base_url .. "/~delay=20", CRUX_TOKEN = sandbox.tokens.retailer },
     }
   end
 
@@ -71,10 +71,10 @@ describe("a fleet inside nginx #tree", function()
     local nginx = start(2)
     wait_for_end(function() core.sleep(0.05) end)
     check()
-    assert.is_nil(nginx:log():find("fleet: ", 1, true))
+    assert.is_nil(nginx:log():find("fleet worker ended", 1, true))
     local log, status = nginx:close()
     resty.check_log(log, status)
-    local _, ended = log:gsub("fleet: nil 0 unrecorded, interrupted", "")
+    local _, ended = log:gsub("fleet worker ended: stopped by the caller", "")
     assert.equal(2, ended, log)
   end)
 
@@ -86,5 +86,14 @@ describe("a fleet inside nginx #tree", function()
     end)
     check()
     resty.stop()
+  end)
+
+  it("has a configuration in examples/fleet that nginx accepts", function()
+    local directory = files.lines("mktemp -d")[1]
+    finally(function() os.execute("rm -r " .. files.quoted(directory)) end)
+    files.write(directory .. "/nginx.conf", "load_module /usr/lib/nginx/modules/ndk_http_module.so;\n"
+      .. "load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\npid " .. directory .. "/pid;\n" .. EXAMPLE)
+    local lines = files.lines(("nginx -t -p %s -c nginx.conf -e stderr 2>&1; echo $?"):format(files.quoted(directory)))
+    assert.equal("0", lines[#lines], table.concat(lines, "\n"))
   end)
 end)
