@@ -40,8 +40,8 @@ local function unreachable(why) return nil, core.failure("network", why) end
 --- Makes a fleet. Nothing is connected yet.
 -- @tparam table options `redis`: `redis://[[user]:password@]host[:port][/database]`, or
 --   `rediss://`; `queue`: the name of the queue, `"orders"` if left out; `client`: from `crux.new`,
---   or `crux.resty.new` inside nginx; `timeout`: seconds for each exchange with Redis, 5 if left out;
---   `ca_file`: trust anchors for `rediss://`
+--   or `crux.resty.new` inside nginx; `timeout`: seconds for each exchange with Redis, 5 if left
+--   out; `ca_file`: trust anchors for `rediss://`
 -- @treturn[1] crux.fleet
 -- @treturn[2] nil
 -- @treturn[2] table err of kind `invalid`

@@ -46,7 +46,8 @@ local function sent_by(count, server, sandbox, fleet, values)
   assert(fleet:enqueue(orders(count * 2000 + SECONDS * RATE)))
   local workers = {}
   for i = 1, count do
-    local pipe = assert(io.popen(("echo $$; CRUX_BASE_URL=%s CRUX_TOKEN=%s exec %s spec/support/fleet_worker.lua %s timeout=20 concurrency=16 %s"):format(
+    local line = "echo $$; CRUX_BASE_URL=%s CRUX_TOKEN=%s exec %s spec/support/fleet_worker.lua %s timeout=20 concurrency=16 %s"
+    local pipe = assert(io.popen(line:format(
       quoted(sandbox.base_url), sandbox.tokens.retailer, LUA, quoted(server.url), values)))
     workers[i] = { pid = tonumber(pipe:read("*l")), pipe = pipe }
   end

@@ -158,6 +158,12 @@ describe("the scripts of a fleet", function()
       end
     end
     assert.same({ "not_sent", "connect", 0, 0 }, { record("a").state, record("a").kind, client:call("XLEN", "stream"), pending() })
+    run("enqueue", "c", "{}", "e3")
+    local first = run("claim", read(), "c", "x", 60000)[2]
+    run("finish", "c", first, "queue", '{"kind":"connect","message":"m"}', 10, "0-1")
+    local second = run("claim", read(), "c", "y", 60000)[2]
+    run("finish", "c", second, "accepted", '{"status":204}', 10, "0-1")
+    assert.same({ 204, nil, nil }, { record("c").status, record("c").kind, record("c").message })
     run("enqueue", "b", "{}", "e2")
     local fence = run("claim", read(), "b", "x", 60000)[2]
     run("finish", "b", fence, "return", "{}", 1, "0-1")

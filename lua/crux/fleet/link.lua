@@ -28,6 +28,8 @@ function Link.new(fleet, limit, lease, options)
     burst = options.burst or max(1, (options.rate or 0) / 10),
     worker = unique(), last = 0, -- the last number of a claim or permit
     finishes = {},     -- commands that tell outcomes
+    since = 0,         -- when the first of them was added
+    told_at = 0,       -- the last exchange
     claims = nil,      -- commands whose replies did not come, and when they were first sent
     entries = {},      -- that were read, and are not claimed yet
     known = {},        -- the set of entries that were read, or are being sent
@@ -124,6 +126,7 @@ end
 -- @treturn boolean whether Redis answered
 function Link:refresh(free, ahead)
   if self.now() < self.retry_at and self.failed_at then return false end
+  self.told_at = self.now()
   drop_old(self)
   local commands, finishes = {}, self.finishes
   for i, command in ipairs(finishes) do commands[i] = command end
@@ -213,6 +216,7 @@ end
 -- @tparam string detail JSON
 function Link:finish(claim, outcome, detail)
   self.known[claim.entry] = nil
+  if not self.finishes[1] then self.since = self.now() end
   self.finishes[#self.finishes + 1] = self.fleet:script("finish", claim.order, claim.fence, outcome,
     detail, TRIES, claim.entry)
 end

@@ -103,6 +103,7 @@ local entry = record.entry
 if record.state == 'unknown' and (outcome == 'unknown' or is_again and record.looked) then
   return 'done'
 end
+for _, name in ipairs{ 'status', 'kind', 'message', 'hint' } do record[name] = nil end
 for name, value in pairs(cjson.decode(ARGV[4])) do record[name] = value end
 if record.looked then redis.call('HINCRBY', counts, 'looked ' .. record.looked, -1) end
 record.looked, record.entry = nil, nil

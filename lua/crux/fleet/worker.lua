@@ -2,6 +2,7 @@
 -- its call can start at once, and nothing of the call is sent after its claim's time is over.
 -- @module crux.fleet.worker
 local Link = require "crux.fleet.link"
+local Pacer = require "crux.pacer"
 local batch = require "crux.batch"
 
 local cjson = require("cjson").new()
@@ -18,6 +19,9 @@ local CONCURRENCY = 8
 local GRACE = 10
 -- Pauses after failures, in seconds.
 local FIRST_PAUSE, LAST_PAUSE = 1, 60
+-- An exchange with Redis waits until a quarter of the slots is free, but no longer than this, so
+-- that each carries a window of orders and not one; seconds.
+local SLOTS, GATHER = 4, 0.02
 -- How often Redis is asked while the queue is empty, in seconds.
 local FIRST_IDLE, LAST_IDLE = 0.02, 0.5
 -- How long a worker goes on without Redis, and tries to tell the last outcomes, in seconds.
@@ -29,8 +33,13 @@ local PATIENCE, LAST_PATIENCE = 300, 10
 -- @local
 function Worker:fetch(free)
   local link, now = self.link, self.now()
+  if self.in_flight > 0 and now < link.told_at + GATHER and free < self.concurrency / SLOTS then
+    return
+  end
   if now < self.paused_until then free = 0 end
-  if self.pause > 0 then free = self.in_flight == 0 and min(free, 1) or 0 end -- a single try
+  if self.pause > 0 or self.failures >= Pacer.OUTAGE then -- a single try
+    free = self.in_flight == 0 and min(free, 1) or 0
+  end
   if free == 0 and not link.finishes[1] and link.pause == 0 then return end
   if not link.finishes[1] and now < self.asks_at then return end
   link:refresh(free, self.concurrency)
@@ -119,6 +128,7 @@ function Worker:take_result(index, arguments, result, err)
   else self.counts[outcome] = self.counts[outcome] + 1 end
   if outcome == "queue" then self:back_off(claim)
   elseif outcome == "accepted" or outcome == "rejected" then self.pause = 0 end
+  self.failures = (outcome == "queue" or outcome == "unknown") and self.failures + 1 or 0
   local on_result = self.options.on_result
   if not on_result or self.raised then return end
   local ok, why = pcall(on_result, index, arguments, result, err)
@@ -138,7 +148,9 @@ end
 -- @local
 function Worker:wish()
   local link, stopped = self.link, self.options.stopped and self.options.stopped()
-  if link.finishes[1] then link:refresh(0, 0) end
+  if link.finishes[1] and self.now() > max(link.since, link.told_at) + GATHER then
+    link:refresh(0, 0)
+  end
   if link:away() > (self.options.patience or PATIENCE) then self.is_without_redis = true end
   if stopped == "twice" then return "abort" end
   return (stopped or self.raised or self.is_without_redis or is_exiting()) and "stop" or nil
@@ -158,6 +170,7 @@ function worker.run(fleet, options)
     claims = {},  -- of calls in flight, by index
     latest = huge, started = 0, in_flight = 0, queued_again = 0,
     counts = { accepted = 0, rejected = 0, not_sent = 0, unknown = 0 },
+    failures = 0, -- calls in a row that say nothing about their orders
     pause = 0, paused_at = -huge, paused_until = -huge, idle = FIRST_IDLE, asks_at = -huge,
   }, Worker)
   local ok, made, err = pcall(batch.run, fleet.client, "cancel_order", "batch",
