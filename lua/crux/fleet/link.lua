@@ -39,7 +39,8 @@ function Link.new(fleet, limit, lease, options)
     takes_at = 0,      -- when to take what other workers have left behind
     failed_at = false, retry_at = 0, retry = FIRST_TRY, -- without Redis
     why = nil,
-    connections = 0, left = nil,
+    connections = -1,  -- as the client counts them, when all its own entries were last read
+    left = nil,        -- entries in the stream
   }, Link)
 end
 
@@ -54,6 +55,7 @@ local function lose(self, why)
   local now = self.now()
   self.failed_at = self.failed_at or now
   self.retry_at, self.retry, self.why = now + self.retry, min(2 * self.retry, LAST_TRY), why
+  self.connections = -1 -- entries may be this worker's whose replies it has not seen
   return false
 end
 
