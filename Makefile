@@ -239,7 +239,7 @@ help: ## print this list
 #  SPECS: the spec files or folders to run (default: spec)
 #  ARGS: arguments for sandbox
 #  TRUNCATION: which lengths spec/http/truncation_spec.lua cuts responses off at: all, or boundaries
-#  LUAS: the Luas that matrix runs under
+#  LUAS: the Luas that matrix runs under; EXCLUDE: tags of specs that it leaves out, such as slow
 #  WERROR: 1 turns the warnings of the C compiler into errors
 #  V: 1 prints whole commands
 
@@ -372,6 +372,7 @@ reloads: deps-resty ## reload nginx every second for half a minute under load, a
 # Specs tagged #tree do not depend on the Lua: they run under lua5.4 only.
 matrix: deps-matrix ## run the specs under each of LUAS, and inside nginx
 	@for lua in $(LUAS); do \
-	  case $$lua in lua5.4) once=;; *) once=--exclude-tags=tree;; esac; \
+	  case $$lua in lua5.4) once=$(addprefix --exclude-tags=,$(EXCLUDE));; \
+	    *) once=--exclude-tags=tree$(addprefix $(,),$(EXCLUDE));; esac; \
 	  $(MAKE) -s test LUA=$$lua BUSTED="$(BUSTED) $$once" || exit 1; \
 	done

@@ -1,10 +1,11 @@
 --- Batches: `client:batch`, which keeps a few calls in flight until all items are through.
 --
--- An item is held as an *entry*: its row of the report, its pending, and how often it was started
--- again. Its call asks the batch (`call.pace`) after each failed attempt, and is then *parked*
--- until the batch starts the next one: a retry of the call keeps its place among those in flight,
--- one that is started again gives it up. When an attempt may start is decided by `crux.pacer`.
+-- An item is held as an *entry*: `row`, that of the report; `restarts`, how often it was started
+-- again; `is_counted`, whether the pacer was told what it came to; and the fields of
+-- `crux.dispatcher`, which starts its attempts. Its call asks the batch (`call.pace`) after each
+-- failed attempt.
 -- @module crux.batch
+local Dispatcher = require "crux.dispatcher"
 local Pacer = require "crux.pacer"
 local Pending = require "crux.pending"
 local Report = require "crux.report"
@@ -12,8 +13,8 @@ local callback = require "crux.callback"
 local core = require "crux.core"
 
 local error, next, pcall, rawget, setmetatable = error, next, pcall, rawget, setmetatable
-local ipairs, type = ipairs, type
-local format, huge, max, min, remove = string.format, math.huge, math.max, math.min, table.remove
+local type = type
+local format, huge, max, min = string.format, math.huge, math.max, math.min
 
 local Batch = {}
 Batch.__index = Batch
@@ -119,8 +120,7 @@ function Batch:conclude(entry, result, err)
   local row, pending = entry.row, entry.pending
   if pending and self.entries[pending] then
     self.entries[pending] = nil
-    self.held = self.held - 1
-    if not entry.is_waiting then self.active = self.active - 1 end
+    self.dispatcher:release(entry)
   end
   self.done = self.done + 1
   self:call_user(entry, self.options.on_result, row.index, row.item, result, err)
@@ -160,43 +160,11 @@ end
 --- Keeps a call until its next attempt.
 -- @local
 function Batch:park(pending)
-  local entry = self.entries[pending]
-  local list = entry.is_waiting and self.restarts or self.retries
-  entry.due = entry.due or pending:call().due
-  entry.attempts_before = pending:call().attempts
-  list[#list + 1] = entry
-  if entry.is_waiting then self.active = self.active - 1 end
+  self.dispatcher:park(self.entries[pending])
   self.has_parked = true
 end
 
 -- --- starting ---
-
---- Starts the first attempt of a call, or another one.
--- @local
-function Batch:attempt(entry)
-  entry.attempt = self.pacer:start()
-  entry.pending:resume()
-end
-
---- The deadline has stood still while the call waited for the batch.
--- @local
-function Batch:start_retry(entry)
-  local call = entry.pending:call()
-  call.deadline = min(call.deadline + max(0, self.now() - entry.due), entry.latest)
-  entry.due = nil
-  self:attempt(entry)
-end
-
---- A call that is started again has all its time and all its retries.
--- @local
-function Batch:start_again(entry)
-  local call = entry.pending:call()
-  call.deadline = entry.deadline + (self.now() - entry.began)
-  call.retries = call.attempts - (call.renewals or 0) + entry.retries
-  entry.is_waiting, entry.due = false, nil
-  self.active = self.active + 1
-  self:attempt(entry)
-end
 
 local function invalid(index, item)
   local field = format("items[%d]", index)
@@ -237,12 +205,13 @@ function Batch:start_item(entry)
   if call then
     if self.claims then entry.latest = self.claims.latest(entry.row.item) end
     call.deadline = min(call.deadline, entry.latest)
-    entry.deadline, entry.began, entry.retries = call.deadline, self.now(), call.retries
     call.pace, call.entry = self, entry
+    entry.deadline, entry.began, entry.retries = call.deadline, self.now(), call.retries
     entry.pending = Pending.new(self.scheduler, call, true)
     self.entries[entry.pending] = entry
-    self.held, self.active, self.fresh = self.held + 1, self.active + 1, nil
-    self:attempt(entry)
+    self.dispatcher:hold(entry)
+    self.fresh = nil
+    self.dispatcher:attempt(entry)
   elseif err then self:conclude(entry, nil, err)
   else self.report:enter(entry) end
   self.fresh = nil
@@ -262,7 +231,9 @@ function Batch:next_item()
   if item == nil then self.is_exhausted = true end
   if item == nil or self.is_empty then return nil end
   local row = { index = self.started + 1, item = item, err = nil }
-  local entry = { restarts = 0, attempt = 0, attempts_before = 0, row = row, latest = huge }
+  local entry = {
+    restarts = 0, attempt = 0, attempts_before = 0, is_held = false, row = row, latest = huge,
+  }
   self.fresh, self.started = entry, self.started + 1
   if self:is_closed() then -- by the iterator
     self.report:enter(entry)
@@ -272,75 +243,25 @@ function Batch:next_item()
   return entry
 end
 
-local function take_due(list, is_due)
-  for place, entry in ipairs(list) do
-    if is_due(entry) then return remove(list, place) end
-  end
-end
-
 --- Starts one attempt that may start now. Returns whether there was one.
 -- @local
 function Batch:start_next()
-  local pacer, now = self.pacer, self.now()
-  if self.stopped or pacer:opens() > now then return false end
-  local entry = take_due(self.retries, function(e) return e.due <= now end)
-  if entry then
-    self:start_retry(entry)
-    return true
-  end
-  if self.active >= pacer:limit() then return false end
-  entry = take_due(self.restarts, function(e) return pacer:is_over(e.attempt) end)
-  if entry then
-    self:start_again(entry)
-    return true
-  end
-  if not self.is_exhausted and self.held < max(self.options.concurrency, Pacer.OUTAGE) then
-    entry = self:next_item()
-    if entry then
-      self:start_item(entry)
-      return true
-    end
-  end
-  -- nothing else can show that the service is well again
-  if self.active == 0 and self.restarts[1] then pacer:back_off(self.restarts[1].attempt) end
-  return false
+  local dispatcher = self.dispatcher
+  if self.stopped or not dispatcher:is_open() then return false end
+  if dispatcher:retry() then return true end
+  if dispatcher:is_full() then return false end
+  if dispatcher:restart() then return true end
+  local entry = not self.is_exhausted and dispatcher:has_room() and self:next_item()
+  if entry then self:start_item(entry) else dispatcher:back_off() end
+  return entry and true or false
 end
 
 -- --- the loop ---
 
---- How long there is nothing to start, in seconds.
--- @local
-function Batch:idle_seconds()
-  local now, opens = self.now(), self.pacer:opens()
-  local until_then = huge
-  for _, entry in ipairs(self.retries) do until_then = min(until_then, max(entry.due, opens)) end
-  if self.active < self.pacer:limit() then
-    if self.is_empty then until_then = min(until_then, now + ASK_AGAIN) end
-    if self.restarts[1] or not self.is_exhausted then
-      if opens > now then until_then = min(until_then, opens) end
-    end
-  end
-  return max(until_then - now, 0)
-end
-
---- Ends the calls that wait for an attempt which will not come.
--- @local
-function Batch:drop_parked()
-  for _, list in ipairs{ self.retries, self.restarts } do
-    while list[1] do
-      local entry = list[1]
-      -- one that was parked before its first attempt, by a login, knows nothing
-      if entry.last_known then entry.pending:end_with(entry.last_known)
-      else entry.pending:abort() end
-      remove(list, 1)
-    end
-  end
-end
-
 --- Ends what is in flight, after a Ctrl-C.
 -- @local
 function Batch:abort()
-  self:drop_parked()
+  self.dispatcher:drop()
   for pending in next, self.entries do pending:abort() end
   self.has_aborted = true
 end
@@ -361,7 +282,7 @@ function Batch:recover()
     self.report:enter(self.fresh)
     self.fresh = nil
   end
-  self:drop_parked()
+  self.dispatcher:drop()
   for pending, entry in next, self.entries do
     -- an attempt that was about to start, and now never will
     if pending:call().attempts == entry.attempts_before then
@@ -380,7 +301,7 @@ function Batch:loop()
   while true do
     self:obey()
     while not self:is_closed() and self:start_next() do self:obey() end
-    if self.stopped then self:drop_parked() end
+    if self.stopped then self.dispatcher:drop() end
     if self.is_interrupted and not self.has_aborted then self:abort() end
     local pending
     if not self:is_closed() then pending = scheduler:step() end
@@ -389,8 +310,12 @@ function Batch:loop()
       local _, result, err = pending:poll()
       if entries[pending] then self:conclude(entries[pending], result, err) end
     elseif self.has_parked then self.has_parked = false -- by this step: something may start now
-    elseif self.held == 0 and (self.stopped or self.is_exhausted) then break
-    else scheduler:wait(min(self:idle_seconds(), self.wish and ASK_TO_STOP or huge)) end
+    elseif self.dispatcher.held == 0 and (self.stopped or self.is_exhausted) then break
+    else
+      local ask_again = self.is_empty and ASK_AGAIN or nil
+      local seconds = self.dispatcher:idle_seconds(not self.is_exhausted, ask_again)
+      scheduler:wait(self.wish and min(seconds, ASK_TO_STOP) or seconds)
+    end
   end
   while self.started < (self.total or 0) do
     local index = self.started + 1
@@ -450,15 +375,14 @@ function batch.run(client, name, method, items, options, level, wish, claims)
   if not known then return nil, refusal end
   local total = type(items) == "table" and length(items, method, level + 1) or nil
   local now = client:clock()
+  local pacer = Pacer.new(known, now)
   local self = setmetatable({
     client = client, name = name, items = items, total = total, options = known, now = now,
-    pacer = Pacer.new(known, now), report = Report.new(known.report, total ~= nil),
+    pacer = pacer, dispatcher = Dispatcher.new(pacer, known.concurrency, now),
+    report = Report.new(known.report, total ~= nil),
     scheduler = client:new_scheduler(),
-    entries = {},                 -- by pending
-    held = 0,                     -- how many entries there are
-    active = 0,                   -- how many of these are not to be started again
-    retries = {}, restarts = {},  -- parked entries
-    started = 0, done = 0,        -- items
+    entries = {},          -- by pending
+    started = 0, done = 0, -- items
     is_exhausted = total == 0, is_empty = false,
     stopped = false, raised = nil, wish = wish, claims = claims,
   }, Batch)

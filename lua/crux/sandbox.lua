@@ -18,23 +18,23 @@
 --
 -- A path may begin with fault directives, as in `/~status=503,retry_after=2/orders/cancel/`: see
 -- `crux.sandbox.faults`. And there are pages about the server itself, which are not counted as
--- requests: `GET /~record/` (connections, requests, and for every order, or line that was cancelled
--- by itself, how often a cancellation was received and executed, and what was answered: 0 for a
--- dropped connection), `GET /~record/orders/<uuid>/` (one order: read it with `crux.get_order` and
--- `base_url .. "/~record"`), `GET /~orders/` (the UUIDs). `GET /~outage/status=503,seconds=20/` has
--- all requests fail in that way from now on, for so long, and `GET /~outage/` ends it.
+-- requests: `GET /~record/` (connections, requests, logins, and for every order, or line that was
+-- cancelled by itself, how often a cancellation was received and executed, and what was answered: 0
+-- for a dropped connection), `GET /~record/orders/<uuid>/` (one order: read it with
+-- `crux.get_order` and `base_url .. "/~record"`), `GET /~orders/` (the UUIDs). `GET
+-- /~outage/status=503,seconds=20/` has all requests fail in that way from now on, for so long, and
+-- `GET /~outage/` ends it. During `GET /~outage/refuse=yes,seconds=20/` connections are refused,
+-- and those that are open are closed.
 -- @module crux.sandbox
 
 local cqueues = require "cqueues"
-local condition = require "cqueues.condition"
-local errno = require "cqueues.errno"
-local socket = require "cqueues.socket"
 local accounts = require "crux.sandbox.accounts"
 local certificate = require "crux.sandbox.certificate"
 local check = require "crux.sandbox.check"
 local faults = require "crux.sandbox.faults"
 local http = require "crux.sandbox.http"
 local json = require "crux.sandbox.json"
+local listener = require "crux.sandbox.listener"
 local orders = require "crux.sandbox.orders"
 local record = require "crux.sandbox.record"
 local service = require "crux.sandbox.service"
@@ -135,17 +135,14 @@ local function make_tls(self)
 end
 
 local function listen(self, host, port)
-  self.socket = assert(socket.listen{ host = host, port = port, reuseaddr = true, nodelay = true })
-  self.socket:onerror(silence)
-  local ok, why = self.socket:listen()
+  local ok, made = pcall(listener.new, host, port)
   if not ok then
     self:close()
-    error(("expected to listen on %s:%d, found %s"):format(host, port, errno.strerror(why)), 3)
+    error(made, 3)
   end
-  local _, _, actual = self.socket:localname()
-  self.port = actual
+  self.listener, self.port = made, made.port
   local name = host:find(":", 1, true) and "[" .. host .. "]" or host
-  self.base_url = ("%s://%s:%d"):format(self.context and "https" or "http", name, actual)
+  self.base_url = ("%s://%s:%d"):format(self.context and "https" or "http", name, self.port)
 end
 
 --- Make a sandbox; it listens from now on, and answers while `run` runs.
@@ -169,7 +166,7 @@ function sandbox.new(options)
     if not OPTIONS[name] then error(("unknown option %q"):format(tostring(name)), 2) end
   end
   local self = setmetatable({
-    loop = cqueues.new(), stopped = false, wake = condition.new(), live = {},
+    loop = cqueues.new(), stopped = false, live = {},
     decide = faults.decider{ random = options.random },
     rate = { limit = options.rate_limit or math.huge, since = 0, count = 0 },
   }, Sandbox)
@@ -194,23 +191,55 @@ local function format(status, body, headers, close)
   }, close
 end
 
--- An outage begins, instead of the one before, or ends.
-local function set_outage(self, directives)
-  self.outage = nil
-  if directives == "" then return 200, { outage = false } end
-  local fault, why = faults.parse(directives)
-  if not fault then return 404, { detail = why } end
-  self.outage = { fault = fault, ends = cqueues.monotime() + (fault.seconds or math.huge) }
-  return 200, { outage = true }
-end
-
 -- The fault of the outage that there is now.
 local function outage_of(self)
   if self.outage and self.outage.ends <= cqueues.monotime() then self.outage = nil end
   return self.outage and self.outage.fault
 end
 
-local function admin(self, path)
+-- Refuses connections, and closes all there are but one, which has this to answer.
+local function refuse(self, but)
+  self.listener:pause()
+  for con in pairs(self.live) do
+    if con ~= but then con:shutdown("rw") end
+  end
+end
+
+-- Accepts connections again when an outage is over.
+local function recover(self, outage)
+  while not self.stopped and self.outage == outage and cqueues.monotime() < outage.ends do
+    self.listener:wait(outage.ends - cqueues.monotime())
+  end
+  local now = outage_of(self)
+  if not (now and now.refuse) then self.listener:resume() end
+end
+
+--- Have all requests fail from now on, instead of the outage before, or no longer.
+-- @tparam string directives those of `GET /~outage/`, or an empty string
+-- @param[opt] con the connection of the request for this: the only one that is not closed
+-- @treturn number status of the answer
+-- @treturn table its body
+function Sandbox:set_outage(directives, con)
+  local fault
+  if directives ~= "" then
+    local why
+    fault, why = faults.parse(directives)
+    if fault and fault.refuse and not fault.seconds then fault, why = nil, "expected seconds" end
+    if not fault then return 404, { detail = why } end
+  end
+  local seconds = fault and fault.seconds or math.huge
+  local outage = fault and { fault = fault, ends = cqueues.monotime() + seconds }
+  self.outage = outage
+  self.listener:signal() -- the outage before is over
+  if fault and fault.refuse then
+    fault.drop = "before" -- for a request that has arrived
+    refuse(self, con)
+    self.loop:wrap(recover, self, outage)
+  end
+  return 200, { outage = fault ~= nil }
+end
+
+local function admin(self, path, con)
   if path == "/~record/" then return 200, self.record:show() end
   if path == "/~orders/" then
     return 200, { pending = json.list(self.orders), shipped = self.shipped_order }
@@ -218,7 +247,7 @@ local function admin(self, path)
   local uuid = path:match("^/~record/orders/([%x-]+)/$")
   if uuid and check.is_uuid(uuid) then return 200, self.record:show(uuid) end
   local directives = path:match("^/~outage/([^/]*)/?$")
-  if directives then return set_outage(self, directives) end
+  if directives then return self:set_outage(directives, con) end
   return 404, { detail = "Not found." }
 end
 
@@ -262,11 +291,12 @@ local function is_throttled(rate)
   return rate.count > rate.limit
 end
 
-local function respond(self, request)
+local function respond(self, request, con)
   local path = request.path
   if path:find("^/~record/") or path == "/~orders/" or path:find("^/~outage/") then
-    local status, body = admin(self, path)
-    return format(status, body, nil, request.close)
+    local status, body = admin(self, path, con)
+    local fault = outage_of(self)
+    return format(status, body, nil, request.close or fault and fault.refuse ~= nil)
   end
   local counted = self.record
   counted.requests = counted.requests + 1
@@ -319,24 +349,11 @@ local function attend(self, con)
   self.record.connections = self.record.connections + 1
   local ok, why = xpcall(function()
     if self.context and not con:starttls(self.context) then return end
-    http.serve(con, function(request) return respond(self, request) end)
+    http.serve(con, function(request) return respond(self, request, con) end)
   end, debug.traceback)
   if not ok and not self.stopped then io.stderr:write("sandbox: ", tostring(why), "\n") end
   self.live[con] = nil
   con:close()
-end
-
-local function accept(self)
-  while not self.stopped do
-    local con, why = self.socket:accept({ nodelay = true }, 0)
-    if con then
-      self.loop:wrap(attend, self, con)
-    else
-      cqueues.poll(self.socket, self.wake)
-      -- without descriptors left the listener stays readable: a pause, or this would spin
-      if why ~= errno.ETIMEDOUT and not self.stopped then cqueues.sleep(0.01) end
-    end
-  end
 end
 
 --- Have a function run in a coroutine of the sandbox's own controller.
@@ -347,7 +364,9 @@ end
 
 --- Serve, until `stop`.
 function Sandbox:run()
-  self.loop:wrap(accept, self)
+  self.loop:wrap(self.listener.serve, self.listener, function(con)
+    self.loop:wrap(attend, self, con)
+  end)
   while not self.stopped do
     local ok, why = self.loop:step()
     if not ok then error(why, 2) end
@@ -357,7 +376,7 @@ end
 --- Have `run` return. May be called from within.
 function Sandbox:stop()
   self.stopped = true
-  self.wake:signal()
+  if self.listener then self.listener:signal() end
 end
 
 --- Stop, close every connection and remove the files. May be called again.
@@ -365,10 +384,7 @@ function Sandbox:close()
   self:stop()
   for con in pairs(self.live) do con:close() end
   self.live = {}
-  if self.socket then
-    self.socket:close()
-    self.socket = nil
-  end
+  if self.listener then self.listener:close() end
   if self.directory then
     os.remove(self.ca_file)
     os.remove(self.directory)

@@ -134,6 +134,29 @@ describe("a batch during an outage", function()
     gone:close()
   end)
 
+  -- 1,000 first attempts, and 100 retries for the 500 tokens of the budget
+  for name, case in pairs{
+    ["refuses connections"] = { endpoint = "cancel_order", outcome = "not_sent" },
+    ["answers each reading with 500"] = { endpoint = "get_order", outcome = "unknown", answer = helper.response(500) },
+  } do
+    it("makes 1,100 attempts at most at a service that " .. name .. ", with max_failures = false", function()
+      local attempts = 0
+      local gone = case.answer and fault.serve{
+        script = "while conn:request() do conn:write(shared.answer) end", shared = { answer = case.answer },
+      } or fault.refused()
+      finally(function() gone:close() end)
+      client = assert(new{
+        token = helper.TOKEN, base_url = gone.base_url,
+        on_event = function(event) if event.name == "request" then attempts = attempts + 1 end end,
+      })
+      local report = client:batch(case.endpoint, orders(1000), { max_failures = false })
+      assert.is_nil(report.stopped)
+      assert.equal(1000, report.counts[case.outcome])
+      assert.is_true(attempts > 1000 and attempts <= 1100, attempts .. " attempts")
+      if case.answer then assert.equal(attempts, gone:record().requests) end
+    end)
+  end
+
   it("does not start an item again with retries = 0", function()
     serve(OUTAGE, { before = 20, seconds = 20 / SPEED, answer = helper.response(429) }, { retries = 0 })
     local report, sends = run(orders(60))
@@ -148,6 +171,26 @@ describe("a batch during an outage", function()
     local report, sends = run(orders(1), { max_failures = false })
     assert.same({ 1, 6 }, { report.counts.rejected, sends })
     assert.is_nil(report.stopped)
+  end)
+
+  it("asks for another token again when an item was started again", function()
+    local answers = {}
+    for i, status in ipairs{ 401, 429, 429, 429, 401, 204 } do
+      answers[i] = helper.response(status, "", { "Retry-After: 0" })
+    end
+    local asked = 0
+    serve([[
+      while conn:request() do
+        shared.count = (shared.count or 0) + 1
+        conn:write(shared.answers[shared.count])
+      end]], { answers = answers }, {
+      token = function(refused)
+        if refused then asked = asked + 1 end
+        return helper.TOKEN .. asked
+      end,
+    })
+    local report = run(orders(1))
+    assert.same({ 1, 2, 6 }, { report.counts.accepted, asked, server:record().requests })
   end)
 
   it("ends, and reports items that wait to be started again", function()

@@ -67,29 +67,47 @@ describe("client:submit", function()
 end)
 
 describe("pending:poll", function()
-  it("returns false while in flight, and allocates nothing", function()
-    local client = connect(serve(HOLD))
-    local pending = client:submit("cancel_order", ORDER)
-    local polls = 0
-    local function poll_often()
-      for _ = 1, 1000 do
-        if pending:poll() ~= false then polls = polls + 1 end
+  local function token() return helper.TOKEN end
+  for name, case in pairs{
+    ["in flight"] = {},
+    ["in flight, with callbacks"] = { more = { token = token, on_event = function() end } },
+    ["in the queue"] = { more = { max_connections = 1 }, before = 1 },
+    ["pausing after a 429"] = {
+      script = "conn:request() conn:write(shared.answer) conn:hold()", pauses = true,
+      more = { token = token, on_event = function() end },
+    },
+  } do
+    it("returns false and allocates nothing for a call " .. name, function()
+      local answer = helper.response(429, "", { "Retry-After: 9" })
+      local client = connect(serve(case.script or HOLD, { answer = answer }), case.more)
+      local before_it = {} -- a pending that nobody holds is aborted
+      for i = 1, case.before or 0 do before_it[i] = client:submit("cancel_order", ORDER) end
+      local pending = client:submit("cancel_order", ORDER)
+      if case.pauses then
+        async.until_true(function() return pending:poll() or client:timeout() end)
       end
-    end
-    local least = math.huge
-    for _ = 1, 10 do -- LuaJIT compiles, which allocates
-      collectgarbage()
-      collectgarbage()
-      collectgarbage("stop")
-      local before = collectgarbage("count")
-      poll_often()
-      least = math.min(least, collectgarbage("count") - before)
-      collectgarbage("restart")
-    end
-    assert.equal(0, polls)
-    assert.equal(0, least)
-    assert.equal(1, select("#", pending:poll()))
-  end)
+      local polls = 0
+      local function poll_often()
+        for _ = 1, 1000 do
+          if pending:poll() ~= false then polls = polls + 1 end
+        end
+      end
+      local least = math.huge
+      for _ = 1, 10 do -- LuaJIT compiles, which allocates
+        collectgarbage()
+        collectgarbage()
+        collectgarbage("stop")
+        local before = collectgarbage("count")
+        poll_often()
+        least = math.min(least, collectgarbage("count") - before)
+        collectgarbage("restart")
+      end
+      assert.equal(case.before or 0, #before_it)
+      assert.equal(0, polls)
+      assert.equal(0, least)
+      assert.equal(1, select("#", pending:poll()))
+    end)
+  end
 
   it("returns the same values each time, after close too", function()
     local client = connect(serve(OK))

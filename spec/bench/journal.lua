@@ -1,5 +1,6 @@
--- journal.lua [orders]: what the journal of a bulk run costs: the time for each order at concurrency 32, beside the same
--- batch without a journal, in one process and in turns. Reported, and no limit: a sync takes as long as the disk wants.
+-- journal.lua [orders]: what the journal of a bulk run costs: the time for each order at
+-- concurrency 32, beside the same batch without a journal, in one process and in turns. Reported,
+-- without a limit: a sync takes as long as the disk needs.
 local Journal = require "crux.cli.journal"
 local bulk = require "crux.cli.bulk"
 local core = require "crux.core"
@@ -65,10 +66,11 @@ local ran, why = pcall(function()
   end
   local one_sync = seconds(sync) / 20
   local function row(name, wall, cpu)
-    print((" %-24s %8.3f ms of time, %8.3f ms of processor for each order"):format(name, 1000 * wall / ORDERS,
-      1000 * cpu / ORDERS))
+    print((" %-24s %8.3f ms of time, %8.3f ms of processor for each order"):format(name,
+      1000 * wall / ORDERS, 1000 * cpu / ORDERS))
   end
-  print(("journal: %d orders, %d at once; a sync takes %.2f ms"):format(ORDERS, CONCURRENCY, 1000 * one_sync))
+  print(("journal: %d orders, %d at once; a sync takes %.2f ms"):format(ORDERS, CONCURRENCY,
+    1000 * one_sync))
   row("batch", best.without, best_cpu.without)
   row("batch with a journal", best.with, best_cpu.with)
   row("the difference", best.with - best.without, best_cpu.with - best_cpu.without)

@@ -87,7 +87,7 @@ describe("a bulk run", function()
     for _, entry in pairs(sandbox:record().cancels) do assert.equal(1, entry.received) end
   end)
 
-  it("sends what was not sent, not started, or refused for a token or for its rate, and nothing else", function()
+  it("sends what was not sent, not started, or refused for a token or for its rate", function()
     start()
     journal:begin{ timeout = 30 }
     journal:intend{ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 }
@@ -103,12 +103,29 @@ describe("a bulk run", function()
     assert.equal(6, bulk.pending(journal))
     bulk.run(journal, client)
     assert.same({ 3, 4, 5, 6, 9, 12 }, received())
-    assert.same({ accepted = 7, rejected = 1, invalid = 1, unknown = 1, open = 1, intent = 1 }, count())
+    assert.same({ accepted = 7, rejected = 1, invalid = 1, unknown = 1, open = 1, intent = 1 },
+      count())
     -- the user's word
     assert.equal(1, bulk.pending(journal, true))
     bulk.run(journal, client, { resend_open = true })
     assert.same({ 3, 4, 5, 6, 9, 10, 12 }, received())
     assert.same({ accepted = 8, rejected = 1, invalid = 1, unknown = 1, intent = 1 }, count())
+  end)
+
+  it("writes the intents of the next orders while those before them are in flight", function()
+    start("/~delay=20")
+    bulk.run(journal, client, { concurrency = 4 })
+    local kinds = {}
+    for kind in files.read(path):gmatch('{"type":"(%l+)"') do
+      if kind == "intent" or kind == "outcome" then kinds[#kinds + 1] = kind:sub(1, 1) end
+    end
+    local text = table.concat(kinds)
+    local _, groups = text:gsub("i+", "")
+    assert.equal("iiii", text:match("^i+"))
+    assert.equal(ORDERS / 4, groups)
+    for group in text:gmatch("i+") do assert.equal("iiii", group) end
+    local before = text:match("^iiii(o*)i")
+    assert.is_true(#before < 4, text)
   end)
 
   it("starts no more when it is asked to stop, and records what is in flight", function()
@@ -121,7 +138,7 @@ describe("a bulk run", function()
     })
     assert.equal("interrupted", result.stopped)
     local counts = count()
-    assert.is_true(counts.accepted >= 3 and counts.accepted < ORDERS, "accepted " .. counts.accepted)
+    assert.is_true(counts.accepted >= 3 and counts.accepted < ORDERS, tostring(counts.accepted))
     assert.is_nil(counts.intent)
     assert.equal(ORDERS, counts.accepted + (counts.not_started or 0) + (counts.none or 0))
     assert.equal(counts.accepted, #received())

@@ -9,6 +9,7 @@ local Journal = require "crux.cli.journal"
 local ORDERS, CONCURRENCY = 7, 2
 
 -- See spec/support/failing_file.c.
+local MESSAGES = { EIO = "Input/output error", ENOSPC = "No space left on device" }
 local HOWS = { "EIO", "ENOSPC", "short", "exit", "half", "full" }
 
 describe("a run whose journal fails", function()
@@ -43,10 +44,13 @@ describe("a run whose journal fails", function()
       environment.FAILING_AT, environment.FAILING_HOW = failing.at, failing.how
     end
     local words = {}
-    for name, value in pairs(environment) do words[#words + 1] = name .. "=" .. helper.quoted(tostring(value)) end
+    for name, value in pairs(environment) do
+      words[#words + 1] = name .. "=" .. helper.quoted(tostring(value))
+    end
     local arguments = task == "cancel" and ("--file %s/orders --journal"):format(directory) or ""
-    local lines = files.lines(("{ env %s %s bin/crux %s %s %s --yes --concurrency %d --timeout 1; echo $?; }"):format(
-      table.concat(words, " "), helper.lua, task, arguments, path, CONCURRENCY))
+    arguments = ("%s %s --yes --concurrency %d --timeout 1"):format(arguments, path, CONCURRENCY)
+    local lines = files.lines(("{ env %s %s bin/crux %s %s; echo $?; }"):format(
+      table.concat(words, " "), helper.lua, task, arguments))
     return table.remove(lines), table.concat(lines, "\n")
   end
 
@@ -85,7 +89,8 @@ describe("a run whose journal fails", function()
       local uuid, state = journal:arguments(index).order_uuid, journal:state(index).name
       local entry = cancels[uuid] or { received = 0, executed = 0 }
       assert.is_true(entry.received <= 1, where .. ": sent twice")
-      if state == "accepted" then assert.equal(1, entry.executed, where) else assert.equal("intent", state, where) end
+      if state == "accepted" then assert.equal(1, entry.executed, where)
+      else assert.equal("intent", state, where) end
     end
     journal:close()
   end
@@ -94,10 +99,14 @@ describe("a run whose journal fails", function()
   local function fail_at(task, how, at)
     os.remove(path .. ".failed")
     os.remove(path .. ".disk")
-    local _, text = run(task, { at = at, how = how })
+    local code, text = run(task, { at = at, how = how })
     local failed = read_if_there(path .. ".failed")
     local where = ("%s, %s of call %d (%s)"):format(task, how, at, tostring(failed))
     assert.is_nil(text:find("fault of this program", 1, true), where .. ": " .. text)
+    if failed and failed ~= "close" and MESSAGES[how] then
+      assert.is_truthy(text:find(MESSAGES[how], 1, true), where .. " is not told: " .. text)
+      assert.is_true(code ~= "0", where .. ": ended with 0")
+    end
     local kept = intents(read_if_there(path .. ".disk"))
     for uuid in pairs(sandbox:record().cancels) do
       assert.is_true(kept[uuid], where .. ": sent without an intent on the disk")
@@ -132,7 +141,8 @@ describe("a run whose journal fails", function()
         -- a run that was killed with a part of its last line written
         local list = {}
         for index, uuid in ipairs(sandbox.orders) do list[index] = { order_uuid = uuid } end
-        local journal = assert(Journal.create(path, { base_url = sandbox.base_url, api = "v1" }, list))
+        local header = { base_url = sandbox.base_url, api = "v1" }
+        local journal = assert(Journal.create(path, header, list))
         journal:close()
         files.write(path, files.read(path) .. '{"type":"run","tim')
         local failed, where = fail_at("resume", how, at)

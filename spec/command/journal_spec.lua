@@ -130,7 +130,8 @@ describe("a journal", function()
     local journal = create(3)
     journal:intend{ 1, 2 }
     journal:conclude(1, { outcome = "accepted", status = 204 })
-    assert.has_error(function() journal:intend{ 3, 1 } end, "order 1: an intent cannot follow accepted")
+    assert.has_error(function() journal:intend{ 3, 1 } end,
+      "order 1: an intent cannot follow accepted")
     assert.has_error(function() journal:intend{ 2 } end, "order 2: an intent cannot follow intent")
     assert.has_error(function() journal:conclude(3, { outcome = "accepted" }) end,
       "order 3: outcome cannot follow none")
@@ -218,7 +219,8 @@ describe("a journal", function()
     local text, lines = files.read(path), {}
     for line in text:gmatch("[^\n]*\n") do lines[#lines + 1] = line end
     for number = 2, #lines do
-      local others = { "{\n", "\n", "null\n", '{"type":"other"}\n', (lines[number]:gsub("%d", "x")) }
+      local others = { "{\n", "\n", "null\n", '{"type":"other"}\n' }
+      others[5] = lines[number]:gsub("%d", "x")
       if number ~= 6 then others[#others + 1] = lines[number] .. lines[number] end
       for _, other in ipairs(others) do
         local copy = {}
@@ -293,7 +295,8 @@ describe("a journal of a million orders", function()
       local function create(n)
         local index = 0
         os.remove(path)
-        return assert(Journal.create(path, { base_url = "https://127.0.0.1", api = "v1" }, function()
+        local header = { base_url = "https://127.0.0.1", api = "v1" }
+        return assert(Journal.create(path, header, function()
           index = index + 1
           if index > n then return nil end
           return { order_uuid = ("54a31ec5-b0be-4a92-af4c-%012d"):format(index) }
@@ -307,7 +310,9 @@ describe("a journal of a million orders", function()
         local window = {}
         for index = first, first + 31 do window[#window + 1] = index end
         assert(journal:intend(window))
-        for _, index in ipairs(window) do assert(journal:conclude(index, { outcome = "accepted", status = 204 })) end
+        for _, index in ipairs(window) do
+          assert(journal:conclude(index, { outcome = "accepted", status = 204 }))
+        end
       end
       journal:close()
       journal = nil

@@ -20,8 +20,8 @@ describe("crux.os", function()
     assert.is_true(file:close())
     assert.is_true(file:close())
     assert.equal("one\n", files.read(path))
-    local status = system.stat(path)
-    assert.same({ kind = "file", mode = tonumber("600", 8), size = 4, links = 1, owned = true }, status)
+    local expected = { kind = "file", mode = tonumber("600", 8), size = 4, links = 1, owned = true }
+    assert.same(expected, system.stat(path))
     local other, message, name = system.open(path, "create")
     assert.is_nil(other)
     assert.equal("EEXIST", name)
@@ -86,8 +86,9 @@ describe("crux.os", function()
   end)
 
   it("knows what is no terminal", function()
-    local printed = helper.child("local s = require 'crux.os' print(s.isatty(1), s.width(1) == nil)")
-    assert.equal("false\ttrue", printed)
+    local printed = helper.child("local s = require 'crux.os' print(s.isatty(1), s.width(1))")
+    assert.is_truthy(printed:find("^false"), printed)
+    assert.is_nil(printed:find("%d"), printed)
   end)
 
   local SENDS = [[

@@ -47,10 +47,20 @@ describe("a reconciliation", function()
     return names
   end
 
+  -- How long a reconciliation would wait. It is ended at once.
+  local function wait_of()
+    local seconds
+    local result = reconcile(journal, client, {
+      on_wait = function(left) seconds = left end, stopped = function() return "once" end,
+    })
+    return seconds, result.stopped
+  end
+
   it("records what the orders show, and reads those that are open again", function()
     local orders = sandbox.orders
     assert(client:cancel_order{ order_uuid = orders[1] })
-    start{ orders[1], orders[2], sandbox.shipped_order, "54a31ec5-b0be-4a92-af4c-000000000000", orders[3], orders[4] }
+    local nobodys = "54a31ec5-b0be-4a92-af4c-000000000000"
+    start{ orders[1], orders[2], sandbox.shipped_order, nobodys, orders[3], orders[4] }
     journal:conclude(5, { outcome = "accepted", status = 204 })
     journal:conclude(6, { outcome = "unknown", status = 502, kind = "http", message = "HTTP 502" })
     age(100)
@@ -82,11 +92,8 @@ describe("a reconciliation", function()
   it("waits until no request can be on the way: the time limit of a call, and 10 s", function()
     start{ sandbox.orders[1] }
     for _, kind in ipairs{ "without an outcome", "with an unknown one" } do
-      local seconds = nil
-      local result = reconcile(journal, client, {
-        on_wait = function(left) seconds = left end, stopped = function() return "once" end,
-      })
-      assert.equal("interrupted", result.stopped, kind)
+      local seconds, stopped = wait_of()
+      assert.equal("interrupted", stopped, kind)
       assert.is_true(seconds > 10 and seconds <= 15, kind .. ": " .. tostring(seconds))
       if journal:state(1).name == "intent" then
         journal:conclude(1, { outcome = "unknown", kind = "timeout", intent = os.time() })
@@ -99,8 +106,7 @@ describe("a reconciliation", function()
   it("waits no longer than that, if the clock was set back", function()
     start{ sandbox.orders[1] }
     age(-86400)
-    local seconds
-    reconcile(journal, client, { on_wait = function(left) seconds = left end, stopped = function() return "once" end })
+    local seconds = wait_of()
     assert.equal(15, math.floor(seconds))
   end)
 
@@ -111,8 +117,7 @@ describe("a reconciliation", function()
     journal:beat()
     local _, beats = files.read(path):gsub('"type":"alive"', "")
     assert.equal(1, beats)
-    local seconds
-    reconcile(journal, client, { on_wait = function(left) seconds = left end, stopped = function() return "once" end })
+    local seconds = wait_of()
     assert.is_true(seconds and seconds > 10)
   end)
 

@@ -233,6 +233,22 @@ describe("a fleet in trouble", function()
     end)
   end
 
+  -- Each of the stops is shorter than the time limit of a call; both together are not.
+  it("counts the time of a claim from the claim, and not from the call", function()
+    assert(enqueue(1, 1))
+    local uuid = sandbox.orders[1]
+    local worker = start("timeout=3 until_empty=1 stop_at=claim,attempt")
+    for _ = 1, 2 do
+      wait_for(function() return record(uuid).state == "sending" and is_stopped(worker) end)
+      core.sleep(1.6)
+      forks.kill(worker.pid, 18)
+      core.sleep(0.05)
+    end
+    local said = worker.pipe:read("*a")
+    assert.is_truthy(said:find("ended\t1\t0"), said)
+    assert.same({ 1, 2, "accepted" }, { received(uuid), record(uuid).fence, record(uuid).state })
+  end)
+
   it("records the late outcome of a worker that was stopped longer than its lease", function()
     with "/~delay_after=300"
     assert(enqueue(1, 1))

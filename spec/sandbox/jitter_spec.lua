@@ -10,7 +10,8 @@ describe("the fault jitter", function()
       assert.is_true(found.delay >= 0 and found.delay <= 20, tostring(found.delay))
       low, high, sum = math.min(low, found.delay), math.max(high, found.delay), sum + found.delay
     end
-    assert.is_true(low < 1 and high > 19 and sum > 9000 and sum < 11000, ("%g, %g, %g"):format(low, high, sum))
+    local found = ("%g, %g, %g"):format(low, high, sum)
+    assert.is_true(low < 1 and high > 19 and sum > 9000 and sum < 11000, found)
   end)
 
   it("is beside random failures where both are given", function()

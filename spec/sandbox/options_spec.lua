@@ -35,6 +35,14 @@ describe("an option of the sandbox #tree", function()
     return assert(read_response(con), "expected a response, found that the connection ended")
   end
 
+  -- A new connection, or nil if it is refused.
+  local function reach()
+    local made = connect(sandbox.port)
+    if made:connect() then return made end
+    made:close()
+    return nil
+  end
+
   local function cancel(uuid) return ask("PATCH", "/orders/cancel/", sandbox.tokens.retailer, { order_uuid = uuid }).status end
   local function lines(uuid, api)
     return ask("GET", (api or "") .. "/orders/" .. uuid .. "/", sandbox.tokens.retailer).body.line_items
@@ -150,6 +158,48 @@ describe("an option of the sandbox #tree", function()
     assert.equal(200, status)
     ask("GET", "/~outage/status=502,times=2/")
     assert.same({ 502, 502, 200 }, { read(), read(), read() })
+  end)
+
+  for name, begin in pairs{
+    ["a page"] = function() return ask("GET", "/~outage/refuse=yes,seconds=60/").status end,
+    ["a line on stdin"] = function() sandbox:outage("refuse=yes,seconds=60") return 200 end,
+  } do
+    it("refuses connections on cue, by " .. name, function()
+      local tokens = open{}
+      local busy = connect(sandbox.port)
+      local function request(directives)
+        return request_bytes("PATCH", "/~" .. directives .. "/orders/cancel/", tokens.retailer,
+          { order_uuid = sandbox.orders[1] })
+      end
+      busy:write(request("delay_after=300"))
+      repeat local entry = sandbox:record().cancels[sandbox.orders[1]] until entry and entry.executed == 1
+      assert.equal(200, begin())
+      assert.is_nil(read_response(con))
+      assert.is_nil(read_response(busy))
+      busy:close()
+      for _ = 1, 2 do assert.is_nil(reach()) end
+      sandbox:outage("")
+      local again
+      repeat again = reach() until again
+      again:write(request("close=yes"))
+      assert.equal(422, read_response(again).status)
+      again:close()
+      assert.equal(2, sandbox:record().cancels[sandbox.orders[1]].received)
+    end)
+  end
+
+  it("accepts connections again when an outage is over", function()
+    open{}
+    assert.equal(404, ask("GET", "/~outage/refuse=yes/").status)
+    assert.equal(200, ask("GET", "/~outage/refuse=yes,seconds=0.3/").status)
+    local again
+    local refused = 0
+    repeat
+      again = reach()
+      if not again then refused = refused + 1 end
+    until again
+    assert.is_true(refused > 0)
+    again:close()
   end)
 
   it("ends the earlier tokens of a user who logs in: --revoke", function()

@@ -3,13 +3,15 @@
 
    FAILING_FILE   the journal. Calls on it, and on directories, are counted.
    FAILING_AT     which of them fails, from 1.
-   FAILING_HOW    EIO or ENOSPC: it fails so · short: a write takes one byte, another call fails with
-                  EINTR · exit: the process ends instead of the call · half: a write takes half, and
-                  the process ends · full: this and all later writes take a byte, and then fail with
-                  ENOSPC
+   FAILING_HOW    how:
+     EIO, ENOSPC  it fails with that error
+     short        a write takes one byte; another call fails with EINTR
+     exit         the process ends instead of the call
+     half         a write takes half, and the process ends
+     full         this and all later writes take a byte, and then fail with ENOSPC
 
-   A sync copies the journal to FILE.disk, once its directory was synced; so that file is what a loss
-   of power would leave. The name of the call that was made to fail is written to FILE.failed. */
+   A sync copies the journal to FILE.disk, once its directory was synced: that is what a loss of
+   power would leave. The name of the call that was made to fail is written to FILE.failed. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -4,7 +4,7 @@
 --
 -- The service and the token come from the environment. Values: `queue`, `timeout`, `rate`, `concurrency`, `until_empty`;
 -- `control`: the script `claim` lets an order go again whose claim ran out, as a queue without crux's rule would.
--- `stop_at`: "claim" or "attempt": the process stops itself there once, as by SIGSTOP; `tell`: print each result.
+-- `stop_at`: "claim", "attempt" or both: the process stops itself there once, as by SIGSTOP; `tell`: print each result.
 -- Prints a line for each result, and "ended" with the counts.
 local url, values = arg[1], {}
 for i = 2, #arg do
@@ -27,8 +27,8 @@ local crux = require "crux"
 local system = require "crux.os"
 
 local function stop_once(place)
-  if values.stop_at ~= place then return end
-  values.stop_at = nil
+  if not values.stop_at or not values.stop_at:find(place, 1, true) then return end
+  values.stop_at = values.stop_at:gsub(place, "")
   local forks = require "spec.support.forks"
   forks.kill(forks.getpid(), 19) -- SIGSTOP
 end

@@ -43,7 +43,11 @@ function nginx.missing()
   if not nginx.built then
     -- what was said to the make that runs this is not for the other one
     local make = "cd %s && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make all LUA=luajit DIR=%s 2>&1; echo $?"
-    local made = output(make:format(quoted(root), quoted(module)))
+    -- named as the Makefile names it: the headers that an object depends on are noted under the
+    -- object's name, and one that is not rebuilt after them would crash
+    local inside = module:sub(1, #root + 1) == root .. "/"
+    local dir = inside and module:sub(#root + 2) or module
+    local made = output(make:format(quoted(root), quoted(dir)))
     if not made:find("%f[^\n%z]0$") then return "needs crux for LuaJIT: " .. made end
     nginx.built = true
   end

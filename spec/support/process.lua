@@ -29,7 +29,7 @@ local function arguments(options)
     local option = "--" .. name:gsub("_", "-")
     if options[name] then parts[#parts + 1] = option .. " " .. quoted(options[name]) end
   end
-  for _, name in ipairs{ "plain", "revoke" } do
+  for _, name in ipairs{ "plain", "revoke", "brief" } do
     if options[name] then parts[#parts + 1] = "--" .. name end
   end
   return table.concat(parts, " ")
@@ -51,13 +51,10 @@ local function parse(self)
   return false
 end
 
---- Start a sandbox.
--- @tparam[opt] table options `plain` (true for http) and the values of examples/sandbox.lua: `host`, `port`, `orders`,
---   `token_lifetime`, `revoke` (true), `confirm`, `limit`, `rate_limit`, `random` (a seed), `rate`, `journal`,
---   `state`
--- @treturn table `base_url`, `port`, `ca_file`, `tokens` (`retailer`, `supplier`, `other_supplier`, `clerk`, `expired`), `orders`,
---   `shipped_order`, `pid`
-function process.sandbox(options)
+--- Start a sandbox, and do not wait until it listens: `await` does.
+-- @tparam[opt] table options as for `sandbox`
+-- @treturn table
+function process.begin(options)
   local made = assert(io.popen('mktemp -d "${TMPDIR:-/tmp}/crux-spec.XXXXXX"'))
   local dir = made:read("*l")
   made:close()
@@ -70,24 +67,53 @@ function process.sandbox(options)
   local output = assert(io.open(fifo, "r"))
   os.remove(fifo)
   os.remove(dir)
-  local self = setmetatable({ input = input, output = output, tokens = {}, orders = {} }, Sandbox)
+  local self = { input = input, output = output, tokens = {}, orders = {}, state = options and options.state }
+  return setmetatable(self, Sandbox)
+end
+
+--- Wait until a sandbox listens.
+function Sandbox:await()
+  if self.pid then return end
   if not parse(self) then
     self:close()
     error("expected the sandbox to start, found that it ended", 2)
   end
   self.port, self.pid = tonumber(self.port), tonumber(self.pid)
+end
+
+--- Start a sandbox.
+-- @tparam[opt] table options `plain` (true for http) and the values of examples/sandbox.lua: `host`, `port`, `orders`,
+--   `token_lifetime`, `brief` (true: without `orders`), `revoke` (true), `confirm`, `limit`, `rate_limit`, `random` (a seed), `rate`, `journal`,
+--   `state`
+-- @treturn table `base_url`, `port`, `ca_file`, `tokens` (`retailer`, `supplier`, `other_supplier`, `clerk`, `expired`), `orders`,
+--   `shipped_order`, `pid`
+function process.sandbox(options)
+  local self = process.begin(options)
+  self:await()
   return self
 end
 
---- The sandbox's record: `{ connections, requests, cancels }`, the last by order UUID
+local function tell(self, line)
+  -- writing to a sandbox that has ended would end this process by SIGPIPE
+  if self.killed or not self.input then error("expected a sandbox that runs, found one that has ended", 3) end
+  self.input:write(line, "\n")
+  self.input:flush()
+  local length = tonumber((assert(self.output:read("*l"), "expected an answer, found that the sandbox has ended")))
+  return cjson.decode(self.output:read(length))
+end
+
+--- The sandbox's record: `{ connections, requests, logins, cancels }`, the last by order UUID
 -- `{ received, executed, answers }`.
 function Sandbox:record()
-  -- writing to a sandbox that has ended would end this process by SIGPIPE
-  if self.killed or not self.input then error("expected a sandbox that runs, found one that has ended", 2) end
-  self.input:write("record\n")
-  self.input:flush()
-  local length = tonumber((assert(self.output:read("*l"), "expected a record, found that the sandbox has ended")))
-  return cjson.decode(self.output:read(length))
+  local record = tell(self, "record")
+  return record
+end
+
+--- Has all requests fail from now on.
+-- @tparam string directives such as `"status=503,seconds=20"`; an empty string ends the outage
+function Sandbox:outage(directives)
+  local answer = tell(self, "outage " .. directives)
+  if answer.outage ~= (directives ~= "") then error("expected an outage, found " .. tostring(answer.detail), 2) end
 end
 
 --- End the sandbox at once, as SIGKILL does. Its files are removed by `close`.
@@ -101,11 +127,11 @@ end
 --- End the sandbox.
 function Sandbox:close()
   if not self.input then return end
+  self.output:close() -- before the other, which waits for its end: it may still write
   self.input:close()
-  self.output:close()
   self.input = nil
-  -- after `kill` its files are still there
-  if self.ca_file then
+  -- after `kill` its files are still there; another one may go on with those of a state
+  if self.ca_file and not self.state then
     os.remove(self.ca_file)
     os.remove((self.ca_file:gsub("/[^/]*$", "")))
   end

@@ -1,6 +1,6 @@
--- The kill storm: a bulk run of the command is killed by SIGKILL again and again, and resumed, until
--- all orders are through. Then the sandbox's own log is compared with what the journal says: no
--- order may have been sent twice, but after a 401 or 429, and none may be lost.
+-- The kill storm: a bulk run of the command is killed by SIGKILL again and again, and resumed,
+-- until all orders are through. Then the sandbox's own log is compared with what the journal says:
+-- no order may have been sent twice, but after a 401 or 429, and none may be lost.
 --
 --     lua storm.lua [--orders N] [--kills N] [--seed N]
 --
@@ -39,6 +39,9 @@ local function check(condition, ...)
   os.exit(1)
 end
 
+-- Whether a run has ended by itself, with nothing left to send.
+local function is_end(code) return code == 0 or code == 1 or code == 3 end
+
 -- --- one run of the command ---
 
 local Storm = {}
@@ -61,12 +64,14 @@ end
 
 function Storm:command(words)
   return ("CRUX_BASE_URL=%s CRUX_TOKEN=%s XDG_STATE_HOME=%s %s %s %s"):format(
-    quoted(self.sandbox.base_url .. FAULTS), self.sandbox.tokens.retailer, quoted(self.directory), LUA, self.program, words)
+    quoted(self.sandbox.base_url .. FAULTS), self.sandbox.tokens.retailer,
+    quoted(self.directory), LUA, self.program, words)
 end
 
 -- What to run next.
 function Storm:next_words()
-  local flags = (" --concurrency %d --timeout %d --stop-after 1000000 --yes --quiet"):format(CONCURRENCY, TIMEOUT)
+  local flags = (" --concurrency %d --timeout %d --yes --quiet"):format(CONCURRENCY, TIMEOUT)
+  flags = flags .. " --stop-after 1000000"
   local file = io.open(self.journal)
   if not file then return "cancel --file " .. quoted(self.orders) .. flags end
   file:close()
@@ -77,8 +82,9 @@ end
 -- and what it printed to stdout and to stderr.
 function Storm:start(words)
   local output = self.directory .. "/output"
-  local pipe = assert(io.popen(("exec 2>/dev/null; %s >%s 2>%s & echo $!; wait $!; echo $? >%s"):format(
-    self:command(words), quoted(output), quoted(output .. ".errors"), quoted(output .. ".code"))))
+  local script = "exec 2>/dev/null; %s >%s 2>%s & echo $!; wait $!; echo $? >%s"
+  local pipe = assert(io.popen(script:format(self:command(words), quoted(output),
+    quoted(output .. ".errors"), quoted(output .. ".code"))))
   local pid = tonumber(pipe:read("*l"))
   return pid, function()
     pipe:close()
@@ -124,7 +130,7 @@ function Storm:kill_once(seconds)
     os.remove(self.journal)
     return true
   end
-  check(code == 0 or code == 1 or code == 3, "the command ended with %s: %s", tostring(code), output)
+  check(is_end(code), "the command ended with %s: %s", tostring(code), output)
   return false
 end
 
@@ -140,7 +146,8 @@ function Storm:rage(orders, kills)
     local is_ahead = left_before - left < left / (kills - count + 1)
     seconds = math.max(0.001, seconds * (is_ahead and 1.05 or 0.95))
     if count % 100 == 0 then
-      io.write((" %d kills, %d requests, %d s\n"):format(count, self.log.received, math.floor(core.now() - began)))
+      local took = math.floor(core.now() - began)
+      io.write((" %d kills, %d requests, %d s\n"):format(count, self.log.received, took))
       io.stdout:flush()
     end
   end
@@ -153,11 +160,12 @@ function Storm:calm()
   for _ = 1, 20 do
     code, _, errors = self:run(self:next_words())
     if code == 2 and errors:find("delete it", 1, true) then os.remove(self.journal) end
-    if code == 0 or code == 1 or code == 3 then break end
+    if is_end(code) then break end
   end
-  check(code == 0 or code == 1 or code == 3, "the last run ended with %s: %s", tostring(code), errors)
+  check(is_end(code), "the last run ended with %s: %s", tostring(code), errors)
   for _ = 1, 5 do
-    code, output, errors = self:run("reconcile " .. quoted(self.journal) .. " --stop-after 1000000 --json")
+    code, output, errors = self:run("reconcile " .. quoted(self.journal)
+      .. " --stop-after 1000000 --json")
     check(code == 0 or code == 3, "reconcile ended with %s: %s", tostring(code), errors)
     if not output:find('"kind":', 1, true) then break end
   end
@@ -168,7 +176,7 @@ function Storm:judge()
   local cjson = require "cjson"
   self.log:read()
   local code, output = self:run("report " .. quoted(self.journal) .. " --json")
-  check(code == 0 or code == 1 or code == 3, "report ended with %s", tostring(code))
+  check(is_end(code), "report ended with %s", tostring(code))
   local counts, seen, lost = { accepted = 0, rejected = 0, looked = 0 }, {}, 0
   for line in output:gmatch("[^\n]+") do
     local row = cjson.decode(line)
@@ -200,25 +208,29 @@ local function storm(name, orders, kills, program, is_control)
   if is_control then
     self:run(self:next_words())
     self.log:read()
-    print(("%s: %d kills; %d requests: %d sent twice"):format(name, count, self.log.received, self.log.doubles))
+    print(("%s: %d kills; %d requests: %d sent twice"):format(name, count, self.log.received,
+      self.log.doubles))
     self:close()
     return self.log.doubles
   end
   self:calm()
   local counts, lost = self:judge()
   print(("%s: %d kills, %d of them with requests in flight; %d requests: %d sent twice, %d lost; "
-    .. "%d accepted, %d rejected, %d looked at"):format(name, count, self.in_flight, self.log.received, self.log.doubles,
-    lost, counts.accepted, counts.rejected, counts.looked))
+    .. "%d accepted, %d rejected, %d looked at"):format(name, count, self.in_flight,
+    self.log.received, self.log.doubles, lost, counts.accepted, counts.rejected, counts.looked))
   self:close()
   return { kills = count, in_flight = self.in_flight, doubles = self.log.doubles, lost = lost }
 end
 
 math.randomseed(SEED)
 local found = storm("storm", ORDERS, KILLS, "bin/crux")
-check(found.kills == KILLS, "expected %d kills, found that the orders lasted for %d", KILLS, found.kills)
-check(found.in_flight >= KILLS / 2, "expected requests in flight at half of the kills, found %d", found.in_flight)
+check(found.kills == KILLS, "expected orders for %d kills, found that they lasted for %d", KILLS,
+  found.kills)
+check(found.in_flight >= KILLS / 2, "expected requests in flight at half of the kills, found %d",
+  found.in_flight)
 check(found.doubles == 0, "%d orders were sent twice", found.doubles)
 check(found.lost == 0, "%d orders were lost", found.lost)
-local doubles = storm("without intents", math.min(ORDERS, 2000), math.min(KILLS, 30), "spec/support/late_intents.lua", true)
+local doubles = storm("without intents", math.min(ORDERS, 2000), math.min(KILLS, 30),
+  "spec/support/late_intents.lua", true)
 check(doubles > 0, "expected doubles where intents are written too late, found none")
 print("storm: passed")

@@ -17,6 +17,7 @@
 -- | `times=N` | only the first `N` requests with exactly these directives are treated so |
 -- | `id=WORD` | nothing; makes the directives differ from others, for `times` |
 -- | `seconds=N` | in `/~outage/` alone: for how long |
+-- | `refuse=yes` | in `/~outage/` alone, with `seconds`: refuse connections, and close all |
 -- | `random=SEED` | a drop, 500 after executing, 503, 429 with `Retry-After: 0`, or a short delay |
 -- | `rate=R` | with `random`: how often, 0 to 1; if left out, that of the constructor, or 0.2 |
 -- @module crux.sandbox.faults
@@ -25,7 +26,8 @@ local faults = {}
 
 local KNOWN = {
   status = "^%d%d%d$", execute = "^yes$", retry_after = "^%d+$", body = "^%l+$", location = "^no$",
-  delay = "^%d+$", delay_after = "^%d+$", jitter = "^%d+$", drop = "^%l+$", close = "^yes$",
+  delay = "^%d+$", delay_after = "^%d+$", jitter = "^%d+$", drop = "^%l+$", refuse = "^yes$",
+  close = "^yes$",
   times = "^%d+$", id = "^[%w_.-]+$",
   random = "^%d+$", rate = "^[%d.]+$", seconds = "^[%d.]+$",
 }

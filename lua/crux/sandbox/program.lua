@@ -28,7 +28,10 @@ local USAGE = [[
   --journal FILE  append to FILE what happens to each order
   --machine       for programs: print key=value lines and an empty line. For each line "record" on
                   stdin, print the length of the record of all requests, a newline, and the record
-                  as JSON
+                  as JSON; for a line "outage DIRECTIVES" do what GET /~outage/DIRECTIVES/ does,
+                  and print its answer so
+  --brief         with --machine: leave out the list of orders, which may be longer than a pipe
+                  holds
   --until-eof     end when stdin ends
   --help          print this
 ]]
@@ -46,7 +49,7 @@ local VALUES = {
   rate = tonumber, host = tostring, journal = tostring, state = tostring, confirm = confirm,
   limit = limit, ["rate-limit"] = tonumber,
 }
-local FLAGS = { plain = true, machine = true, revoke = true, ["until-eof"] = true }
+local FLAGS = { brief = true, plain = true, machine = true, revoke = true, ["until-eof"] = true }
 
 local function fail(message)
   io.stderr:write("sandbox: ", message, "\n")
@@ -88,14 +91,14 @@ local function make(given)
   return server
 end
 
-local function print_machine(server)
+local function print_machine(server, is_brief)
   local tokens = server.tokens
   local lines = {
     { "base_url", server.base_url }, { "port", server.port }, { "ca_file", server.ca_file },
     { "token_retailer", tokens.retailer }, { "token_supplier", tokens.supplier },
     { "token_clerk", tokens.clerk }, { "token_other_supplier", tokens.other_supplier },
     { "token_expired", tokens.expired }, { "shipped_order", server.shipped_order },
-    { "orders", table.concat(server.orders, ",") },
+    { "orders", not is_brief and table.concat(server.orders, ",") },
   }
   for _, line in ipairs(lines) do
     if line[2] then io.write(line[1], "=", line[2], "\n") end
@@ -134,6 +137,8 @@ local function print_human(server, hints)
   print("requests seen   GET " .. server.base_url .. "/~record/")
   print("failures        put /~status=503,retry_after=2 or the like behind the base URL;")
   print("                lua/crux/sandbox/faults.lua lists what there is")
+  print("outages         GET " .. server.base_url
+    .. "/~outage/status=503,seconds=20/ or refuse=yes,seconds=20")
   print("")
   print("In another terminal:")
   print("")
@@ -156,10 +161,13 @@ local function stop_on_signal(server)
 end
 
 local function obey(server, line)
-  if line == "record" then
-    local text = json.encode(server.record:show())
-    io.write(#text, "\n", text):flush()
-  end
+  local outage = line:match("^outage ?(.*)$")
+  local shown
+  if outage then shown = select(2, server:set_outage(outage))
+  elseif line == "record" then shown = server.record:show()
+  else return end
+  local text = json.encode(shown)
+  io.write(#text, "\n", text):flush()
 end
 
 -- Whether the loop can wait for the descriptor. A file or /dev/null cannot be polled, but reading
@@ -193,7 +201,8 @@ return function(arguments, settings)
   signal.block(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
   signal.ignore(signal.SIGPIPE)
   local server = make(given)
-  if given.machine then print_machine(server) else print_human(server, settings.hints) end
+  if given.machine then print_machine(server, given.brief)
+  else print_human(server, settings.hints) end
   stop_on_signal(server)
   if given["until-eof"] or given.machine then read_commands(server, given["until-eof"]) end
   local ran, why = pcall(server.run, server)

@@ -6,8 +6,8 @@ local json = require "crux.sandbox.json"
 local Record = {}
 Record.__index = Record
 
---- An empty record: `connections`, `requests`, and `cancels`, by order UUID `{ received, executed,
--- answers }`.
+--- An empty record: `connections`, `requests`, `logins` that were successful, and `cancels`, by
+-- order UUID `{ received, executed, answers }`.
 -- @tparam[opt] string journal a file to which every event is appended at once, so that it outlives
 --   the process: lines `received UUID`, `executed UUID` and `answered UUID STATUS`, each before the
 --   step it is about is taken further
@@ -19,7 +19,8 @@ local function new(journal, keep)
     file:setvbuf("no")
   end
   return setmetatable({
-    connections = 0, requests = 0, cancels = {}, journal = file, keep = keep or function() end,
+    connections = 0, requests = 0, logins = 0, cancels = {},
+    journal = file, keep = keep or function() end,
   }, Record)
 end
 
@@ -74,7 +75,9 @@ end
 --- As JSON values.
 -- @tparam[opt] string uuid of one order; all of them if left out
 function Record:show(uuid)
-  local shown = { connections = self.connections, requests = self.requests }
+  local shown = {
+    connections = self.connections, requests = self.requests, logins = self.logins,
+  }
   if uuid then
     local none = { received = 0, executed = 0, answers = json.list() }
     for name, value in pairs(self.cancels[uuid:lower()] or none) do shown[name] = value end

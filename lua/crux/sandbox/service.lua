@@ -38,6 +38,7 @@ local function login(state, call)
   if not user or user.password ~= call.body.password then
     return 401, detail "Unable to log in with provided credentials."
   end
+  state.record.logins = state.record.logins + 1
   return 200, state.accounts:login(user)
 end
 

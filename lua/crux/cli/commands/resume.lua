@@ -3,6 +3,7 @@
 local ask = require "crux.cli.ask"
 local bulk = require "crux.cli.bulk"
 local crux = require "crux"
+local exit = require "crux.cli.exit"
 local flags = require "crux.cli.flags"
 local journaled = require "crux.cli.journaled"
 local output = require "crux.cli.output"
@@ -31,8 +32,9 @@ local function facts_of(journal, opened, arguments)
   for index = 1, journal:count() do
     local state = journal:state(index)
     if #first < 3 and (state.sends or arguments.resend_open and state.name == "open") then
-      local order = journal:arguments(index)
-      first[#first + 1] = order and order.order_uuid
+      local order, message = journal:arguments(index)
+      if not order then exit.fail(exit.USAGE, journal.path .. ": " .. message) end
+      first[#first + 1] = order.order_uuid
     end
   end
   return {
