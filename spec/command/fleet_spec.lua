@@ -95,6 +95,22 @@ describe("crux fleet", function()
     assert.is_truthy(place:run("fleet status").out:find("2 not_started", 1, true))
   end)
 
+  it("has one login for all workers that have a name and a password", function()
+    enqueue(2)
+    local env = { CRUX_TOKEN = "", CRUX_USERNAME = "retailer", CRUX_PASSWORD = "retailer" }
+    assert.equal(0, place:run("fleet work --until-empty", { env = env }).code)
+    local client = server:client()
+    local keys = client:call("KEYS", "crux:http*")
+    assert.equal(1, #keys)
+    local token = client:call("GET", keys[1])
+    place:path("orders.csv", "order_uuid\n" .. sandbox.orders[3] .. "\n")
+    place:run("fleet enqueue orders.csv --yes")
+    assert.equal(0, place:run("fleet work --until-empty", { env = env }).code)
+    assert.equal(token, client:call("GET", keys[1]))
+    assert.equal(4, sandbox:record().requests) -- a login, and three orders
+    client:close()
+  end)
+
   it("ends with 1 where an order was rejected", function()
     place:path("orders.csv", "order_uuid\n" .. sandbox.shipped_order .. "\n")
     place:run("fleet enqueue orders.csv --yes")

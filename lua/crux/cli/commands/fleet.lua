@@ -189,7 +189,12 @@ local function code_of_end(out, report)
 end
 
 function tasks.work(arguments, out)
-  local opened = session.open(arguments)
+  -- a client that logs in by itself shares its token with the other workers
+  local opened = session.open(arguments, {
+    token_cache = Fleet.token_cache{
+      redis = redis_url(arguments), ca_file = arguments.redis_ca_file,
+    },
+  })
   if opened.account.missing then
     exit.fail(exit.AUTH, opened.account.missing, "run crux login, or set CRUX_TOKEN")
   end
