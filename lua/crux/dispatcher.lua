@@ -6,8 +6,8 @@
 -- An *entry* is an item as a batch holds it. Its fields here: `pending`, its call; `attempt`, the
 -- number of its last attempt; `attempts_before`, how many its call had when it was parked; `due`,
 -- when its retry may start; `is_waiting`, whether it is to be started again; `last_known`, what it
--- comes to if it is not; `began`, `deadline` and `retries`, as they were at first; `latest`, which the
--- deadline never passes; `is_held`.
+-- comes to if it is not; `began`, `deadline` and `retries`, as they were at first; `latest`, which
+-- the deadline never passes; `is_held`.
 -- @classmod crux.dispatcher
 local Pacer = require "crux.pacer"
 

@@ -216,8 +216,8 @@ end
 --   nil, `"once"`: no more is started, or `"twice"`: what is in flight is aborted too; `patience`:
 --   seconds to go on without Redis, 300; `unsafe`: do not ask the server whether it keeps what it
 --   confirms
--- @treturn[1] table report `counts` by outcome, of this worker; `queued_again`: how many orders
---   were given back; `stopped`, `stopped_by`: why it ended early, as of a batch, or `"redis"`;
+-- @treturn[1] table `counts` by outcome, of this worker; `queued_again`: how many orders were given
+--   back; `stopped`, `stopped_by`: why it ended early, as of a batch, or `"redis"`;
 --   `unrecorded`: how many outcomes could not be recorded: these orders become unknown
 -- @treturn[2] nil
 -- @treturn[2] table err

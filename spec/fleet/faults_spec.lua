@@ -217,6 +217,22 @@ describe("a fleet in trouble", function()
     assert.equal("unknown", record(sandbox.orders[40]).state)
   end)
 
+  it("goes on with an empty queue once the queue is purged under it", function()
+    assert(enqueue(1, 40))
+    local report = assert(fleet:work{
+      until_empty = true, concurrency = 1,
+      on_result = function(index)
+        if index == 5 then assert(fleet:purge()) end
+        if index == 5 then assert(enqueue(41, 42)) end
+      end,
+    })
+    local sent = 0
+    for i = 1, 40 do sent = sent + received(sandbox.orders[i]) end
+    assert.same({ 5, 7, 0 }, { sent, report.counts.accepted, report.unrecorded })
+    assert.same({ 0, 0 }, left())
+    assert.equal(2, fleet:status().states.accepted)
+  end)
+
   for _, place in ipairs{ "claim", "attempt" } do
     it(("sends nothing of a claim whose time is over after a SIGSTOP at its %s"):format(place), function()
       assert(enqueue(1, 1))

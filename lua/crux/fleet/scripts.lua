@@ -107,8 +107,8 @@ for _, name in ipairs{ 'status', 'kind', 'message', 'hint' } do record[name] = n
 for name, value in pairs(cjson.decode(ARGV[4])) do record[name] = value end
 if record.looked then redis.call('HINCRBY', counts, 'looked ' .. record.looked, -1) end
 record.looked, record.entry = nil, nil
-if outcome == 'queue' then record.tries = record.tries + 1 end
-if is_again and record.tries < tonumber(ARGV[5]) then
+if outcome == 'queue' then record.tries = (record.tries or 0) + 1 end
+if is_again and (record.tries or 0) < tonumber(ARGV[5]) then
   record.entry = add(order)
   put(order, record, 'queued')
 else put(order, record, is_again and 'not_sent' or outcome) end
