@@ -185,6 +185,16 @@ function Call.give_up(call, safe, inherited)
   return nil, err
 end
 
+-- Waits until the next attempt, or until the login that it needs has ended: `login:wait` may return
+-- before that.
+local function wait(client, call, sleep)
+  local login = call.awaits
+  if not login then return sleep(call.due - call.now()) end
+  repeat
+    login:wait(call.due - call.now())
+  until login.done or call.now() >= call.due or client:is_closed() or call.request:inherited()
+end
+
 --- Carries a call to its end, for a caller that can wait.
 -- @tparam crux.client client once it is closed, by a callback or while another light thread runs,
 --   the call ends
@@ -217,10 +227,7 @@ function Call.carry(client, request, deadline, options, driver, err)
   end
   while not done do
     local ready, given
-    if call.due and not client:is_closed() then
-      local seconds = call.due - call.now()
-      if call.awaits then call.awaits:wait(seconds) else sleep(seconds) end
-    end
+    if call.due and not client:is_closed() then wait(client, call, sleep) end
     if not client:is_closed() and not request:inherited() then ready, given = Call.begin(call) end
     if client:is_closed() or request:inherited() then
       return Call.give_up(call, nil, request:inherited())

@@ -76,6 +76,7 @@ local BLOCKING = {
 --   - `await(what, seconds)`: waits for an inbox or a request, and may return early;
 --   - `admit(level)`, if there is one: raises at that level where calls cannot wait;
 --   - `concurrent`: other calls go on meanwhile;
+--   - `go_on(login)`, if there is one: moves a login on until it is done;
 --   - `may_retry(request, err)`, if there is one: whether there may be an attempt after this err;
 --   - `scheduler`, `pending`, if there are any: the classes of the client's own scheduler and of
 --     its pendings;

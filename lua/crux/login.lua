@@ -34,6 +34,7 @@ function Login.new(session, call)
   if not request then return nil, err end
   return setmetatable({
     session = session, request = request, password = call.options.password,
+    cache = session.weak.cache, -- which lives as long
     scheduler = shared.scheduler(),
     deadline = shared.now() + shared.timeout,
     holders = {},    -- the schedulers whose calls wait
@@ -59,8 +60,12 @@ local function finish(self, result, err)
   self.err = err
   for scheduler in next, self.holders do scheduler:release_held(self) end
   if err then session:take_error(err, self.password)
-  elseif result then session:take(found, self.issued) end
-  if call then session:unlock() end
+  elseif result then
+    session:take(found, self.issued)
+    call.given[found] = true
+  end
+  -- the lock that a forked child finds is its parent's
+  if call and not self.request:inherited() then session:unlock() end
   local on_event = session.shared.on_event
   if call and on_event then
     call.on_event = on_event
@@ -74,14 +79,18 @@ local function send(self)
   local shared = session.shared
   local call = Call.new(self.request, self.deadline, shared.login_options)
   self.call, self.issued, self.due = call, shared.time(), false
+  call.session, call.password, call.given = session, self.password, {}
   call.on_done = function() finish(self, call.result, call.err) end
   if shared.on_event then event.prepare(call) end
   local ok, pending = session:inside(Pending.new, self.scheduler, call)
   if ok then
     self.pending = pending
+    if shared.go_on and not self.done then shared.go_on(self) end
     return
   end
-  if not self.done then -- out of memory
+  if not self.done then -- out of memory, or a mock without an answer
+    self.scheduler:forget(call)
+    session:unlock()
     self.done, session.login = true, false
     for scheduler in next, self.holders do scheduler:release_held(self) end
   end
@@ -94,7 +103,7 @@ local function look(self)
   if not session:lock(max(self.deadline - session.shared.now(), 1)) then
     self.due = session.shared.now() + LOOK
     self.scheduler:pause(self, self.due)
-  elseif session.cache and session:current() then -- since the last look
+  elseif self.cache and session:current() then -- since the last look
     session:unlock()
     finish(self)
   else send(self) end
@@ -114,6 +123,7 @@ function Login:advance()
   if now > self.deadline + GRACE then
     session.calling = false
     finish(self, nil, core.failure("timeout", "the deadline passed"))
+    if self.pending then self.pending:abort() end
   elseif session.calling then return false
   elseif self.pending then self.pending:advance()
   elseif self.due and self.due <= now then
@@ -123,6 +133,12 @@ function Login:advance()
     else look(self) end
   end
   return false
+end
+
+--- Returns whether a Ctrl-C was raised before it was sent, so that it will never end.
+-- @treturn boolean
+function Login:is_lost()
+  return not self.done and not self.pending and not self.due and not self.session.calling
 end
 
 --- Returns whether it looks again then; see `Scheduler:pause`.

@@ -73,6 +73,7 @@ function LuaOptions.new(values, from_environment, driver, on_budget_change, sche
   -- what all calls of the client share
   self.shared = {
     now = driver.now, time = driver.time or core.time, scheduler = scheduler,
+    go_on = driver.go_on,
     budget = retry.budget(on_budget_change), may_retry = driver.may_retry,
     functions = setmetatable({}, { __mode = "k" }), -- the sources of token functions
     sessions = Session.set(),

@@ -17,6 +17,7 @@ local wakeup = require "crux.resty.wakeup"
 
 local error, min, format = error, math.min, string.format
 local get_phase, sleep = ngx.get_phase, ngx.sleep
+local is_exiting, timer_at = ngx.worker.exiting, ngx.timer.at
 
 -- The phases of ngx_lua in which a light thread can wait.
 local YIELDING = {
@@ -45,7 +46,14 @@ end
 -- How often `wait` and `cancel_orders` look at submitted calls, in seconds.
 local PERIOD = 0.005
 
+-- Carries a login to its end, though no call may wait for it any more: other workers wait for its
+-- token, and for the lock that it has in their cache.
+local function carry(is_premature, login)
+  while not is_premature and not login.done and not is_exiting() do login:wait(1) end
+end
+
 local driver = {
+  go_on = function(login) timer_at(0, carry, login) end,
   concurrent = true, admit = admit, now = core.now, send = wakeup.send, sleep = sleep,
   await = function(_, seconds) sleep(min(seconds, PERIOD)) end,
 }

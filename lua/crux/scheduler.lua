@@ -161,6 +161,12 @@ function Scheduler:add(call)
   if call.on_done then self._logins = self._logins + 1 end
 end
 
+--- Takes back that a login is in flight, of which there is no pending.
+-- @tparam table call
+function Scheduler:forget(call)
+  if call.request:finish() then self._logins = self._logins - 1 end
+end
+
 --- Returns the number under which `step` finds a pending when its attempt has ended.
 -- @tparam crux.pending pending
 -- @treturn number
@@ -316,7 +322,10 @@ function Scheduler:wait(seconds)
   -- the login is a call of the client's own scheduler, and this may be a batch's
   if next(self._held) then seconds = min(seconds, LOOK) end
   self._driver.await(self._inbox, seconds)
-  for login in next, self._held do login:advance() end
+  -- a function that a login calls may submit a call, which waits for another one
+  local logins = {}
+  for login in next, self._held do logins[#logins + 1] = login end
+  for _, login in ipairs(logins) do login:advance() end
 end
 
 --- Returns how many calls are in flight.

@@ -25,6 +25,9 @@ local LIFETIME, EARLY = 7200, 60
 local REFUSED = 60
 -- Statuses of a login that say that the username or the password is wrong.
 local IS_REFUSAL = { [400] = true, [401] = true, [403] = true }
+-- How many logins a call begins after a 401, at most: a service may answer 401 for one order
+-- alone, whatever the token.
+local LOGINS = 5
 -- How many sessions a client remembers that no call uses.
 local SESSIONS = 64
 
@@ -50,7 +53,9 @@ function Session.of(shared, options, request)
   local self = set.used[key]
   if not self then
     self = setmetatable({
-      shared = shared, key = key, cache = options.cache,
+      shared = shared, key = key,
+      -- Weak: Lua 5.1 never collects a weak key that its own value refers to.
+      weak = setmetatable({ cache = options.cache }, WEAK_VALUES),
       token = false, expires = 0, -- on the client's clock
       worked = false,  -- the last token that the service did not refuse
       refused = Recent.new(token.REMEMBERED),
@@ -66,14 +71,27 @@ end
 
 -- --- functions of the user's ---
 
+-- Another login may have begun meanwhile, in another coroutine.
+local function set_back(self, thread, before)
+  if self.calling == thread then self.calling = before end
+end
+
+local function call_inside(self, thread, f, ...)
+  local before = self.calling
+  self.calling = thread
+  local value, more = f(...)
+  set_back(self, thread, before)
+  return value, more
+end
+
 --- Calls a function as a part of a login, during which no call may need the login.
 -- @treturn boolean as `pcall`
 -- @local
 function Session:inside(f, ...)
-  local before = self.calling
-  self.calling = running() or true
-  local ok, value, more = pcall(f, ...)
-  self.calling = before
+  local before, thread = self.calling, running() or true
+  -- Ctrl-C may be raised before and after `f` too: all but the rare second one is caught here.
+  local ok, value, more = pcall(call_inside, self, thread, f, ...)
+  if not ok then set_back(self, thread, before) end
   return ok, value, more
 end
 
@@ -81,8 +99,9 @@ local function call_method(object, name, ...) return object[name](object, ...) e
 
 -- Calls a method of the cache. Errors in it count as nothing.
 local function ask_cache(self, name, ...)
-  if not self.cache then return nil end
-  local ok, value, why = self:inside(call_method, self.cache, name, ...)
+  local cache = self.weak.cache
+  if not cache then return nil end
+  local ok, value, why = self:inside(call_method, cache, name, ...)
   if ok then return value, why end
   callback.pass_interrupt(value)
   return nil, "raised"
@@ -138,7 +157,7 @@ end
 -- @treturn boolean
 -- @local
 function Session:lock(seconds)
-  local cache = self.cache
+  local cache = self.weak.cache
   if not cache then return true end
   local ok, add = self:inside(function() return cache.add end)
   if not ok or add == nil then return true end
@@ -168,7 +187,8 @@ local function get(self, call)
   if self.calling == thread or login and login:is_called_in(thread) then
     error("a call was made inside a function that the client's login called", 0)
   end
-  if login then login:advance() end
+  if login and login:is_lost() then self.login = false end
+  if self.login then login:advance() end
   local found = self:current()
   if found then return found end
   if self.login then return nil, self.login end
@@ -176,6 +196,8 @@ local function get(self, call)
   if refusal and refusal.password == call.options.password and call.now() < refusal.ends then
     return nil, nil, refusal.err
   end
+  -- a function that the last login called may never return: its coroutine was killed
+  self.calling = false
   local made, err = Login.new(self, call)
   if not made then return nil, nil, err end
   login, self.login = made, made
@@ -249,8 +271,12 @@ function Session:refresh(call, err)
   end
   if call.retries <= 0 or call.now() >= call.deadline then return false end
   local found, login = self:current(), nil
-  local may_log_in = not call.has_logged_in or self.worked == refused
-  if not found and not why and may_log_in then found, login, why = get(self, call) end
+  local logins = call.logins or 0
+  local may_log_in = not call.has_logged_in or self.worked == refused and logins < LOGINS
+  if not found and not why and may_log_in then
+    if not self.login then call.logins = logins + 1 end
+    found, login, why = get(self, call)
+  end
   if login then
     call.has_logged_in, call.refusal = true, err
     await(call, login)

@@ -11,14 +11,17 @@ local token = {}
 --- How many refused tokens are remembered for each source of tokens.
 token.REMEMBERED = 16
 
---- Removes from a text every token that is known to this call.
--- @tparam table call
+--- Removes from a text the password, and every token, that is known to this call.
+-- @tparam table call that of a login has the `session` whose tokens it may show
 -- @tparam string text
 -- @treturn string
 function token.redact(call, text)
+  local password = call.password or call.options and call.options.password
+  if password then text = core.redact(text, password) end
   if not call.given then return text end
   for given in next, call.given do text = core.redact(text, given) end
-  for refused in next, call.source.refused.values do text = core.redact(text, refused) end
+  local refused = (call.source or call.session).refused
+  for token_before in next, refused.values do text = core.redact(text, token_before) end
   return text
 end
 

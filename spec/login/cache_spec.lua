@@ -95,6 +95,32 @@ describe("a token cache", function()
     assert.equal(1, #service:logins())
   end)
 
+  it("with add lets a call that was refused wait for the login of another process", function()
+    local service, cache = logins.serve{ delay = 0.2, issued = 1, valid_from = 2 }, new_cache()
+    local pending = assert(logins.client(service, { token_cache = cache }):submit("cancel_order", ORDER))
+    cache:set(key(service), ("%d tok-1"):format(core.time()), 100)
+    -- as above
+    function cache.get(self, name)
+      pending:poll()
+      return self.values[name]
+    end
+    assert.equal(2, accepted(logins.client(service, { token_cache = cache })).meta.attempts)
+    assert.equal(1, #service:logins())
+  end)
+
+  it("of a call is collected with it", function()
+    local client, collected = logins.client(logins.serve()), setmetatable({}, { __mode = "k" })
+    for _ = 1, 100 do
+      local cache = new_cache()
+      collected[cache] = true
+      assert.is_table((client:cancel_order{ order_uuid = helper.ORDER, token_cache = cache }))
+    end
+    for _ = 1, 4 do collectgarbage() end
+    local left = 0
+    for _ in pairs(collected) do left = left + 1 end
+    assert.is_true(left <= 64, left .. " caches are left")
+  end)
+
   it("whose lock nobody releases delays a login until the lock expires", function()
     local service, cache = logins.serve(), new_cache()
     cache:add("crux-login:" .. key(service):sub(6), "1", 0.2)

@@ -40,4 +40,30 @@ describe("a fork with a login in flight, #fork", function()
     assert.equal(2, #service:logins())
     assert.equal(3, #service:calls())
   end)
+
+  it("leaves the lock in the cache to the parent", function()
+    local service = logins.serve{ delay = 0.3 }
+    local said = helper.child(([[
+      local crux, forks = require "crux", package.loadlib(%q, "luaopen_fork")()
+      local locks, values = {}, {}
+      local cache = { get = function(_, name) return values[name] end }
+      function cache.add(_, name, value) locks[name] = value; return true end
+      function cache.set(_, name, value)
+        if locks[name] then locks[name] = value else values[name] = value end
+      end
+      local client = assert(crux.new{ base_url = %q, username = "u", password = "p", timeout = 20, token_cache = cache })
+      local pending = assert(client:submit("cancel_order", { order_uuid = %q }))
+      local pid = forks.fork()
+      if pid == 0 then
+        pending:poll()
+        for _ = 1, 10 do client:step() end
+        local _, lock = next(locks)
+        forks._exit(lock == "1" and 0 or 10)
+      end
+      local _, result, err = pending:wait()
+      local _, lock = next(locks)
+      print(result and result.outcome or tostring(err), (forks.waitpid(pid, 20)), lock)
+    ]]):format(object, service.base_url, helper.ORDER), ABANDONS)
+    assert.equal("accepted\t0\t0", said)
+  end)
 end)

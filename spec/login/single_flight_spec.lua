@@ -158,6 +158,34 @@ describe("calls that are refused together", function()
   end)
 end)
 
+describe("an order that is refused with any token", function()
+  it("leads to five logins at most, though other calls get through", function()
+    local service = fault.serve{ script = [[
+      while true do
+        local request = conn:request()
+        if not request then return end
+        local is_login, body = request.path:find("user-login", 1, true), ""
+        if is_login then
+          shared.issued = (shared.issued or 0) + 1
+          body = '{"auth_token":"tok-' .. shared.issued .. '"}'
+        end
+        local status = request.path:find(shared.refused, 1, true) and "401 No" or "200 OK"
+        conn:write("HTTP/1.1 " .. status .. "\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body)
+      end
+    ]], shared = { refused = helper.ORDER } }
+    local client = logins.client(service)
+    local pending = assert(client:submit("get_order", ORDER))
+    for _ = 1, 200 do
+      helper.call(client.get_order, client, { order_uuid = helper.SUPPLIER })
+      pending:poll()
+    end
+    local _, err = async.is_done(pending)
+    assert.same({ "auth", "rejected" }, { err.kind, err.outcome })
+    assert.is_true(err.meta.attempts <= 6, err.meta.attempts .. " attempts")
+    service:close()
+  end)
+end)
+
 describe("a blocking call", function()
   it("waits for the login of a submitted one", function()
     local service = logins.serve{ delay = 0.2 }
@@ -253,6 +281,71 @@ describe("a function that a login calls", function()
     end })
     assert.equal("accepted", client:cancel_order(ORDER).outcome)
     assert.equal("accepted", inner.outcome)
+  end)
+
+  it("may never return, and the next login goes on", function()
+    local service = logins.serve()
+    local is_first, client = true, nil
+    client = logins.client(service, { token_cache = { set = function() end, get = function()
+      if is_first then
+        is_first = false
+        coroutine.yield()
+      end
+    end } })
+    local abandoned = coroutine.wrap(function() return client:cancel_order(ORDER) end)
+    abandoned() -- Lua 5.1 cannot yield there: then it ends
+    local pending = submit(client, 1)[1]
+    assert.equal("accepted", select(2, pending:wait(5)).outcome)
+    assert.equal("accepted", client:cancel_order(ORDER).outcome)
+  end)
+
+  it("may wait while another coroutine is refused with the token", function()
+    local service = logins.serve()
+    local is_first = true
+    local client = logins.client(service, { on_event = function(event)
+      if event.name == "login" and is_first then
+        is_first = false
+        coroutine.yield()
+      end
+    end })
+    local waiting = coroutine.create(function() return client:cancel_order(ORDER) end)
+    assert.is_true(coroutine.resume(waiting))
+    if coroutine.status(waiting) == "dead" then return end -- Lua 5.1 cannot yield there
+    service:set{ valid_from = 2, delay = 0.05 }
+    local result, err = client:cancel_order(ORDER)
+    assert.equal("accepted", (result or err).outcome)
+    local _, other = coroutine.resume(waiting)
+    assert.equal("accepted", other.outcome)
+    assert.equal(2, #service:logins())
+  end)
+
+  it("shows neither password nor token by what it raises", function()
+    local service = logins.serve()
+    local function raise() error(("with %s and tok-1"):format(logins.PASSWORD), 0) end
+    local client = logins.client(service, { on_event = raise })
+    local result = helper.check(client:cancel_order(ORDER))
+    assert.equal("with [redacted] and [redacted]", result.meta.event_error)
+    client = logins.client(service, { headers = raise })
+    local _, err = helper.check(client:cancel_order(ORDER))
+    assert.equal("login: headers: the headers function raised an error: with [redacted] and tok-1", err.message)
+  end)
+
+  it("may be interrupted right before and after, and the client can be used", function()
+    local Session, called = require "crux.session", {}
+    for count = 1, 40 do
+      local session = setmetatable({ calling = false }, Session)
+      pcall(function()
+        debug.sethook(function()
+          debug.sethook()
+          error("interrupted!", 0)
+        end, "", count)
+        session:inside(function() called[count] = true end)
+        debug.sethook()
+      end)
+      debug.sethook()
+      assert.is_false(session.calling, "after " .. count)
+    end
+    assert.is_true(called[40])
   end)
 
   it("may close the client", function()

@@ -38,6 +38,56 @@ local function names(double)
 end
 
 describe("a mock with a username and a password", function()
+  it("may submit calls of other users while it logs in", function()
+    local mocked, count, held = nil, 0, {}
+    local function get(user)
+      held[#held + 1] = assert(mocked:submit("get_order", { order_uuid = helper.ORDER, username = user }))
+    end
+    mocked = assert(mock.new{
+      username = "shop", password = PASSWORD, on_event = function(event)
+        if event.name ~= "login" or count >= 40 then return end
+        count = count + 1
+        get("one" .. count)
+        get("two" .. count)
+      end,
+      answers = {
+        login = function() return { status = 200, body = { auth_token = "login-token-0001" } } end,
+        get_order = function() return OK end,
+      },
+    })
+    for i = 1, 5 do get("first" .. i) end
+    local done = 0
+    while mocked:step() do done = done + 1 end
+    assert.same({ 85, 0 }, { done, mocked:in_flight() })
+  end)
+
+  it("can log in after a Ctrl-C before the login was sent", function()
+    if rawget(_G, "jit") then return pending("LuaJIT counts other instructions") end
+    local left = 0
+    for count = 300, 640 do
+      local mocked = service()
+      pcall(function()
+        debug.sethook(function()
+          debug.sethook()
+          error("interrupted!", 0)
+        end, "", count)
+        mocked:get_order(ORDER)
+        debug.sethook()
+      end)
+      debug.sethook()
+      if not mocked:get_order(ORDER) then left = left + 1 end
+    end
+    assert.equal(0, left)
+  end)
+
+  it("counts no login in flight for which it has no answer", function()
+    local mocked = assert(mock.new{ username = "shop", password = PASSWORD })
+    assert.is_false((pcall(mocked.submit, mocked, "get_order", ORDER)))
+    collectgarbage()
+    collectgarbage()
+    assert.equal(0, mocked:in_flight())
+  end)
+
   for _, way in ipairs{ "blocking", "wait", "poll", "step", "batch" } do
     it("logs in once for several calls: " .. way, function()
       local double = service()

@@ -87,6 +87,23 @@ describe("crux.resty, logging in #stock", function()
     resty.stop()
   end)
 
+  it("ends a login for which nobody waits any more, for the sake of other workers", function()
+    local service = logins.serve{ delay = 0.4 }
+    local server = resty.start{ http = "lua_shared_dict tokens 1m;" }
+    local found = server:run(([[
+      local options, order = %s, { order_uuid = %q, timeout = 0.1 }
+      options.token_cache = ngx.shared.tokens
+      local one, other = crux.assert(crux.new(options)), crux.assert(crux.new(options))
+      local _, err = one:cancel_order(order)
+      order.timeout = 5
+      local result, why = other:cancel_order(order)
+      return { err.kind, result and result.outcome or tostring(why) }
+    ]]):format(options(service), helper.ORDER))
+    assert.same({ "timeout", "accepted" }, found)
+    assert.equal(1, #service:logins())
+    resty.stop()
+  end)
+
   it("logs in for submitted calls and batches", function()
     local service = logins.serve{ delay = 0.1 }
     local server = resty.start{}

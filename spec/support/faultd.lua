@@ -412,8 +412,10 @@ end
 -- meanwhile.
 function commands.refused(id)
   local sock, port = listen()
-  -- without SO_REUSEADDR, or bind(0) of another listener may be given that very port
-  local near = socket.connect{ host = "127.0.0.1", port = port, reuseaddr = false }
+  -- bound by bind(2): a port that connect(2) chooses may be chosen for a client's side too, and a
+  -- client that connects to its own port is connected to itself. Without SO_REUSEADDR, or bind(0) of
+  -- another listener may be given that very port.
+  local near = socket.connect{ host = "127.0.0.1", port = port, bind = "127.0.0.1", reuseaddr = false }
   assert(near:connect(1))
   local far = assert(sock:accept(1))
   local _, _, refused = near:localname()
