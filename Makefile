@@ -84,7 +84,7 @@ PKG_lua5.3 = lua5.3 liblua5.3-dev
 PKG_lua5.4 = lua5.4 liblua5.4-dev
 PKG_luajit = luajit2 libluajit2-5.1-dev
 PACKAGES   = gcc libc6-dev pkg-config 'libcurl4-openssl-dev|libcurl4-gnutls-dev' lua-cjson lua-argparse mandoc lua-busted lua-cqueues \
-             lua-luaossl lua-luv iproute2 curl $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
+             lua-luaossl lua-luv redis-server lua-socket lua-sec openssl iproute2 curl $(sort $(PKG_lua5.4) $(PKG_$(LUA)))
 PKG_gnutls   = 'libcurl3-gnutls|libcurl3t64-gnutls'
 PKG_valgrind = valgrind libc6-dbg
 PKG_bench    = $(PKG_valgrind) strace ca-certificates
@@ -95,8 +95,8 @@ PKG_doc      = lua-ldoc
 PKG_resty    = nginx libnginx-mod-http-lua lua-resty-core $(PKG_luajit)
 PKG_matrix   = $(PKG_resty) $(foreach lua,$(LUAS),$(PKG_$(lua)))
 
-.PHONY: all deps test test-gnutls demo openresty-demo sandbox install uninstall generate clean help doc check lint asan tsan \
-        oom hosted valgrind soak storm bench bench-counts bench-memory bench-openresty fuzz fuzz-mutants differential reloads \
+.PHONY: all deps test test-gnutls demo fleet-demo openresty-demo sandbox install uninstall generate clean help doc check lint asan tsan \
+        oom hosted valgrind soak storm fleet-storm bench bench-counts bench-memory bench-openresty fuzz fuzz-mutants differential reloads \
         matrix FORCE
 .DELETE_ON_ERROR:
 
@@ -163,6 +163,10 @@ demo: deps ## build, then cancel an order in a local sandbox, and show four call
 openresty-demo: deps-resty ## build for LuaJIT, then run an nginx with examples/openresty against a local sandbox
 	@$(MAKE) --no-print-directory all LUA=luajit
 	@$(CLEAN_ENV) lua5.4 examples/openresty/demo.lua
+
+fleet-demo: deps ## build, then have four workers of a fleet cancel orders in a local sandbox, and kill two of them
+	@$(MAKE) -s all
+	@$(CLEAN_ENV) TEST_LUA='$(LUA)' sh examples/fleet/demo.sh
 
 # The server itself needs Lua 5.4; LUA is the one that the commands it prints are for.
 sandbox: deps ## build, then run a local server that behaves like the service; ARGS="--help" lists its options
@@ -301,9 +305,17 @@ storm: deps ## kill the command KILLS times (1000) in a run of ORDERS (100000), 
 	@$(MAKE) --no-print-directory all
 	@$(call RUN,$(LUA)) spec/sweep/storm.lua --kills $(KILLS) --orders $(ORDERS)
 
-bench: bench-counts bench-memory ## bench-counts, bench-memory, the latency of calls that must not block, the cost of a journal
+# CI runs a short one: make fleet-storm KILLS=100 REDIS_KILLS=5 ORDERS=5000.
+REDIS_KILLS ?= 50
+WORKERS     ?= 4
+fleet-storm: deps ## kill WORKERS (4) of a fleet KILLS times (1000), and Redis REDIS_KILLS times (50), over ORDERS (100000)
+	@$(MAKE) --no-print-directory all
+	@$(call RUN,$(LUA)) spec/sweep/fleet_storm.lua --kills $(KILLS) --redis-kills $(REDIS_KILLS) --orders $(ORDERS) --workers $(WORKERS)
+
+bench: bench-counts bench-memory ## bench-counts, bench-memory, the latency of calls that must not block, the cost of a journal and of a fleet
 	@$(call RUN,$(LUA)) spec/bench/latency.lua
 	@$(call RUN,$(LUA)) spec/bench/journal.lua
+	@$(call RUN,$(LUA)) spec/bench/fleet.lua
 bench-counts: deps-bench ## count instructions and system calls of a call, compared with libcurl; fails above the limits
 	@$(MAKE) -s all $(DIR)/bare $(DIR)/loop
 	@$(call RUN,$(LUA)) spec/bench/poll.lua

@@ -10,7 +10,8 @@ description = {
   detailed = [[
     Cancels and reads orders through CRUXconnect. It never sends a request twice on its own, and each call returns what
     is known about it: accepted, rejected, not_sent or unknown. Blocking and non-blocking, over libcurl with verified TLS.
-    The command crux, for the shell, also needs the rock argparse.
+    The command crux, for the shell, also needs the rock argparse. A fleet of workers on Redis, crux.fleet, also needs
+    luasocket, and luasec for rediss:// URLs; inside nginx neither.
   ]],
   license = "MIT",
 }
@@ -108,6 +109,7 @@ build = {
     ["crux.cli.commands.cancel_item"] = "lua/crux/cli/commands/cancel_item.lua",
     ["crux.cli.commands.completion"] = "lua/crux/cli/commands/completion.lua",
     ["crux.cli.commands.confirm"] = "lua/crux/cli/commands/confirm.lua",
+    ["crux.cli.commands.fleet"] = "lua/crux/cli/commands/fleet.lua",
     ["crux.cli.commands.get"] = "lua/crux/cli/commands/get.lua",
     ["crux.cli.commands.list"] = "lua/crux/cli/commands/list.lua",
     ["crux.cli.commands.login"] = "lua/crux/cli/commands/login.lua",
@@ -134,6 +136,7 @@ build = {
     ["crux.cli.output"] = "lua/crux/cli/output.lua",
     ["crux.cli.parser"] = "lua/crux/cli/parser.lua",
     ["crux.cli.progress"] = "lua/crux/cli/progress.lua",
+    ["crux.cli.read"] = "lua/crux/cli/read.lua",
     ["crux.cli.reconcile"] = "lua/crux/cli/reconcile.lua",
     ["crux.cli.rows"] = "lua/crux/cli/rows.lua",
     ["crux.cli.run"] = "lua/crux/cli/run.lua",
@@ -148,6 +151,15 @@ build = {
     ["crux.dispatcher"] = "lua/crux/dispatcher.lua",
     ["crux.environment"] = "lua/crux/environment.lua",
     ["crux.event"] = "lua/crux/event.lua",
+    ["crux.fleet"] = "lua/crux/fleet.lua",
+    ["crux.fleet.link"] = "lua/crux/fleet/link.lua",
+    ["crux.fleet.look"] = "lua/crux/fleet/look.lua",
+    ["crux.fleet.redis"] = "lua/crux/fleet/redis.lua",
+    ["crux.fleet.scripts"] = "lua/crux/fleet/scripts.lua",
+    ["crux.fleet.token_cache"] = "lua/crux/fleet/token_cache.lua",
+    ["crux.fleet.transport"] = "lua/crux/fleet/transport.lua",
+    ["crux.fleet.unique"] = "lua/crux/fleet/unique.lua",
+    ["crux.fleet.worker"] = "lua/crux/fleet/worker.lua",
     ["crux.login"] = "lua/crux/login.lua",
     ["crux.lua_options"] = "lua/crux/lua_options.lua",
     ["crux.mock"] = "lua/crux/mock.lua",

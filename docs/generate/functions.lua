@@ -58,6 +58,18 @@ function functions.pending() return methods("lua/crux/pending.lua", "Pending") e
 --- The function of the module `crux.mock`.
 function functions.mock() return { { name = "new", entry = find("lua/crux/mock.lua", "mock.new") } } end
 
+--- The functions of the module `crux.fleet`.
+function functions.fleet()
+  local list = {}
+  for i, name in ipairs{ "new", "token_cache" } do
+    list[i] = { name = name, entry = find("lua/crux/fleet.lua", "Fleet." .. name) }
+  end
+  return list
+end
+
+--- Methods of a fleet.
+function functions.fleet_methods() return methods("lua/crux/fleet.lua", "Fleet") end
+
 -- First words of a description that are the value's name.
 local NAMES = { done = true, result = true, err = true, report = true, cancellation = true }
 

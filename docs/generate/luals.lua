@@ -255,10 +255,22 @@ local function mock()
   return source(writer)
 end
 
+local function fleet()
+  local writer = new "crux.fleet"
+  writer:add("---Many workers that cancel the orders of one queue in Redis.")
+  writer:add("---@class crux.fleet\nlocal fleet = {}\n")
+  for _, item in ipairs(functions.fleet()) do writer:method("fleet.", item.name, item.entry, { options = "table" }) end
+  for _, item in ipairs(functions.fleet_methods()) do
+    writer:method("fleet:", item.name, item.entry, { options = "table" })
+  end
+  writer:add("return fleet")
+  return source(writer)
+end
+
 --- The files of library/: text by path.
 return function()
   return {
     ["config.json"] = CONFIG, ["crux.lua"] = main(), ["crux/core.lua"] = core(), ["crux/resty.lua"] = resty(),
-    ["crux/mock.lua"] = mock(),
+    ["crux/mock.lua"] = mock(), ["crux/fleet.lua"] = fleet(),
   }
 end

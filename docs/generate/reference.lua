@@ -303,7 +303,9 @@ function reference.page()
     INTRODUCTION, "\n", calls(), options(), types(), crux(),
     function_sections("Methods of a client", "client:", functions.client()), batches(),
     function_sections("A pending call", "pending:", functions.pending()), returns(),
-    "## The module `crux.resty`\n\n", RESTY, "\n", mock(), core(),
+    "## The module `crux.resty`\n\n", RESTY, "\n", mock(),
+    function_sections("The module `crux.fleet`", "crux.fleet.", functions.fleet()),
+    function_sections("Methods of a fleet", "fleet:", functions.fleet_methods()), core(),
   }
 end
 

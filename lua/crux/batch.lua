@@ -14,7 +14,7 @@ local core = require "crux.core"
 
 local error, next, pcall, rawget, setmetatable = error, next, pcall, rawget, setmetatable
 local type = type
-local format, max, min = string.format, math.max, math.min
+local format, huge, max, min = string.format, math.huge, math.max, math.min
 
 local Batch = {}
 Batch.__index = Batch
@@ -140,9 +140,10 @@ function Batch:after(call, err, seconds, last_known)
   local entry, pacer = call.entry, self.pacer
   self:stop(pacer:hear(err, entry.attempt), err)
   entry.last_known = last_known
+  if self.claims then self.claims.heard(err) end
   if not self.stopped and not seconds then
     self:came_out(entry, last_known)
-    local has_left = entry.retries > 0 and entry.restarts < RESTARTS
+    local has_left = entry.retries > 0 and entry.restarts < RESTARTS and not self.claims
     local may_repeat = has_left and not self.stopped and pacer:may_repeat(last_known)
     if may_repeat and (not call.may_retry or call.may_retry(call.request, last_known)) then
       entry.restarts, entry.is_waiting, seconds = entry.restarts + 1, true, 0
@@ -152,7 +153,8 @@ function Batch:after(call, err, seconds, last_known)
   local now = self.now()
   entry.is_counted = false
   entry.due = err.retry_after and now or now + seconds -- what the server asks for is the batch's
-  return max(entry.due, pacer:opens()) - now
+  local starts = max(entry.due, pacer:opens())
+  return starts <= entry.latest and starts - now or nil
 end
 
 --- Keeps a call until its next attempt.
@@ -201,6 +203,8 @@ end
 function Batch:start_item(entry)
   local call, err = self:prepare(entry)
   if call then
+    if self.claims then entry.latest = self.claims.latest(entry.row.item) end
+    call.deadline = min(call.deadline, entry.latest)
     call.pace, call.entry = self, entry
     entry.deadline, entry.began, entry.retries = call.deadline, self.now(), call.retries
     entry.pending = Pending.new(self.scheduler, call, true)
@@ -227,7 +231,9 @@ function Batch:next_item()
   if item == nil then self.is_exhausted = true end
   if item == nil or self.is_empty then return nil end
   local row = { index = self.started + 1, item = item, err = nil }
-  local entry = { restarts = 0, attempt = 0, attempts_before = 0, is_held = false, row = row }
+  local entry = {
+    restarts = 0, attempt = 0, attempts_before = 0, is_held = false, row = row, latest = huge,
+  }
   self.fresh, self.started = entry, self.started + 1
   if self:is_closed() then -- by the iterator
     self.report:enter(entry)
@@ -346,6 +352,9 @@ local batch = {}
 -- @tparam[opt] function wish for programs: asked all the time, returns nil, `"stop"`: start no
 --   more, or `"abort"`: end what is in flight too; the report then says `"interrupted"`, and
 --   nothing is raised
+-- @tparam[opt] table claims for items that are held only for a while, and queued elsewhere: none is
+--   started again here; `latest(item)`: the time on the client's clock after which nothing of its
+--   call is sent; `heard(err)`: called after each failed attempt
 -- @treturn[1] table report: `counts` by outcome, and of items `not_started`; for a list also the
 --   lists `rejected`, `unknown`, `not_sent` and `not_started` of `{ index, item, err }`; `stopped`
 --   and `stopped_by`, if the batch ended early
@@ -354,7 +363,7 @@ local batch = {}
 -- @raise if `items` is neither list nor function; what a function of the batch raises, once nothing
 --   is in flight; Ctrl-C
 -- @see crux.client:batch
-function batch.run(client, name, method, items, options, level, wish)
+function batch.run(client, name, method, items, options, level, wish, claims)
   if type(items) ~= "table" and type(items) ~= "function" then
     error(format("%s: expected a list of orders or an iterator function, found %s", method,
       type(items)), level + 1)
@@ -375,7 +384,7 @@ function batch.run(client, name, method, items, options, level, wish)
     entries = {},          -- by pending
     started = 0, done = 0, -- items
     is_exhausted = total == 0, is_empty = false,
-    stopped = false, raised = nil, wish = wish,
+    stopped = false, raised = nil, wish = wish, claims = claims,
   }, Batch)
   return self:run()
 end

@@ -393,6 +393,16 @@ function Client:timeout() return scheduler_of(self, "timeout"):timeout() end
 -- @local
 function Client:clock() return self._driver.now end
 
+--- Returns how the calls of this client wait, and its clock; see `make`.
+-- @treturn table driver
+-- @local
+function Client:driver() return self._driver end
+
+--- Returns the seconds that a call takes at most, unless it says otherwise.
+-- @treturn number
+-- @local
+function Client:time_limit() return self._options.shared.timeout end
+
 --- Makes many calls of one endpoint, a few at a time, and waits for all of them. The service's
 -- pauses and outages are waited for. An error in one of the functions is raised again once nothing
 -- is in flight, and a Ctrl-C once what is in flight was aborted; the report holds what was sent.

@@ -6,7 +6,8 @@
 -- An *entry* is an item as a batch holds it. Its fields here: `pending`, its call; `attempt`, the
 -- number of its last attempt; `attempts_before`, how many its call had when it was parked; `due`,
 -- when its retry may start; `is_waiting`, whether it is to be started again; `last_known`, what it
--- comes to if it is not; `began`, `deadline` and `retries`, as they were at first; `is_held`.
+-- comes to if it is not; `began`, `deadline` and `retries`, as they were at first; `latest`, which
+-- the deadline never passes; `is_held`.
 -- @classmod crux.dispatcher
 local Pacer = require "crux.pacer"
 
@@ -74,7 +75,7 @@ function Dispatcher:retry()
   local entry = take_due(self.retries, function(parked) return parked.due <= now end)
   if not entry then return false end
   local call = entry.pending:call()
-  call.deadline = call.deadline + max(0, now - entry.due)
+  call.deadline = min(call.deadline + max(0, now - entry.due), entry.latest)
   entry.due = nil
   self:attempt(entry)
   return true

@@ -12,7 +12,7 @@ local MANUAL = files.read("docs/crux.1")
 local NAMES = {
   "login", "cancel", "resume", "report", "reconcile", "status", "get", "list", "cancel-item",
   "confirm",
-  "reject", "sandbox", "completion",
+  "reject", "fleet", "sandbox", "completion",
 }
 
 -- The long names of the options of a parser's command, or of the parser itself.

@@ -10,6 +10,7 @@ local core = require "crux.core"
 local files = require "spec.support.files"
 local forks = require "spec.support.forks"
 local process = require "spec.support.process"
+local sandbox_log = require "spec.support.sandbox_log"
 
 local LUA = os.getenv "TEST_LUA" or "lua5.4"
 -- Answers take 0 to 20 ms; two in a hundred requests fail in any way there is.
@@ -41,42 +42,6 @@ end
 -- Whether a run has ended by itself, with nothing left to send.
 local function is_end(code) return code == 0 or code == 1 or code == 3 end
 
--- --- the sandbox's log, read as it grows ---
-
-local Log = {}
-Log.__index = Log
-
-local function open_log(path)
-  return setmetatable({
-    file = assert(io.open(path)), rest = "", received = 0, answered = 0, executed = {}, sent = {},
-    repeatable = {}, doubles = 0,
-  }, Log)
-end
-
-function Log:take(what, uuid, status)
-  if what == "received" then
-    self.received = self.received + 1
-    if self.sent[uuid] and not self.repeatable[uuid] then self.doubles = self.doubles + 1 end
-    self.sent[uuid], self.repeatable[uuid] = true, nil
-  elseif what == "executed" then self.executed[uuid] = true
-  elseif what == "answered" then
-    self.answered = self.answered + 1
-    if status == "401" or status == "429" then self.repeatable[uuid] = true end
-  end
-end
-
--- Reads what is new.
-function Log:read()
-  self.file:seek("cur", 0)
-  local text = self.rest .. (self.file:read("*a") or "")
-  local stop = 0
-  for what, uuid, status, after in text:gmatch("(%l+) (%S+) ?(%d*)\n()") do
-    self:take(what, uuid, status)
-    stop = after - 1
-  end
-  self.rest = text:sub(stop + 1)
-end
-
 -- --- one run of the command ---
 
 local Storm = {}
@@ -86,7 +51,7 @@ local function start_storm(orders, program)
   local directory = files.lines("mktemp -d")[1]
   local self = setmetatable({ directory = directory, program = program, in_flight = 0 }, Storm)
   self.sandbox = process.sandbox{ plain = true, orders = orders, journal = directory .. "/log" }
-  self.log = open_log(directory .. "/log")
+  self.log = sandbox_log(directory .. "/log")
   self.orders, self.journal = directory .. "/orders.csv", directory .. "/orders.csv.journal"
   files.write(self.orders, "order_uuid\n" .. table.concat(self.sandbox.orders, "\n") .. "\n")
   return self

@@ -124,6 +124,9 @@ local NAMED = {
   ["lua/crux/login.lua"] = { login = 3 },
   ["lua/crux/wait.lua"] = { get_order = 2 },
   ["lua/crux/orders.lua"] = { list_orders = 2 },
+  ["lua/crux/fleet.lua"] = { cancel_order = 2 },
+  ["lua/crux/fleet/look.lua"] = { get_order = 2 },
+  ["lua/crux/fleet/worker.lua"] = { cancel_order = 1 },
 }
 
 describe("the pipeline #tree", function()

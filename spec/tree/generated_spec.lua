@@ -5,7 +5,7 @@ local lines, read, write = files.lines, files.read, files.write
 
 local FILES = {
   "README.md", "csrc/api.c", "docs/reference.md", "library/config.json", "library/crux.lua", "library/crux/core.lua",
-  "library/crux/mock.lua", "library/crux/resty.lua",
+  "library/crux/fleet.lua", "library/crux/mock.lua", "library/crux/resty.lua",
 }
 
 describe("what is generated #tree", function()
@@ -89,7 +89,7 @@ describe("make install #tree", function()
     local found = lines(("cd '%s/usr/local/share/crux' && find . -type f | sort"):format(root))
     assert.same({
       "./luals/config.json", "./luals/library/crux.lua", "./luals/library/crux/core.lua",
-      "./luals/library/crux/mock.lua", "./luals/library/crux/resty.lua",
+      "./luals/library/crux/fleet.lua", "./luals/library/crux/mock.lua", "./luals/library/crux/resty.lua",
     }, found)
     assert.equal(read("library/crux.lua"), read(root .. "/usr/local/share/crux/luals/library/crux.lua"))
     lines(make:format("uninstall"))

@@ -5,7 +5,7 @@ local exit = require "crux.cli.exit"
 -- In the order of `crux --help`.
 local NAMES = {
   "login", "cancel", "resume", "report", "reconcile", "status", "get", "list", "cancel-item",
-  "confirm", "reject", "sandbox", "completion",
+  "confirm", "reject", "fleet", "sandbox", "completion",
 }
 
 local WIDTH = 78

@@ -29,8 +29,9 @@ function run.quoted(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
--- A function that tells a run whether to end: after a signal, or when stdout has failed.
-local function stopper(out, bar)
+--- A function that tells a run whether to end: after a signal, or when stdout has failed.
+-- @treturn function returns nil, `"once"` or `"twice"`
+function run.stopper(out, bar)
   local told = false
   return function()
     bar:tick()
@@ -52,8 +53,8 @@ local function signal_name()
   return name or "SIGINT"
 end
 
--- One order's result.
-local function print_order(out, row)
+--- Prints one order's result.
+function run.print_order(out, row)
   out:json("order", {
     { "order_uuid", row.order_uuid }, { "outcome", row.outcome }, { "status", row.status },
     { "looked", row.looked }, { "kind", row.kind }, { "message", row.message },
@@ -65,7 +66,8 @@ local function print_order(out, row)
   if row.hint then out:advise(row.hint) end
 end
 
-local function row_of(arguments, result, err)
+--- What `print_order` prints of a call.
+function run.row_of(arguments, result, err)
   local answer = result or err
   return {
     order_uuid = arguments.order_uuid, outcome = answer.outcome, status = answer.status,
@@ -165,9 +167,9 @@ function run.send(opened, out, journal, arguments)
     timeout = tonumber(arguments.timeout), concurrency = arguments.concurrency,
     rate = arguments.rate,
     stop_after = arguments.stop_after, resend_open = arguments.resend_open,
-    stopped = stopper(out, bar), signal = signal_name,
+    stopped = run.stopper(out, bar), signal = signal_name,
     on_result = function(_, order, answer, failure)
-      print_order(out, row_of(order, answer, failure))
+      run.print_order(out, run.row_of(order, answer, failure))
     end,
     on_progress = function(done, _, counts) bar:update(done, total, counts) end,
   })
@@ -193,14 +195,14 @@ function run.look(opened, out, journal, arguments)
   local counts = {}
   local result, err = reconcile(journal, opened.client, {
     concurrency = arguments.concurrency, rate = arguments.rate, stop_after = arguments.stop_after,
-    stopped = stopper(out, bar),
+    stopped = run.stopper(out, bar),
     on_wait = function(seconds)
       out:note(("waiting %d s: requests may be on the way until then"):format(seconds))
     end,
     on_result = function(_, order, shown, failure)
       local state = shown and shown.state
       if state then counts[state] = (counts[state] or 0) + 1 end
-      print_order(out, {
+      run.print_order(out, {
         order_uuid = order.order_uuid, outcome = "unknown", looked = state,
         kind = failure and failure.kind, message = failure and words.message(failure),
         hint = failure and words.hint(failure),
@@ -225,7 +227,7 @@ function run.report(out, journal, check)
       return
     end
     if row.hint then row.hint = words.hint(row) end
-    print_order(out, row)
+    run.print_order(out, row)
     check()
   end
 end

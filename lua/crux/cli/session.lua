@@ -78,13 +78,14 @@ end
 --- Makes a client. Wrong options end the command.
 -- @tparam table arguments of the command line
 -- @tparam[opt] table chosen `base_url` and `api`, where a journal names them; `tokenless`: true for
---   a login and a dry run
+--   a login and a dry run; `token_cache`: the client's option
 -- @treturn table `client`, `base_url`, `api`, `account`, `options`
 function session.open(arguments, chosen)
   chosen = chosen or {}
   local base_url = chosen.base_url or session.base_url(arguments)
   local options = flags.options(arguments)
   options.base_url, options.api = base_url, chosen.api or options.api
+  options.token_cache = chosen.token_cache
   -- beyond it, requests would wait in a queue, with their time running
   options.max_connections = math.min(math.max(arguments.concurrency or 0, CONNECTIONS), 65535)
   local account = session.account(base_url)

@@ -8,6 +8,7 @@ local exit = require "crux.cli.exit"
 local flags = require "crux.cli.flags"
 local input = require "crux.cli.input"
 local output = require "crux.cli.output"
+local read = require "crux.cli.read"
 local run = require "crux.cli.run"
 local session = require "crux.cli.session"
 local system = require "crux.os"
@@ -63,39 +64,6 @@ local function given_orders(arguments)
     list[i] = { order_uuid = uuid, skus = skus_of(arguments) }
   end
   return list
-end
-
-local function read_file(path, options)
-  if path == "-" then return input.read(io.stdin, options) end
-  local file, why = io.open(path, "rb")
-  if not file then exit.fail(exit.USAGE, "expected a file of orders: " .. why) end
-  local orders = input.read(file, options)
-  file:close()
-  return orders
-end
-
--- All orders, checked; bad ones are told, and end the command.
-local function read_input(arguments, opened, out)
-  local name = arguments.file or "ORDER_UUID"
-  local options = { client = opened.client, ignore = arguments.ignore_columns }
-  function options.problem(line, message)
-    out:warn(("crux: %s: %s"):format(line > 0 and name .. ":" .. line or name,
-      output.printable(message)))
-  end
-  function options.remark(line, message)
-    out:note(("crux: %s:%d: %s"):format(name, line, message))
-  end
-  function options.check() session.check(out) end
-  local orders = arguments.file and read_file(arguments.file, options)
-    or input.of(given_orders(arguments), options)
-  if orders.problems > 0 then
-    exit.fail(exit.USAGE, ("found %d bad rows; nothing was sent"):format(orders.problems))
-  end
-  if arguments.max and orders.count > arguments.max then
-    exit.fail(exit.USAGE, ("expected at most %d orders, found %d; nothing was sent"):format(
-      arguments.max, orders.count))
-  end
-  return orders
 end
 
 local function dry_run(orders, opened, out)
@@ -154,7 +122,7 @@ local function cancel_many(arguments)
   if path and opened.account.missing then
     exit.fail(exit.AUTH, opened.account.missing, "run crux login, or set CRUX_TOKEN")
   end
-  local orders = read_input(arguments, opened, out)
+  local orders = read(arguments, opened, out, given_orders(arguments))
   if arguments.dry_run then return dry_run(orders, opened, out) end
   ask.show(out, {
     base_url = opened.base_url, account = opened.account, count = orders.count,
