@@ -285,8 +285,8 @@ describe("a function that a login calls", function()
 
   it("may never return, and the next login goes on", function()
     local service = logins.serve()
-    local is_first, client = true, nil
-    client = logins.client(service, { token_cache = { set = function() end, get = function()
+    local is_first = true
+    local client = logins.client(service, { token_cache = { set = function() end, get = function()
       if is_first then
         is_first = false
         coroutine.yield()
