@@ -75,6 +75,11 @@ describe("a fleet inside nginx #tree", function()
     end)
     check()
     resty.stop()
+    local raw = server:client()
+    for _, consumer in ipairs(assert(raw:call("XINFO", "CONSUMERS", fleet.keys[2], "workers"))) do
+      assert.equal("given-back", consumer[2]) -- no name of a worker
+    end
+    raw:close()
   end)
 
   it("has a configuration in examples/fleet that nginx accepts", function()
