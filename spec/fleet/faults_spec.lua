@@ -7,6 +7,7 @@ local files = require "spec.support.files"
 local forks = require "spec.support.forks"
 local process = require "spec.support.process"
 local redis = require "spec.support.redis"
+local scripts = require "crux.fleet.scripts"
 local transport = require "crux.fleet.transport"
 
 local quoted = files.quoted
@@ -126,6 +127,64 @@ describe("a fleet in trouble", function()
         assert.same({ 0, 0 }, left(), where)
       until first > sends
       assert.is_true(first > 8, first)
+    end
+  end)
+
+  it("looks at each unknown order, whichever replies of Redis are lost", function()
+    local order = 0
+    -- An order whose worker has gone, and whose lease is over.
+    local function left_behind()
+      order = order + 1
+      assert(enqueue(order, order))
+      local read = raw:call("XREADGROUP", "GROUP", "workers", "gone", "COUNT", "1", "STREAMS", fleet.keys[2], ">")
+      assert(raw:call{
+        script = scripts.claim, keys = fleet.keys, read[1][2][1][1], sandbox.orders[order], "c", 0,
+      })
+      return sandbox.orders[order]
+    end
+    for count = 1, 2 do
+      local first, sends = 0
+      repeat
+        first = first + 1
+        assert(raw:call("FLUSHALL"))
+        local cancelled, open = left_behind(), left_behind()
+        assert(client:cancel_order{ order_uuid = cancelled })
+        fleet:close()
+        local report
+        sends = losing(first, count, function()
+          for _ = 1, 3 do report = report or fleet:reconcile() end
+        end)
+        local where = ("%d lost from the %dth"):format(count, first)
+        assert.is_truthy(report, where)
+        assert.same({ "unknown", "cancelled", 1 },
+          { record(cancelled).state, record(cancelled).looked, received(cancelled) }, where)
+        assert.same({ "unknown", "open", 0 }, { record(open).state, record(open).looked, received(open) }, where)
+        local status = fleet:status()
+        assert.same({ 2, 2, 0 }, { status.orders, status.states.unknown, status.states.sending }, where)
+        assert.same({ cancelled = 1, partial = 0, open = 1, closed = 0 }, status.looked, where)
+        assert.same({ 0, 0 }, left(), where)
+      until first > sends
+      assert.is_true(first > 8, first)
+    end
+  end)
+
+  it("purges a queue, and keeps its fence, whichever replies of Redis are lost", function()
+    for count = 1, 2 do
+      local first, sends = 0
+      repeat
+        first = first + 1
+        assert(enqueue(1, 1))
+        assert(raw:call("SET", fleet.keys[4], first))
+        fleet:close()
+        local is_purged
+        sends = losing(first, count, function()
+          for _ = 1, 3 do is_purged = is_purged or fleet:purge() end
+        end)
+        local where = ("%d lost from the %dth"):format(count, first)
+        assert.same({ true, tostring(first) }, { is_purged, raw:call("GET", fleet.keys[4]) }, where)
+        assert.same({ fleet.keys[4] }, raw:call("KEYS", "*"), where)
+      until first > sends
+      assert.is_true(first > 1, first)
     end
   end)
 

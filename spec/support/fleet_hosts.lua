@@ -50,7 +50,7 @@ function Processes:kill()
   self:start(place, self.rate)
 end
 
-function Processes:turn() end
+function Processes.turn() end
 
 function Processes:calm()
   self:close()
