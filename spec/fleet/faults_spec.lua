@@ -324,6 +324,20 @@ describe("a fleet in trouble", function()
     assert.same({ 1, 2, "accepted" }, { received(uuid), record(uuid).fence, record(uuid).state })
   end)
 
+  it("never sends the order of a worker again that was killed after it had sent it", function()
+    with "/~delay_after=300"
+    assert(enqueue(1, 1))
+    local uuid = sandbox.orders[1]
+    local worker = start("timeout=20", "/~delay_after=300")
+    wait_for(function() return received(uuid) == 1 end)
+    forks.kill(worker.pid, 9)
+    local entry = record(uuid).entry -- as if its lease was over
+    assert.same({ entry }, raw:call("XCLAIM", fleet.keys[2], "workers", "gone", "0", entry, "IDLE", "60000", "JUSTID"))
+    local report = assert(fleet:work{ until_empty = true })
+    assert.same({ 0, 1, "unknown" }, { report.counts.accepted, received(uuid), record(uuid).state })
+    assert.same({ 0, 0 }, left())
+  end)
+
   it("records the late outcome of a worker that was stopped longer than its lease", function()
     with "/~delay_after=300"
     assert(enqueue(1, 1))
