@@ -17,7 +17,7 @@ local wakeup = require "crux.resty.wakeup"
 
 local error, min, format = error, math.min, string.format
 local get_phase, sleep = ngx.get_phase, ngx.sleep
-local is_exiting, timer_at = ngx.worker.exiting, ngx.timer.at
+local timer_at, worker = ngx.timer.at, ngx.worker
 
 -- The phases of ngx_lua in which a light thread can wait.
 local YIELDING = {
@@ -49,7 +49,7 @@ local PERIOD = 0.005
 -- Carries a login to its end, though no call may wait for it any more: other workers wait for its
 -- token, and for the lock that it has in their cache.
 local function carry(is_premature, login)
-  while not is_premature and not login.done and not is_exiting() do login:wait(1) end
+  while not is_premature and not login.done and not worker.exiting() do login:wait(1) end
 end
 
 local driver = {

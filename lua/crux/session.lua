@@ -172,9 +172,14 @@ function Session:unlock() ask_cache(self, "set", "crux-login:" .. self.key, "0",
 
 -- --- what a call asks ---
 
+-- The message of a login's error. One about an unreadable answer names the endpoint already.
+local function worded(err)
+  return match(err.message, "^login: ") and err.message or "login: " .. err.message
+end
+
 -- The error of a call that could not be made for want of a login.
 local function failure(call, err)
-  local copy = core.failure(IS_REFUSAL[err.status] and "auth" or err.kind, "login: " .. err.message)
+  local copy = core.failure(IS_REFUSAL[err.status] and "auth" or err.kind, worded(err))
   copy.status, copy.detail, copy.retry_after = err.status, err.detail, err.retry_after
   copy.field, copy.hint, copy.retryable = err.field, err.hint, err.retryable
   call.login_error = copy
@@ -280,7 +285,7 @@ function Session:refresh(call, err)
   if login then
     call.has_logged_in, call.refusal = true, err
     await(call, login)
-  elseif why then err.hint = "login: " .. gsub(why.message, "%.$", "") end
+  elseif why then err.hint = gsub(worded(why), "%.$", "") end
   return found ~= nil and not login and found ~= refused
 end
 

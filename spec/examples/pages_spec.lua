@@ -249,7 +249,8 @@ describe("the pages", function()
 
   it("are a map: CONTRIBUTING.md names each file of csrc/ and lua/crux/, and no other", function()
     local map, missing, there = read("CONTRIBUTING.md"):match("| folder |.-\n\n"), {}, {}
-    local list = "ls csrc/*.[ch] csrc/*/*.[ch] lua/crux/*.lua lua/crux/resty/*.lua lua/crux/cli/*.lua"
+    local list = "ls csrc/*.[ch] csrc/*/*.[ch] lua/crux/*.lua lua/crux/resty/*.lua lua/crux/cli/*.lua "
+      .. "lua/crux/fleet/*.lua"
     local files = select(2, program.command({}, list))
     for path in files:gmatch("[^\n]+") do
       local stem = path:match("/(resty/[^/]*)%.lua$") or path:match("([^/]*)%.%l+$")

@@ -56,7 +56,8 @@ end
 -- A login in progress has this file.
 local function being_written(base_url) return credentials.path(base_url) .. ".new" end
 
---- Reads the kept token for a service.-- @tparam string base_url
+--- Reads the kept token for a service.
+-- @tparam string base_url
 -- @treturn[1] table `token`, `username`, `issued` (seconds since the epoch)
 -- @treturn[2] nil
 -- @treturn[2] string why there is none

@@ -59,7 +59,7 @@ local function kept_token(base_url)
       kept, why = credentials.read(base_url)
     end
     if kept then return kept.token end
-    return nil, why .. ""
+    return nil, why
   end
 end
 
