@@ -305,12 +305,14 @@ storm: deps ## kill the command KILLS times (1000) in a run of ORDERS (100000), 
 	@$(MAKE) --no-print-directory all
 	@$(call RUN,$(LUA)) spec/sweep/storm.lua --kills $(KILLS) --orders $(ORDERS)
 
-# CI runs a short one: make fleet-storm KILLS=100 REDIS_KILLS=5 ORDERS=5000.
+# CI runs a short one: make fleet-storm KILLS=100 REDIS_KILLS=5 ORDERS=5000. FLEET_HOST=nginx reloads nginx
+# every second too.
 REDIS_KILLS ?= 50
 WORKERS     ?= 4
-fleet-storm: deps ## kill WORKERS (4) of a fleet KILLS times (1000), and Redis REDIS_KILLS times (50), over ORDERS (100000)
+FLEET_HOST  ?= processes
+fleet-storm: $(if $(filter nginx,$(FLEET_HOST)),deps-resty,deps) ## kill WORKERS (4) of a fleet KILLS times (1000), and Redis REDIS_KILLS times (50), over ORDERS (100000); FLEET_HOST=nginx: inside nginx
 	@$(MAKE) --no-print-directory all
-	@$(call RUN,$(LUA)) spec/sweep/fleet_storm.lua --kills $(KILLS) --redis-kills $(REDIS_KILLS) --orders $(ORDERS) --workers $(WORKERS)
+	@$(call RUN,$(LUA)) spec/sweep/fleet_storm.lua --host $(FLEET_HOST) --kills $(KILLS) --redis-kills $(REDIS_KILLS) --orders $(ORDERS) --workers $(WORKERS)
 
 bench: bench-counts bench-memory ## bench-counts, bench-memory, the latency of calls that must not block, the cost of a journal and of a fleet
 	@$(call RUN,$(LUA)) spec/bench/latency.lua

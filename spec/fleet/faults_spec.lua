@@ -7,6 +7,7 @@ local files = require "spec.support.files"
 local forks = require "spec.support.forks"
 local process = require "spec.support.process"
 local redis = require "spec.support.redis"
+local scripts = require "crux.fleet.scripts"
 local transport = require "crux.fleet.transport"
 
 local quoted = files.quoted
@@ -126,6 +127,64 @@ describe("a fleet in trouble", function()
         assert.same({ 0, 0 }, left(), where)
       until first > sends
       assert.is_true(first > 8, first)
+    end
+  end)
+
+  it("looks at each unknown order, whichever replies of Redis are lost", function()
+    local order = 0
+    -- An order whose worker has gone, and whose lease is over.
+    local function left_behind()
+      order = order + 1
+      assert(enqueue(order, order))
+      local read = raw:call("XREADGROUP", "GROUP", "workers", "gone", "COUNT", "1", "STREAMS", fleet.keys[2], ">")
+      assert(raw:call{
+        script = scripts.claim, keys = fleet.keys, read[1][2][1][1], sandbox.orders[order], "c", 0,
+      })
+      return sandbox.orders[order]
+    end
+    for count = 1, 2 do
+      local first, sends = 0
+      repeat
+        first = first + 1
+        assert(raw:call("FLUSHALL"))
+        local cancelled, open = left_behind(), left_behind()
+        assert(client:cancel_order{ order_uuid = cancelled })
+        fleet:close()
+        local report
+        sends = losing(first, count, function()
+          for _ = 1, 3 do report = report or fleet:reconcile() end
+        end)
+        local where = ("%d lost from the %dth"):format(count, first)
+        assert.is_truthy(report, where)
+        assert.same({ "unknown", "cancelled", 1 },
+          { record(cancelled).state, record(cancelled).looked, received(cancelled) }, where)
+        assert.same({ "unknown", "open", 0 }, { record(open).state, record(open).looked, received(open) }, where)
+        local status = fleet:status()
+        assert.same({ 2, 2, 0 }, { status.orders, status.states.unknown, status.states.sending }, where)
+        assert.same({ cancelled = 1, partial = 0, open = 1, closed = 0 }, status.looked, where)
+        assert.same({ 0, 0 }, left(), where)
+      until first > sends
+      assert.is_true(first > 8, first)
+    end
+  end)
+
+  it("purges a queue, and keeps its fence, whichever replies of Redis are lost", function()
+    for count = 1, 2 do
+      local first, sends = 0
+      repeat
+        first = first + 1
+        assert(enqueue(1, 1))
+        assert(raw:call("SET", fleet.keys[4], first))
+        fleet:close()
+        local is_purged
+        sends = losing(first, count, function()
+          for _ = 1, 3 do is_purged = is_purged or fleet:purge() end
+        end)
+        local where = ("%d lost from the %dth"):format(count, first)
+        assert.same({ true, tostring(first) }, { is_purged, raw:call("GET", fleet.keys[4]) }, where)
+        assert.same({ fleet.keys[4] }, raw:call("KEYS", "*"), where)
+      until first > sends
+      assert.is_true(first > 1, first)
     end
   end)
 
@@ -263,6 +322,20 @@ describe("a fleet in trouble", function()
     local said = worker.pipe:read("*a")
     assert.is_truthy(said:find("ended\t1\t0"), said)
     assert.same({ 1, 2, "accepted" }, { received(uuid), record(uuid).fence, record(uuid).state })
+  end)
+
+  it("never sends the order of a worker again that was killed after it had sent it", function()
+    with "/~delay_after=300"
+    assert(enqueue(1, 1))
+    local uuid = sandbox.orders[1]
+    local worker = start("timeout=20", "/~delay_after=300")
+    wait_for(function() return received(uuid) == 1 end)
+    forks.kill(worker.pid, 9)
+    local entry = record(uuid).entry -- as if its lease was over
+    assert.same({ entry }, raw:call("XCLAIM", fleet.keys[2], "workers", "gone", "0", entry, "IDLE", "60000", "JUSTID"))
+    local report = assert(fleet:work{ until_empty = true })
+    assert.same({ 0, 1, "unknown" }, { report.counts.accepted, received(uuid), record(uuid).state })
+    assert.same({ 0, 0 }, left())
   end)
 
   it("records the late outcome of a worker that was stopped longer than its lease", function()

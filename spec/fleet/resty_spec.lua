@@ -4,23 +4,12 @@ local Fleet = require "crux.fleet"
 local core = require "crux.core"
 local crux = require "crux"
 local files = require "spec.support.files"
+local fleet_nginx = require "spec.support.fleet_nginx"
 local process = require "spec.support.process"
 local redis = require "spec.support.redis"
 local resty = require "spec.support.resty"
 
 local missing = resty.missing()
-
--- The example's: in each worker process of nginx a worker of the fleet, until the process ends.
-local EXAMPLE = files.read("examples/fleet/nginx.conf")
-local WORKER = assert(EXAMPLE:match("  init_worker_by_lua_block {\n.-\n  }\n"))
-
-local function worker(url)
-  local text, count = WORKER:gsub('os.getenv "CRUX_REDIS"', '"' .. url .. '"')
-  assert(count == 1)
-  text, count = text:gsub("rate = 20 }", "rate = 2000 }")
-  assert(count == 1)
-  return text
-end
 
 after_each(resty.stop_failed)
 
@@ -48,7 +37,7 @@ describe("a fleet inside nginx #tree", function()
 
   local function start(workers)
     return resty.start{
-      workers = workers, http = worker(server.url),
+      workers = workers, http = fleet_nginx{ redis = server.url, rate = 2000 },
       environment = { CRUX_BASE_URL = sandbox.base_url .. "/~delay=20", CRUX_TOKEN = sandbox.tokens.retailer },
     }
   end
@@ -86,13 +75,19 @@ describe("a fleet inside nginx #tree", function()
     end)
     check()
     resty.stop()
+    local raw = server:client()
+    for _, consumer in ipairs(assert(raw:call("XINFO", "CONSUMERS", fleet.keys[2], "workers"))) do
+      assert.equal("given-back", consumer[2]) -- no name of a worker
+    end
+    raw:close()
   end)
 
   it("has a configuration in examples/fleet that nginx accepts", function()
     local directory = files.lines("mktemp -d")[1]
     finally(function() os.execute("rm -r " .. files.quoted(directory)) end)
     files.write(directory .. "/nginx.conf", "load_module /usr/lib/nginx/modules/ndk_http_module.so;\n"
-      .. "load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\npid " .. directory .. "/pid;\n" .. EXAMPLE)
+      .. "load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\npid " .. directory .. "/pid;\n"
+      .. files.read("examples/fleet/nginx.conf"))
     local lines = files.lines(("nginx -t -p %s -c nginx.conf -e stderr 2>&1; echo $?"):format(files.quoted(directory)))
     assert.equal("0", lines[#lines], table.concat(lines, "\n"))
   end)

@@ -206,6 +206,16 @@ describe("the scripts of a fleet", function()
     assert.same({ "unknown", 0, 0 }, { record("a").state, client:call("XLEN", "stream"), pending() })
   end)
 
+  it("remove the name of a worker only when no entry is pending under it", function()
+    local function names() return #client:call("XINFO", "CONSUMERS", "stream", "workers") end
+    local _, fence = claimed()
+    assert.equal(0, repeated("leave", "me"))
+    assert.same({ 1, 1 }, { pending(), names() })
+    run("finish", "a", fence, "accepted", "{}", 10, "0-1")
+    assert.equal(1, repeated("leave", "me"))
+    assert.equal(0, names())
+  end)
+
   describe("permit", function()
     local function permit(...)
       return assert(client:call{ script = scripts.permit, keys = { "limit" }, ... })

@@ -221,6 +221,31 @@ describe("a fleet", function()
     assert.equal(found.accepted, sent)
   end)
 
+  it("leaves no name of a worker that ended in Redis, and gives back what it had read", function()
+    new()
+    enqueue(40)
+    local function names()
+      local found = {}
+      for i, consumer in ipairs(assert(raw:call("XINFO", "CONSUMERS", fleet.keys[2], "workers"))) do
+        found[i] = consumer[2]
+      end
+      return found
+    end
+    local results = 0
+    work{
+      concurrency = 2, rate = 1000, on_result = function() results = results + 1 end,
+      stopped = function() return results > 0 and "once" or nil end,
+    }
+    assert.same({ "given-back" }, names())
+    assert.is_true(raw:call("XPENDING", fleet.keys[2], "workers")[1] > 0)
+    work{ rate = 1000 }
+    assert.same({ accepted = 40 }, states())
+    assert.same({ "given-back" }, names())
+    for i, field in ipairs(raw:call("HKEYS", fleet.limit[1])) do
+      assert.is_nil(field:find("worker", 1, true), i)
+    end
+  end)
+
   it("looks at unknown orders once their lease is over", function()
     new{ timeout = 0.2, retries = 0 }
     enqueue(2)

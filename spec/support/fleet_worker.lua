@@ -12,14 +12,7 @@ for i = 2, #arg do
   values[name] = tonumber(value) or value
 end
 
-if values.control then
-  local scripts = require "crux.fleet.scripts"
-  local rule = "if record.state == 'queued' then"
-  local from, to = scripts.claim:find(rule, 1, true)
-  scripts.claim = scripts.claim:sub(1, from - 1)
-    .. "if record.state == 'queued' or record.state == 'sending' and record.claim ~= id then"
-    .. scripts.claim:sub(to + 1)
-end
+if values.control then require "spec.support.fleet_control" end
 
 local Fleet = require "crux.fleet"
 local Link = require "crux.fleet.link"

@@ -3,6 +3,10 @@
 -- may have been sent twice, but after a 401 or 429, and none may be lost.
 --
 --     lua fleet_storm.lua [--orders N] [--kills N] [--redis-kills N] [--workers N] [--seed N]
+--       [--host processes|nginx]
+--
+-- With `--host nginx` the workers run in the worker processes of nginx, which is reloaded every
+-- second too.
 --
 -- Then the same, shorter, with a script `claim` that lets an order go again once its claim ran out:
 -- orders that are sent twice must be found there, or the storm proves nothing.
@@ -10,12 +14,11 @@ local Fleet = require "crux.fleet"
 local core = require "crux.core"
 local crux = require "crux"
 local files = require "spec.support.files"
-local forks = require "spec.support.forks"
+local hosts = require "spec.support.fleet_hosts"
 local process = require "spec.support.process"
 local redis = require "spec.support.redis"
 local sandbox_log = require "spec.support.sandbox_log"
 
-local LUA = os.getenv "TEST_LUA" or "lua5.4"
 -- Answers take 0 to 20 ms; two in a hundred requests fail in any way there is.
 local FAULTS = "/~jitter=20,random=7,rate=0.02"
 local TIMEOUT = 2
@@ -28,13 +31,14 @@ local quoted = files.quoted
 
 local function option(name, default)
   for i = 1, #arg do
-    if arg[i] == "--" .. name then return tonumber(arg[i + 1]) end
+    if arg[i] == "--" .. name then return tonumber(arg[i + 1]) or arg[i + 1] end
   end
   return default
 end
 
 local ORDERS, KILLS, REDIS_KILLS = option("orders", 100000), option("kills", 1000), option("redis-kills", 50)
 local WORKERS, SEED = option("workers", 4), option("seed", os.time())
+local HOST = option("host", "processes")
 
 local function check(condition, ...)
   if condition then return end
@@ -47,7 +51,7 @@ Storm.__index = Storm
 
 local function start_storm(orders, is_control)
   local self = setmetatable({
-    directory = files.lines("mktemp -d")[1], workers = {}, is_control = is_control, in_flight = 0,
+    directory = files.lines("mktemp -d")[1], is_control = is_control, in_flight = 0,
   }, Storm)
   self.redis = redis.start()
   self.sandbox = process.sandbox{ plain = true, orders = orders, journal = self.directory .. "/log" }
@@ -65,13 +69,8 @@ local function start_storm(orders, is_control)
   return self
 end
 
-local function kill(worker)
-  forks.kill(worker.pid, 9)
-  worker.pipe:close()
-end
-
 function Storm:close()
-  for _, worker in pairs(self.workers) do kill(worker) end
+  if self.host then self.host:close() end
   self.client:close()
   self.fleet:close()
   self.sandbox:close()
@@ -79,23 +78,19 @@ function Storm:close()
   os.execute("rm -r " .. quoted(self.directory))
 end
 
-function Storm:start(values)
-  local pipe = assert(io.popen(("echo $$; CRUX_BASE_URL=%s CRUX_TOKEN=%s exec %s spec/support/fleet_worker.lua %s timeout=%d %s 2>&1"):format(
-    quoted(self.sandbox.base_url .. FAULTS), self.sandbox.tokens.retailer, LUA, quoted(self.redis.url), TIMEOUT, values)))
-  return { pid = tonumber(pipe:read("*l")), pipe = pipe }
-end
-
 function Storm:rage(orders, kills, redis_kills)
-  local values = ("rate=%g%s"):format(orders * SHARE / (kills * INTERVAL), self.is_control and " control=1" or "")
   local began, redis_count = core.now(), 0
-  for i = 1, WORKERS do self.workers[i] = self:start(values) end
+  self.host = hosts[HOST]{
+    base_url = self.sandbox.base_url .. FAULTS, token = self.sandbox.tokens.retailer,
+    redis = self.redis.url, timeout = TIMEOUT, rate = orders * SHARE / (kills * INTERVAL),
+    workers = WORKERS, control = self.is_control,
+  }
   for count = 1, kills do
     core.sleep(math.random() * 2 * INTERVAL)
-    local place = math.random(WORKERS)
     self.log:read()
     if self.log.received > self.log.answered then self.in_flight = self.in_flight + 1 end
-    kill(self.workers[place])
-    self.workers[place] = self:start(values)
+    self.host:kill()
+    self.host:turn()
     if redis_count < redis_kills * count / kills then
       redis_count = redis_count + 1
       self.redis:kill()
@@ -103,27 +98,17 @@ function Storm:rage(orders, kills, redis_kills)
     end
     if count % 100 == 0 then
       self.log:read()
-      io.write((" %d kills, %d of Redis, %d requests, %d s\n"):format(count, redis_count, self.log.received,
-        math.floor(core.now() - began)))
+      io.write((" %d kills, %d of Redis%s, %d requests, %d s\n"):format(count, redis_count,
+        self.host.summary, self.log.received, math.floor(core.now() - began)))
       io.stdout:flush()
     end
   end
-  for place, worker in pairs(self.workers) do
-    kill(worker)
-    self.workers[place] = nil
-  end
 end
 
--- Lets the rest go through, by workers that end by themselves.
+-- Lets the rest go through.
 function Storm:calm()
-  local values = "until_empty=1" .. (self.is_control and " control=1" or "")
-  for i = 1, WORKERS do self.workers[i] = self:start(values) end
-  for place, worker in pairs(self.workers) do
-    local said = worker.pipe:read("*a")
-    worker.pipe:close()
-    self.workers[place] = nil
-    check(said:find("ended\t%d+\t0\t%-"), "a worker ended with: %s", said)
-  end
+  local why = self.host:calm(function() return assert(self.fleet:status()).left == 0 end)
+  check(not why, "%s", why)
   self.log:read()
 end
 
@@ -175,9 +160,10 @@ local function storm(name, orders, kills, redis_kills, is_control)
     end
     self:look()
     local counts, lost = self:judge()
-    print(("%s: %d kills, %d of them with requests in flight; %d requests: %d sent twice, %d lost; "
-      .. "%d accepted, %d rejected, %d looked at"):format(name, kills, self.in_flight, self.log.received,
-      self.log.doubles, lost, counts.accepted, counts.rejected, counts.looked))
+    print(("%s: %d kills, %d of them with requests in flight%s; %d requests: %d sent twice, "
+      .. "%d lost; %d accepted, %d rejected, %d looked at"):format(name, kills, self.in_flight,
+      self.host.summary, self.log.received, self.log.doubles, lost, counts.accepted,
+      counts.rejected, counts.looked))
     check(self.log.doubles == 0, "%d orders were sent twice", self.log.doubles)
     check(lost == 0, "%d orders were lost", lost)
     check(self.in_flight >= kills / 2, "expected requests in flight at half of the kills, found %d", self.in_flight)
@@ -187,6 +173,7 @@ local function storm(name, orders, kills, redis_kills, is_control)
   return self.log.doubles
 end
 
+check(hosts[HOST], "--host: expected processes or nginx, found %s", HOST)
 math.randomseed(SEED)
 storm("fleet-storm", ORDERS, KILLS, REDIS_KILLS)
 local doubles = storm("without the rule", math.min(ORDERS, 2000), math.min(KILLS, 40), 0, true)

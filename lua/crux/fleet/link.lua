@@ -15,6 +15,8 @@ local FIRST_TRY, LAST_TRY = 0.05, 1
 local TRIES = 10
 -- How many entries another worker may leave behind that are taken at once.
 local TAKEN = 100
+-- The name under which entries are pending that a worker has given back.
+local GIVEN_BACK = "given-back"
 
 --- Makes a link.
 -- @tparam crux.fleet fleet
@@ -230,14 +232,27 @@ function Link:pause_all(seconds)
   self.opens = max(self.opens, self.now() + seconds)
 end
 
+-- Gives entries back, and removes what Redis has under this worker's name.
+local function leave(self, entries)
+  if self.failed_at and not entries[1] then return end
+  local commands = {}
+  if entries[1] then -- as if they had waited long enough for another worker to take them
+    local back = { "XCLAIM", self.fleet.keys[2], "workers", GIVEN_BACK, 0 }
+    for _, found in ipairs(entries) do back[#back + 1] = found.entry end
+    for _, word in ipairs{ "IDLE", self.lease * 1000, "JUSTID" } do back[#back + 1] = word end
+    commands[1] = back
+  end
+  commands[#commands + 1] = self.fleet:script("leave", self.worker)
+  commands[#commands + 1] = { "HDEL", self.fleet.limit[1], "worker " .. self.worker }
+  self.redis:pipeline(commands)
+end
+
 --- Gives back what was read and not claimed, and tells the rest.
 -- @tparam number patience seconds
 -- @treturn number how many outcomes could not be told
 function Link:close(patience)
   local deadline, driver = self.now() + patience, self.fleet.client:driver()
-  local back = { "XCLAIM", self.fleet.keys[2], "workers", self.worker, 0 }
-  for _, found in ipairs(self.entries) do back[#back + 1] = found.entry end
-  local has_entries = self.entries[1] ~= nil
+  local entries = self.entries
   self.entries, self.permits, self.takes_at = {}, 0, huge
   while self.claims or self.finishes[1] or self.pause > 0 do
     -- a claim whose reply was lost may have been granted: it is given back
@@ -248,10 +263,7 @@ function Link:close(patience)
     if self.now() >= deadline then break end
     driver.sleep(FIRST_TRY)
   end
-  if has_entries then -- as if they had waited long enough for another worker to take them
-    for _, word in ipairs{ "IDLE", self.lease * 1000, "JUSTID" } do back[#back + 1] = word end
-    self.redis:pipeline{ back }
-  end
+  leave(self, entries)
   return #self.finishes + (self.claims and #self.claims or 0)
 end
 

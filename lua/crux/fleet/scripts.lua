@@ -137,6 +137,14 @@ redis.call('HINCRBY', counts, 'looked ' .. seen, 1)
 return 'done'
 ]]
 
+--- leave(worker) → 1: the worker's name is removed, or 0: entries are pending under it, which would
+-- be lost with the name.
+scripts.leave = COMMON .. [[
+if redis.call('XPENDING', stream, 'workers', '-', '+', 1, ARGV[1])[1] then return 0 end
+redis.call('XGROUP', 'DELCONSUMER', stream, 'workers', ARGV[1])
+return 1
+]]
+
 --- permit(worker, permit id, wanted, rate, burst, pause) → granted, milliseconds until more. GCRA,
 -- in microseconds: `next` is when the bucket would be full again. `pause`: nobody gets any for so
 -- many milliseconds.
