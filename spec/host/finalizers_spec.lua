@@ -298,7 +298,7 @@ describe("an error raised at every single instruction #stock", function()
       check(client, pending)
       client:close()
     until not is_called
-    assert.is_true(count > 40, count) -- LuaJIT's submit has 45
+    assert.is_true(count > 25, count) -- LuaJIT's submit has 45, its wait for a call that is done 37
   end
 
   for status, answer in pairs{
