@@ -148,7 +148,7 @@ function Call.settle(call, result, err)
   local on_event, budget = call.on_event, call.budget
   if result then
     if budget then retry.earn(budget) end
-    if call.source then call.source.worked = call.last_token end
+    if call.source then call.source:accept(call.last_token) end
   end
   -- most calls end here; `meta` of a first attempt counts right as it is
   if result and call.attempts == 1 and not on_event then return conclude(call, result) end

@@ -57,7 +57,7 @@ function Session.of(shared, options, request)
       -- Weak: Lua 5.1 never collects a weak key that its own value refers to.
       weak = setmetatable({ cache = options.cache }, WEAK_VALUES),
       token = false, expires = 0, -- on the client's clock
-      worked = false,  -- the last token that the service did not refuse
+      worked = Recent.new(token.REMEMBERED), -- the tokens that some call got through with
       refused = Recent.new(token.REMEMBERED),
       login = false,   -- the one in flight
       refusal = false, -- of a login: `err`, `password`, and when it is forgotten
@@ -255,6 +255,12 @@ function Session:for_attempt(call)
   return found
 end
 
+--- A call got through with this token.
+-- @tparam string found
+function Session:accept(found)
+  if not self.worked:get(found) then self.worked:set(found, true) end
+end
+
 --- After a 401, gets another token, if the call may be retried at all: the newest one, or that of
 -- another login. If the token of that is refused too, there is a further login only if the token
 -- has worked for some call, and so has expired. `call.refusal` is set while the call waits.
@@ -264,7 +270,7 @@ end
 -- @raise as `for_attempt`
 function Session:refresh(call, err)
   if err.status ~= 401 then
-    if err.outcome == "rejected" then self.worked = call.last_token end
+    if err.outcome == "rejected" then self:accept(call.last_token) end
     return false
   end
   local refused, is_resumed = call.last_token, call.login ~= nil
@@ -277,7 +283,7 @@ function Session:refresh(call, err)
   if call.retries <= 0 or call.now() >= call.deadline then return false end
   local found, login = self:current(), nil
   local logins = call.logins or 0
-  local may_log_in = not call.has_logged_in or self.worked == refused and logins < LOGINS
+  local may_log_in = not call.has_logged_in or self.worked:get(refused) and logins < LOGINS
   if not found and not why and may_log_in then
     if not self.login then call.logins = logins + 1 end
     found, login, why = get(self, call)

@@ -98,6 +98,9 @@ local function ask_again(self, call, refused)
   return found ~= refused and found or nil
 end
 
+--- A call got through with a token, which the function need not know.
+function TokenFunction.accept() end
+
 --- After a 401, gets another token, if the call may be retried at all: the newest one, if it is not
 -- the refused one, else that of the function, which is asked once per call. While another call asks
 -- the function, `call.due` says when to ask this again.
