@@ -263,7 +263,8 @@ end
 
 --- After a 401, gets another token, if the call may be retried at all: the newest one, or that of
 -- another login. If the token of that is refused too, there is a further login only if the token
--- has worked for some call, and so has expired. `call.refusal` is set while the call waits.
+-- has worked for some call, and so has expired; but a call begins only so many. `call.refusal` is
+-- set while the call waits.
 -- @tparam table call
 -- @tparam table err what the last attempt came to
 -- @treturn boolean whether there is a different token, and time left for an attempt with it

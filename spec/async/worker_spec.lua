@@ -193,7 +193,7 @@ describe("step never blocks the host #slow", function()
   -- a sanitizer makes everything many times slower
   local HALF_A_FRAME = helper.lua:find("/", 1, true) and 80000 or 8000
 
-  it("during a name lookup, a handshake, a slow response, 1,000 calls, refreshes, logins and 429s", function()
+  it("during a name look-up, a handshake, a slow response, 1,000 calls, refreshes, logins and 429s", function()
     local found
     for _ = 1, 3 do
       local pipe = assert(io.popen(helper.lua .. " spec/bench/latency.lua machine 2>&1"))
